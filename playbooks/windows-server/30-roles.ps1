@@ -1,0 +1,34 @@
+# Installs the roles: Network Policy and Access Services; Remote Access with DirectAccess and VPN (RAS) and Routing.
+#
+# Guide, step 3 "Configure Windows Server", "Add Roles and Features" with their management tools. What they need (IIS among
+# it) comes along. With minimalRoles only Remote Access and Routing, which is all that routing itself needs.
+# RSAT-RemoteAccess-PowerShell carries the commands of the next step; a role that was installed without tools lacks it.
+param($Parameters)
+$ErrorActionPreference = 'Stop'
+. (Join-Path $PSScriptRoot 'common.ps1')
+
+$features = @('NPAS', 'RemoteAccess', 'DirectAccess-VPN', 'Routing', 'RSAT-RemoteAccess-PowerShell')
+if ($Parameters.minimalRoles) { $features = @('RemoteAccess', 'Routing', 'RSAT-RemoteAccess-PowerShell') }
+
+function Get-FeatureState {
+    $states = [ordered]@{}
+    foreach ($feature in $features) { $states[$feature] = "$((Get-WindowsFeature -Name $feature).InstallState)" }
+    $states
+}
+
+$was = Get-FeatureState
+$missing = @($features | Where-Object { $was[$_] -notin 'Installed', 'InstallPending' })
+$restart = $false
+if ($missing.Count -gt 0) {
+    $result = Install-WindowsFeature -Name $missing -IncludeManagementTools
+    if (-not $result.Success) { throw "Install-WindowsFeature said $($result.ExitCode)" }
+    $restart = "$($result.RestartNeeded)" -eq 'Yes'
+}
+$now = Get-FeatureState
+$waiting = @($features | Where-Object { $now[$_] -eq 'InstallPending' })
+$left = @($features | Where-Object { $now[$_] -notin 'Installed', 'InstallPending' })
+if ($left.Count -gt 0) { throw "set, but it reads back otherwise: not installed: $($left -join ', ')" }
+$outcome = New-Outcome $was $now ($missing.Count -gt 0) ($restart -or $waiting.Count -gt 0)
+# Routing cannot be set up on a half-installed role: the rest comes after the restart, with the next run.
+$outcome | Add-Member -MemberType NoteProperty -Name restartFirst -Value $outcome.reboot
+$outcome

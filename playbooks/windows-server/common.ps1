@@ -1,0 +1,158 @@
+# What run.ps1 and the steps share. Windows PowerShell 4 (Windows Server 2012 R2) is the oldest that has to read this.
+#
+# A step is a script with one parameter, -Parameters. It tests, sets what differs, reads back, and returns one object
+# {was, now, changed, reboot} (New-Outcome); it throws when it fails. Its other output is discarded.
+
+function New-Outcome($Was, $Now, [bool] $Changed, [bool] $Reboot) {
+    New-Object PSObject -Property @{ was = $Was; now = $Now; changed = $Changed; reboot = $Reboot }
+}
+
+# Brings one thing to the wanted state. -Read returns what is there, as ordered texts by name; -Wanted holds the texts
+# that must be; -Set is called only if one differs. With -SaveAs, the state before the first change is kept for an undo.
+function Complete-Step([scriptblock] $Read, $Wanted, [scriptblock] $Set, [string] $SaveAs, [switch] $Reboot) {
+    $was = & $Read
+    if (@(Get-Difference $was $Wanted).Count -eq 0) { return New-Outcome $was $was $false $false }
+    if ($SaveAs) { Save-Once $SaveAs $was }
+    & $Set | Out-Null
+    $now = & $Read
+    $left = @(Get-Difference $now $Wanted)
+    if ($left.Count -gt 0) { throw "set, but it reads back otherwise: $($left -join '; ')" }
+    New-Outcome $was $now $true ([bool] $Reboot)
+}
+
+function Get-Difference($Is, $Wanted) {
+    foreach ($name in $Wanted.Keys) {
+        if ("$($Is[$name])" -ne "$($Wanted[$name])") { "$name is '$($Is[$name])', wanted '$($Wanted[$name])'" }
+    }
+}
+
+function Read-Json([string] $Path) {
+    # The parser's own message would quote the text, and with it perhaps a key.
+    try {
+        $text = [IO.File]::ReadAllText($Path)
+        ConvertFrom-Json -InputObject $text
+    } catch { throw "$(Split-Path -Path $Path -Leaf) cannot be read as JSON" }
+}
+
+# Writes beside, then moves: a run that is cut off never leaves half a file.
+function Write-Json([string] $Path, $Value) {
+    [IO.File]::WriteAllText("$Path.new", (ConvertTo-Json -InputObject $Value -Depth 6))
+    Move-Item -LiteralPath "$Path.new" -Destination $Path -Force
+}
+
+# saved.json: machine-wide settings as they were before this stack changed them for the first time.
+function Save-Once([string] $Key, $Value) {
+    $path = Join-Path $PSScriptRoot 'saved.json'
+    $saved = [ordered]@{}
+    if (Test-Path -LiteralPath $path) {
+        foreach ($one in (Read-Json $path).PSObject.Properties) { $saved[$one.Name] = $one.Value }
+    }
+    if ($saved.Contains($Key)) { return }
+    $saved[$Key] = $Value
+    Write-Json $path $saved
+}
+
+# Takes the pre-shared keys out of a text.
+function Protect-Text([string] $Text, $Parameters) {
+    foreach ($tunnel in $Parameters.tunnels) {
+        if ($tunnel.presharedKey) { $Text = $Text.Replace([string] $tunnel.presharedKey, '***') }
+    }
+    $Text
+}
+
+# Creates a file that only SYSTEM and Administrators may read; it gets its text after its rights.
+function New-PrivateFile([string] $Path, [string] $Text) {
+    $acl = New-Object Security.AccessControl.FileSecurity
+    $acl.SetSecurityDescriptorSddlForm('O:BAG:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)')
+    [IO.File]::WriteAllText($Path, '')
+    Set-Acl -LiteralPath $Path -AclObject $acl
+    [IO.File]::WriteAllText($Path, $Text)
+}
+
+# Runs netsh. Its text is localised, so only the exit code is judged; the text is for people, in the error.
+function Invoke-Netsh([string[]] $Arguments, $Parameters) {
+    $ErrorActionPreference = 'Continue'
+    $said = @(& netsh.exe $Arguments 2>&1 | ForEach-Object { "$_".Trim() } | Where-Object { $_ })
+    if ($LASTEXITCODE -ne 0) {
+        $start = ($said | Select-Object -First 3) -join ' '
+        throw (Protect-Text "netsh.exe gave exit code $LASTEXITCODE`: $start" $Parameters)
+    }
+}
+
+# The first of the named properties that the object has, as text. NetSecurity's objects carry the names of their CIM
+# class; some also have a display form under the cmdlet's parameter name.
+function Get-Field($Object, [string[]] $Name) {
+    foreach ($one in $Name) {
+        if ($null -ne $Object.$one) { return "$($Object.$one)" }
+    }
+    ''
+}
+
+# Names of the values that the CIM classes MSFT_NetIKEMMCryptoProposal and MSFT_NetIKEQMCryptoProposal document as numbers.
+$cipherNames = @{ '0' = 'None'; '2' = 'DES'; '6' = 'DES3'; '65001' = 'AES128'; '65002' = 'AES192'; '65003' = 'AES256'
+    '65004' = 'AESGCM128'; '65005' = 'AESGCM192'; '65006' = 'AESGCM256' }
+$hashNames = @{ '0' = 'None'; '2' = 'MD5'; '3' = 'SHA1'; '65001' = 'SHA256'; '65002' = 'SHA384'
+    '65003' = 'AESGMAC128'; '65004' = 'AESGMAC192'; '65005' = 'AESGMAC256' }
+$groupNames = @{ '0' = 'None'; '1' = 'DH1'; '2' = 'DH2'; '14' = 'DH14'; '19' = 'DH19'; '20' = 'DH20'; '24' = 'DH24' }
+$encapsulationNames = @{ '0' = 'None'; '1' = 'AH'; '2' = 'ESP'; '3' = 'AH,ESP' }
+
+function Get-NamedField($Object, [string[]] $Name, $Names) {
+    $value = Get-Field $Object $Name
+    if ($Names.ContainsKey($value)) { $Names[$value] } elseif ($value) { $value } else { '?' }
+}
+
+# An IPv4 address as a number; nothing if it is not one in its usual form.
+function ConvertTo-AddressNumber([string] $Address) {
+    $parsed = $null
+    if (-not [Net.IPAddress]::TryParse($Address, [ref] $parsed) -or $parsed.ToString() -ne $Address) { return }
+    $bytes = $parsed.GetAddressBytes()
+    if ($bytes.Length -ne 4) { return }
+    $number = [long] 0
+    foreach ($byte in $bytes) { $number = $number * 256 + $byte }
+    $number
+}
+
+# First and last address of an IPv4 network; nothing if the text is not one.
+function ConvertTo-NetworkRange([string] $Cidr) {
+    if ($Cidr -notmatch '^(\d+\.\d+\.\d+\.\d+)/(\d{1,2})\z') { return }
+    $length = [int] $Matches[2]
+    $first = ConvertTo-AddressNumber $Matches[1]
+    if ($null -eq $first -or $length -gt 32) { return }
+    $size = [long] [Math]::Pow(2, 32 - $length)
+    if ($first % $size -ne 0) { return }
+    @{ first = $first; last = $first + $size - 1 }
+}
+
+function Test-NetworkOverlap([string] $One, [string] $Other) {
+    $a = ConvertTo-NetworkRange $One
+    $b = ConvertTo-NetworkRange $Other
+    $a.first -le $b.last -and $b.first -le $a.last
+}
+
+# What is wrong with the parameters, a line each; nothing when they are right. Never quotes a key.
+function Get-ParameterProblem($Parameters) {
+    if ($Parameters.version -ne 1) { 'version is not 1' }
+    if ($Parameters.device -notin 'ec2', 'external') { 'device is neither ec2 nor external' }
+    if ($Parameters.reboot -notin 'now', 'never') { 'reboot is neither now nor never' }
+    if ($null -eq (ConvertTo-AddressNumber $Parameters.privateIp)) { 'privateIp is not an IPv4 address' }
+    foreach ($name in 'siteCidr', 'cloudCidr') {
+        if ($null -eq (ConvertTo-NetworkRange $Parameters.$name)) { "$name is not an IPv4 network" }
+    }
+    $tunnels = @($Parameters.tunnels)
+    if ($tunnels.Count -ne 2) { 'there are not two tunnels' }
+    foreach ($name in 'name', 'outsideIp', 'presharedKey') {
+        if (@($tunnels | ForEach-Object { $_.$name } | Select-Object -Unique).Count -ne $tunnels.Count) { "two tunnels have the same $name" }
+    }
+    foreach ($tunnel in $tunnels) {
+        if ($tunnel.name -cnotmatch '^[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}\z' -or $tunnel.name -eq 'all') { 'the name of a tunnel is not allowed' }
+        if ($null -eq (ConvertTo-AddressNumber $tunnel.outsideIp)) { "the outside address of $($tunnel.name) is not an IPv4 address" }
+        if ($tunnel.presharedKey -cnotmatch '^[A-Za-z1-9._][A-Za-z0-9._]{7,63}\z') { "the key of $($tunnel.name) is not one that AWS allows" }
+    }
+    if (@($Parameters.mainMode.suites).Count -eq 0) { 'main mode has no suite' }
+    foreach ($suite in $Parameters.mainMode.suites) {
+        if ($suite.keyExchange -notin $groupNames.Values -or $suite.encryption -notin $cipherNames.Values -or
+            $suite.hash -notin $hashNames.Values) { 'a suite of main mode is not known' }
+    }
+    if ($Parameters.quickMode.netsh -notmatch '^ESP:[A-Z0-9]+-[A-Z0-9]+\+[0-9]+min\+[0-9]+kb\z') { 'quickMode.netsh is not a method of netsh' }
+    if ($Parameters.quickMode.pfs -notmatch '^(dhgroup(1|2|14|24)|ecdhp(256|384)|mainmode|none)\z') { 'quickMode.pfs is not a group of netsh' }
+}

@@ -1,0 +1,229 @@
+//! The clients: a [`Reader`] can only read, a [`Writer`] can change.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use serde::Serialize;
+
+use super::action::{Action, Effect};
+use super::bucket::Buckets;
+use super::error::{Error, Verdict};
+use crate::event::{Event, Events};
+use crate::time::{self, Backoff, SdkClock};
+
+/// Where objects live: everything in one place is read once and shares one client.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Place {
+    /// The AWS profile; `None`: what the environment says.
+    pub profile: Option<String>,
+    /// The region, such as `eu-west-1`.
+    pub region: String,
+    /// Another endpoint than AWS's own, such as LocalStack's.
+    pub endpoint: Option<String>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.region)?;
+        self.profile.iter().try_for_each(|profile| write!(f, " (profile {profile})"))
+    }
+}
+
+/// Makes clients, one a place.
+#[derive(Debug)]
+pub struct Clients {
+    events: Events,
+    made: BTreeMap<Place, Reader>,
+}
+
+impl Clients {
+    /// Begins without any client.
+    #[must_use]
+    pub fn new(events: Events) -> Self {
+        Self { events, made: BTreeMap::new() }
+    }
+
+    /// Returns the region that the environment or the profile names.
+    pub async fn default_region(profile: Option<&str>) -> Option<String> {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest());
+        if let Some(profile) = profile {
+            loader = loader.profile_name(profile);
+        }
+        loader.load().await.region().map(ToString::to_string)
+    }
+
+    /// Returns the reader for a place.
+    ///
+    /// Credentials, SSO, proxies and `AWS_*` are the SDK's own default chain; only its retries are
+    /// off, because they send a CreateVpnGateway twice when a reply is lost.
+    pub async fn reader(&mut self, place: &Place) -> Reader {
+        if let Some(reader) = self.made.get(place) {
+            return reader.clone();
+        }
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new(place.region.clone()))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(Duration::from_secs(5))
+                    .operation_attempt_timeout(Duration::from_secs(45))
+                    .build(),
+            )
+            .time_source(SdkClock)
+            .sleep_impl(SdkClock);
+        if let Some(profile) = &place.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(endpoint) = &place.endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        let reader = Reader {
+            ec2: Client::new(&loader.load().await),
+            place: place.clone(),
+            events: self.events.clone(),
+            buckets: Arc::default(),
+        };
+        self.made.insert(place.clone(), reader.clone());
+        reader
+    }
+}
+
+/// Reads one place.
+///
+/// INVARIANT: gives the SDK's client to nobody, so that whoever holds only readers cannot change
+/// anything.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    ec2: Client,
+    place: Place,
+    events: Events,
+    buckets: Arc<Buckets>,
+}
+
+/// How long a read goes on over a connection that cannot be made.
+const UNREACHABLE: Duration = Duration::from_secs(3);
+/// How long a call goes on against throttling and server errors.
+const THROTTLED: Duration = Duration::from_secs(180);
+/// How long a change that may be sent twice goes on over lost replies.
+const LOST: Duration = Duration::from_secs(60);
+
+impl Reader {
+    /// Returns where it reads.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Sends one call, again where the table of errors says so.
+    ///
+    /// A lost reply of a call that makes something is an error with [`Verdict::Lost`]: only who
+    /// knows what it should have made can look for it.
+    pub(super) async fn call<T, E, F>(
+        &self,
+        action: Action,
+        send: impl Fn(&Client) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, SdkError<E>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let mut patience: Option<Backoff> = None;
+        loop {
+            self.buckets.take(action).await;
+            let begun = time::now();
+            let error = match send(&self.ec2).await {
+                Ok(answer) => {
+                    tracing::debug!(target: "cgw::aws", action = action.name(), place = %self.place, ms = begun.elapsed().as_millis(), "ok");
+                    return Ok(answer);
+                }
+                Err(error) => Error::from_sdk(action, &error),
+            };
+            tracing::debug!(target: "cgw::aws", action = action.name(), place = %self.place, code = error.code, verdict = ?error.verdict, message = error.message, "refused");
+            let limit = match (error.verdict, action.effect()) {
+                (Verdict::Again, _) => THROTTLED,
+                (Verdict::NotYet(limit), _) => limit,
+                (Verdict::Lost, Effect::Read) => UNREACHABLE,
+                (Verdict::Lost, Effect::Set) => LOST,
+                (Verdict::Lost, Effect::Make)
+                | (Verdict::AlreadySo | Verdict::Gone | Verdict::No, _) => return Err(error),
+            };
+            let backoff = patience.get_or_insert_with(|| {
+                Backoff::new(Duration::from_millis(200), Duration::from_secs(10), limit)
+            });
+            let Some(rest) = backoff.next_rest() else { return Err(error) };
+            let why = error.code.unwrap_or(error.message);
+            self.events.say(&Event::Retrying { action: action.name(), why });
+            time::sleep(rest).await;
+        }
+    }
+
+    /// Returns the sample configuration that AWS itself offers for Windows Server, or `None` where
+    /// AWS offers none.
+    pub async fn sample_configuration(&self, connection: &str) -> Result<Option<String>, Error> {
+        let types = self
+            .call(Action::GetVpnConnectionDeviceTypes, |ec2| {
+                ec2.get_vpn_connection_device_types().send()
+            })
+            .await?;
+        // The id of the type is found in no public text: it is looked up by its three names.
+        let windows = types.vpn_connection_device_types().iter().find(|t| {
+            t.vendor() == Some("Microsoft") && t.platform().is_some_and(|p| p.contains("Windows"))
+        });
+        let Some(id) = windows.and_then(|t| t.vpn_connection_device_type_id()) else {
+            return Ok(None);
+        };
+        // Windows' rules with a pre-shared key speak IKEv1, for which AWS has only this sample.
+        let sample = self
+            .call(Action::GetVpnConnectionDeviceSampleConfiguration, |ec2| {
+                ec2.get_vpn_connection_device_sample_configuration()
+                    .vpn_connection_id(connection)
+                    .vpn_connection_device_type_id(id)
+                    .internet_key_exchange_version("ikev1")
+                    .sample_type("compatibility")
+                    .send()
+            })
+            .await?;
+        Ok(sample.vpn_connection_device_sample_configuration().map(str::to_owned))
+    }
+}
+
+/// Changes one place.
+///
+/// INVARIANT: made only by `Approved::hands`; the architecture test holds that.
+#[derive(Debug, Clone)]
+pub struct Writer(Reader);
+
+impl Writer {
+    /// Turns a reader into a writer.
+    #[must_use]
+    pub fn new(reader: Reader) -> Self {
+        Self(reader)
+    }
+
+    /// Returns the reader of the same place.
+    #[must_use]
+    pub fn reader(&self) -> &Reader {
+        &self.0
+    }
+
+    /// Sends one changing call; see the table of actions for what happens when its reply is lost.
+    pub async fn call<T, E, F>(
+        &self,
+        action: Action,
+        send: impl Fn(&Client) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, SdkError<E>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        self.0.call(action, send).await
+    }
+}

@@ -1,0 +1,238 @@
+//! The one table that says what an error of EC2 means for what cgw does next.
+
+use std::time::Duration;
+
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+
+use super::action::{Action, Effect};
+
+/// What to do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing was done; send it again.
+    Again,
+    /// Nobody knows whether it was done: the reply is missing.
+    Lost,
+    /// Cannot be done yet; send it again until the span has passed.
+    NotYet(Duration),
+    /// It is so already.
+    AlreadySo,
+    /// What it is about does not exist any more.
+    Gone,
+    /// It will not be done.
+    No,
+}
+
+/// A call that EC2 refused, or whose reply is missing.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{} failed: {}{message}", action.name(), code.as_deref().map(|c| format!("{c}: ")).unwrap_or_default())]
+pub struct Error {
+    /// What was asked for.
+    pub action: Action,
+    /// EC2's code for the error.
+    pub code: Option<String>,
+    /// EC2's own sentence, or what happened to the connection.
+    pub message: String,
+    /// What to do about it.
+    pub verdict: Verdict,
+}
+
+/// A fresh id may be unknown to the next call for a while (EC2 developer guide, «Eventual
+/// consistency»).
+const FRESH: Verdict = Verdict::NotYet(Duration::from_secs(60));
+/// Gateways and connections take minutes to change their state.
+const STATE: Verdict = Verdict::NotYet(Duration::from_secs(20 * 60));
+
+/// One row: for which action (`None`: for all), EC2's code, what to do.
+type Row = (Option<Action>, &'static str, Verdict);
+
+/// Rows for one action come before those for all. Codes: EC2 API reference, «Error codes for the
+/// Amazon EC2 API»; which of them pass by themselves was seen in public provider code.
+const TABLE: &[Row] = &[
+    // «This call cannot be completed because there are pending VPNs or Virtual Interfaces»
+    // (terraform-provider-aws #11720).
+    (Some(Action::DetachVpnGateway), "InvalidParameterValue", STATE),
+    (Some(Action::AttachVpnGateway), "InvalidParameterValue", STATE),
+    (Some(Action::AttachVpnGateway), "InvalidVpnGatewayID.NotFound", FRESH),
+    (Some(Action::CreateVpnConnection), "InvalidVpnGatewayID.NotFound", FRESH),
+    (Some(Action::CreateVpnConnection), "InvalidCustomerGatewayID.NotFound", FRESH),
+    (Some(Action::CreateVpnConnectionRoute), "InvalidVpnConnectionID.NotFound", FRESH),
+    (Some(Action::CreateVpnConnectionRoute), "InvalidVpnConnection.InvalidState", STATE),
+    (Some(Action::EnableVgwRoutePropagation), "Gateway.NotAttached", STATE),
+    (Some(Action::CreateRoute), "InvalidGatewayID.NotFound", FRESH),
+    (Some(Action::CreateRoute), "InvalidVpnGatewayID.NotFound", FRESH),
+    (Some(Action::AssociateAddress), "InvalidAllocationID.NotFound", FRESH),
+    (Some(Action::AuthorizeSecurityGroupIngress), "InvalidGroup.NotFound", FRESH),
+    (Some(Action::AuthorizeSecurityGroupEgress), "InvalidGroup.NotFound", FRESH),
+    (Some(Action::ModifyNetworkInterfaceAttribute), "InvalidGroup.NotFound", FRESH),
+    (Some(Action::AssociateRouteTable), "InvalidSubnetID.NotFound", FRESH),
+    (Some(Action::AssociateRouteTable), "InvalidRouteTableID.NotFound", FRESH),
+    (Some(Action::DeleteVpnGateway), "IncorrectState", STATE),
+    (Some(Action::DeleteCustomerGateway), "IncorrectState", STATE),
+    (Some(Action::DeleteSecurityGroup), "DependencyViolation", Verdict::NotYet(Duration::from_secs(120))),
+    (Some(Action::DeleteSubnet), "DependencyViolation", Verdict::NotYet(Duration::from_secs(120))),
+    (Some(Action::ReleaseAddress), "InvalidIPAddress.InUse", FRESH),
+    (Some(Action::ModifyVpnTunnelOptions), "IncorrectState", STATE),
+    (Some(Action::ModifyVpnTunnelOptions), "InvalidVpnConnection.InvalidState", STATE),
+    (None, "RequestLimitExceeded", Verdict::Again),
+    (None, "Throttling", Verdict::Again),
+    (None, "ThrottlingException", Verdict::Again),
+    (None, "EC2ThrottledException", Verdict::Again),
+    (None, "InternalError", Verdict::Lost),
+    (None, "InternalFailure", Verdict::Lost),
+    (None, "ServiceUnavailable", Verdict::Lost),
+    (None, "Unavailable", Verdict::Lost),
+    (None, "InvalidPermission.Duplicate", Verdict::AlreadySo),
+    (None, "RouteAlreadyExists", Verdict::AlreadySo),
+    (None, "InvalidGroup.Duplicate", Verdict::AlreadySo),
+    (None, "Resource.AlreadyAssociated", Verdict::AlreadySo),
+    (None, "InvalidVpcState", Verdict::AlreadySo),
+    (None, "InvalidSubnet.Conflict", Verdict::AlreadySo),
+    (None, "InvalidPermission.NotFound", Verdict::Gone),
+    (None, "InvalidSecurityGroupRuleId.NotFound", Verdict::Gone),
+    (None, "InvalidGroup.NotFound", Verdict::Gone),
+    (None, "InvalidRoute.NotFound", Verdict::Gone),
+    (None, "InvalidRouteTableID.NotFound", Verdict::Gone),
+    (None, "InvalidAssociationID.NotFound", Verdict::Gone),
+    (None, "InvalidAllocationID.NotFound", Verdict::Gone),
+    (None, "InvalidSubnetID.NotFound", Verdict::Gone),
+    (None, "InvalidNetworkInterfaceID.NotFound", Verdict::Gone),
+    (None, "InvalidCustomerGatewayID.NotFound", Verdict::Gone),
+    (None, "InvalidVpnGatewayID.NotFound", Verdict::Gone),
+    (None, "InvalidVpnGatewayAttachment.NotFound", Verdict::Gone),
+    (None, "InvalidVpnConnectionID", Verdict::Gone),
+    (None, "InvalidVpnConnectionID.NotFound", Verdict::Gone),
+];
+
+fn verdict(action: Action, code: &str, status: u16) -> Verdict {
+    TABLE
+        .iter()
+        .find(|(of, named, _)| *named == code && of.is_none_or(|of| of == action))
+        .map_or(if status >= 500 && status != 501 { Verdict::Lost } else { Verdict::No }, |row| row.2)
+}
+
+impl Error {
+    /// Sorts one of the SDK's errors in.
+    pub(super) fn from_sdk<E>(action: Action, error: &SdkError<E>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        if let SdkError::ServiceError(refused) = error {
+            let code = refused.err().code().unwrap_or("Unknown").to_owned();
+            let status = refused.raw().status().as_u16();
+            let message = refused.err().message().unwrap_or("no message").to_owned();
+            let verdict = match verdict(action, &code, status) {
+                Verdict::Lost if action.effect() == Effect::Read => Verdict::Again,
+                other => other,
+            };
+            return Self { action, code: Some(code), message, verdict };
+        }
+        let (verdict, what) = match error {
+            SdkError::ConstructionFailure(_) => (Verdict::No, "the request could not be made"),
+            SdkError::DispatchFailure(failure) if failure.is_user() || failure.is_other().to_owned() => {
+                (Verdict::No, "the request could not be sent")
+            }
+            SdkError::DispatchFailure(_) => (Verdict::Lost, "the connection failed"),
+            SdkError::TimeoutError(_) => (Verdict::Lost, "no reply in time"),
+            _ => (Verdict::Lost, "the reply could not be read"),
+        };
+        Self { action, code: None, message: format!("{what}: {}", chain(error)), verdict }
+    }
+
+    /// Says whether the caller lacks usable credentials, rather than a permission.
+    #[must_use]
+    pub fn is_about_credentials(&self) -> bool {
+        const CODES: &[&str] = &[
+            "AuthFailure",
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "RequestExpired",
+            "InvalidClientTokenId",
+            "SignatureDoesNotMatch",
+            "UnrecognizedClientException",
+            "MissingAuthenticationToken",
+        ];
+        self.code.as_deref().map_or(self.message.contains("credential"), |c| CODES.contains(&c))
+    }
+
+    /// Says what a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        if self.is_about_credentials() {
+            return Some(
+                "no valid AWS credentials: sign in (aws sso login), name a profile (--profile), or set \
+                 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; a profile with a second factor needs \
+                 a session token (aws sts get-session-token)",
+            );
+        }
+        match self.code.as_deref() {
+            Some("UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException") => {
+                Some("the credentials lack a permission; `cgw iam-policy` prints all that cgw needs")
+            }
+            Some("OptInRequired") => Some("the account has not opted in to this region"),
+            Some("AddressLimitExceeded") => Some(
+                "the region's quota of Elastic IPs is used up: release one, raise quota L-0263D0A3, \
+                 or give one that exists with --eip",
+            ),
+            Some("VpnGatewayLimitExceeded") => {
+                Some("the region's quota of VPN gateways is used up: raise quota L-7029FAB6")
+            }
+            Some("CustomerGatewayLimitExceeded") => {
+                Some("the region's quota of customer gateways is used up: raise quota L-4FB7FF5D")
+            }
+            Some("VpnConnectionLimitExceeded") => {
+                Some("the quota of VPN connections is used up: raise quota L-3E6EC3A3 or L-B91E5754")
+            }
+            Some(_) => None,
+            None => match self.verdict {
+                Verdict::Lost => Some("is the region right, the endpoint reachable, a proxy needed?"),
+                Verdict::Again
+                | Verdict::NotYet(_)
+                | Verdict::AlreadySo
+                | Verdict::Gone
+                | Verdict::No => None,
+            },
+        }
+    }
+}
+
+/// Joins an error and its causes into one line, each once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !texts.iter().any(|seen| seen.contains(&text)) {
+            texts.push(text);
+        }
+        next = cause.source();
+    }
+    texts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_for_one_action_goes_before_the_row_for_all() {
+        let code = "InvalidVpnGatewayID.NotFound";
+        assert_eq!(verdict(Action::AttachVpnGateway, code, 400), FRESH);
+        assert_eq!(verdict(Action::DeleteVpnGateway, code, 400), Verdict::Gone);
+    }
+
+    #[test]
+    fn a_server_error_without_a_row_is_a_lost_reply_but_not_implemented_is_no() {
+        assert_eq!(verdict(Action::CreateRoute, "Strange", 503), Verdict::Lost);
+        assert_eq!(verdict(Action::CreateRoute, "Strange", 501), Verdict::No);
+        assert_eq!(verdict(Action::CreateRoute, "Strange", 400), Verdict::No);
+    }
+
+    #[test]
+    fn no_row_is_hidden_by_an_earlier_one() {
+        for (n, (of, code, _)) in TABLE.iter().enumerate() {
+            let hidden = TABLE[..n].iter().any(|(a, c, _)| c == code && (a.is_none() || a == of));
+            assert!(!hidden, "{code}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Talks to EC2: clients, the table of actions, the table of errors, reads and writes.
+
+mod action;
+mod bucket;
+mod client;
+mod error;
+mod source;
+mod tags;
+
+pub use action::{Action, Effect};
+pub use client::{Clients, Place, Reader, Writer};
+pub use error::{Error, Verdict};
+pub use source::{Batch, Only, Source};
+pub use tags::{NODE, STACK, Tags, specification};

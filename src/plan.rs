@@ -1,0 +1,413 @@
+//! Desired × live → changes and their order; `approve()`; pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::address::{Address, Id, Stack};
+use crate::aws::{Place, Reader, Writer};
+use crate::diff::Diff;
+use crate::event::Events;
+use crate::resource::{Deps, Dice, Hands, Live, NAMES, Phase, Spec, State};
+use crate::server::Server;
+use crate::topology::Node;
+use crate::world::World;
+
+/// What is to become of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// It is as declared.
+    Keep,
+    /// It is somebody else's and serves as it is.
+    Adopt,
+    /// It is as declared, but AWS still works on it.
+    Check,
+    /// It is made.
+    Create,
+    /// It is changed in place.
+    Update(Diff),
+    /// It is removed and made anew.
+    Replace(Diff),
+    /// It is removed.
+    Delete,
+    /// The value that it had before is put back.
+    Restore,
+}
+
+impl Change {
+    /// Returns the word for it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Adopt => "adopt",
+            Self::Check => "wait for",
+            Self::Create => "create",
+            Self::Update(_) => "update",
+            Self::Replace(_) => "replace",
+            Self::Delete => "delete",
+            Self::Restore => "restore",
+        }
+    }
+
+    /// Says whether it changes anything.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        match self {
+            Self::Keep | Self::Adopt | Self::Check => false,
+            Self::Create
+            | Self::Update(_)
+            | Self::Replace(_)
+            | Self::Delete
+            | Self::Restore => true,
+        }
+    }
+}
+
+/// Tells steps apart: a node that is replaced has two.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Key {
+    /// Bringing a node to what is declared.
+    Make(Address),
+    /// Removing one object.
+    Remove(Address, Id),
+}
+
+impl Key {
+    /// Returns the node.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        match self {
+            Self::Make(address) | Self::Remove(address, _) => address,
+        }
+    }
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Which step.
+    pub key: Key,
+    /// Where.
+    pub place: Place,
+    /// What is to be done.
+    pub change: Change,
+    /// What AWS calls the object, where there is one.
+    pub id: Option<Id>,
+    /// What is declared; `None` when it is removed.
+    #[serde(skip)]
+    pub spec: Option<Spec>,
+    /// What is seen; `None` when there is nothing yet.
+    #[serde(skip)]
+    pub state: Option<State>,
+    /// Which steps come first.
+    pub after: Vec<Key>,
+    /// What a person should know of it.
+    pub note: Option<String>,
+}
+
+/// Something that is the stack's and stays, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Left {
+    /// The node.
+    pub address: Address,
+    /// What AWS calls it.
+    pub id: Id,
+    /// Why it stays.
+    pub because: String,
+}
+
+/// What is to be done, in which order; plain data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The stack.
+    pub stack: Stack,
+    /// One step for each declared node, and one for each object that goes.
+    pub steps: Vec<Step>,
+    /// What stays although it should go.
+    pub left: Vec<Left>,
+}
+
+impl Plan {
+    /// Says whether there is nothing to change.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes().next().is_none()
+    }
+
+    /// Returns the steps that change something.
+    pub fn changes(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.change.is_change())
+    }
+
+    /// Returns the steps that the engine has to take: those that change something, and those that
+    /// wait for AWS.
+    pub fn work(&self) -> impl Iterator<Item = &Step> {
+        let idle = |change: &Change| matches!(change, Change::Keep | Change::Adopt);
+        self.steps.iter().filter(move |step| !idle(&step.change))
+    }
+
+    /// Says whether another plan does the same: then whoever approved one approved the other.
+    #[must_use]
+    pub fn does_the_same_as(&self, other: &Self) -> bool {
+        let outline = |plan: &Self| -> Vec<(Key, &'static str)> {
+            plan.changes().map(|step| (step.key.clone(), step.change.word())).collect()
+        };
+        outline(self) == outline(other)
+    }
+
+    /// Returns the nodes that exist before anything is done.
+    #[must_use]
+    pub fn known(&self) -> BTreeMap<Address, (Id, State)> {
+        let stays = |change: &Change| {
+            matches!(change, Change::Keep | Change::Adopt | Change::Check | Change::Update(_))
+        };
+        self.steps
+            .iter()
+            .filter(|step| stays(&step.change))
+            .filter_map(|step| {
+                Some((step.key.address().clone(), (step.id.clone()?, step.state.clone()?)))
+            })
+            .collect()
+    }
+
+    /// Approves the plan: whoever calls this has asked, or was told not to ask.
+    #[must_use]
+    pub fn approve(self) -> Approved {
+        Approved(self)
+    }
+}
+
+/// A plan that may be carried out.
+#[derive(Debug, Clone)]
+pub struct Approved(Plan);
+
+impl Approved {
+    /// Returns the plan.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.0
+    }
+
+    /// Turns readers into what can change things.
+    ///
+    /// INVARIANT: the only caller of `Writer::new`.
+    #[must_use]
+    pub fn hands(
+        &self,
+        readers: Vec<Reader>,
+        server: Option<Server>,
+        dice: Dice,
+        events: Events,
+    ) -> Hands {
+        Hands::new(readers.into_iter().map(Writer::new), server, dice, events)
+    }
+}
+
+/// Plans: what is desired against what is live.
+///
+/// Deterministic: the same input gives the same plan, whatever the order of what was found.
+#[must_use]
+pub fn plan(stack: &Stack, desired: &[Node], live: &[Live<State>], world: &World) -> Plan {
+    let mut planner = Planner {
+        world,
+        live: sorted(live),
+        going: BTreeMap::new(),
+        steps: Vec::new(),
+        known: BTreeMap::new(),
+    };
+    for node in desired {
+        planner.make(node);
+    }
+    let declared: BTreeSet<&Address> = desired.iter().map(|node| &node.address).collect();
+    for n in 0..planner.live.len() {
+        let address = planner.live[n].address.clone();
+        if !declared.contains(&address) {
+            planner.remove(n);
+        }
+    }
+    let left = planner.leave_what_is_used();
+    let mut steps = planner.steps;
+    let removals = order_removals(world, planner.going, &steps);
+    steps.extend(removals);
+    steps.sort_by_key(|step| rank(&step.key));
+    Plan { stack: stack.clone(), steps, left }
+}
+
+fn sorted(live: &[Live<State>]) -> Vec<Live<State>> {
+    let mut live = live.to_vec();
+    live.sort_by(|a, b| (&a.address, &a.id).cmp(&(&b.address, &b.id)));
+    live.dedup_by(|a, b| a.address == b.address && a.id == b.id);
+    live
+}
+
+/// Steps are told in the order of the kinds; what is removed after what is made.
+fn rank(key: &Key) -> (bool, usize, Key) {
+    let kind = NAMES.iter().position(|name| *name == key.address().kind).unwrap_or(NAMES.len());
+    (matches!(key, Key::Remove(..)), kind, key.clone())
+}
+
+struct Planner<'a> {
+    world: &'a World,
+    live: Vec<Live<State>>,
+    /// What goes: index into `live` by id.
+    going: BTreeMap<(Address, Id), Live<State>>,
+    steps: Vec<Step>,
+    known: BTreeMap<Address, (Id, State)>,
+}
+
+impl Planner<'_> {
+    /// Plans one declared node; what it needs was planned before.
+    fn make(&mut self, node: &Node) {
+        let found: Vec<usize> =
+            (0..self.live.len()).filter(|n| self.live[*n].address == node.address).collect();
+        let adopted = node.adopt.as_ref().and_then(|id| {
+            Some((id.clone(), node.spec.adopted(self.world, id)?))
+        });
+        let keep = if adopted.is_some() { None } else { self.one_to_keep(&found) };
+        for n in found {
+            if Some(n) != keep {
+                self.remove(n);
+            }
+        }
+        let deps = Deps(&self.known);
+        let (change, existing) = match (adopted, keep.map(|n| &self.live[n])) {
+            (Some(adopted), _) => (Change::Adopt, Some(adopted)),
+            (None, None) => (Change::Create, None),
+            (None, Some(live)) => {
+                let diff = node.spec.diff(&live.state, &deps);
+                let change = if diff.is_empty() {
+                    match live.state.phase() {
+                        Phase::Pending => Change::Check,
+                        Phase::Ready | Phase::Failed(_) | Phase::Going => Change::Keep,
+                    }
+                } else if diff.replaces() {
+                    Change::Replace(diff)
+                } else {
+                    Change::Update(diff)
+                };
+                (change, Some((live.id.clone(), live.state.clone())))
+            }
+        };
+        let mut after: Vec<Key> = node.needs.iter().cloned().map(Key::Make).collect();
+        if let (Change::Replace(_), Some(n)) = (&change, keep) {
+            after.push(Key::Remove(node.address.clone(), self.live[n].id.clone()));
+            self.remove(n);
+        } else if let Some((id, state)) = &existing {
+            self.known.insert(node.address.clone(), (id.clone(), state.clone()));
+        }
+        // One that is on its way out has to be gone first.
+        let leaving = self.going.iter().filter(|((address, _), live)| {
+            address == &node.address && live.state.phase() == Phase::Going
+        });
+        after.extend(leaving.map(|((address, id), _)| Key::Remove(address.clone(), id.clone())));
+        let (id, state) = existing.unzip();
+        let spec = Some(node.spec.clone());
+        let key = Key::Make(node.address.clone());
+        let place = node.place.clone();
+        self.steps.push(Step { key, place, change, id, spec, state, after, note: None });
+    }
+
+    /// Of several that were found for one node, keeps the one that is most in use.
+    fn one_to_keep(&self, found: &[usize]) -> Option<usize> {
+        let stays = |n: &&usize| {
+            let live = &self.live[**n];
+            let owner_goes = match &live.id {
+                Id::Aws(_) => false,
+                Id::Link { owner, .. } => {
+                    self.going.keys().any(|(_, id)| *id == Id::Aws(owner.clone()))
+                }
+            };
+            live.state.phase() != Phase::Going && !owner_goes
+        };
+        let uses = |n: &usize| {
+            let live = &self.live[*n];
+            live.state.removed_after(self.world, &live.id).len()
+        };
+        found.iter().filter(stays).rev().max_by_key(|n| uses(n)).copied()
+    }
+
+    fn remove(&mut self, n: usize) {
+        let live = self.live[n].clone();
+        self.going.insert((live.address.clone(), live.id.clone()), live);
+    }
+
+    /// Takes out of what goes all that others use; what then cannot go either follows.
+    fn leave_what_is_used(&mut self) -> Vec<Left> {
+        let mut left = Vec::new();
+        loop {
+            let ids: BTreeSet<&Id> = self.going.keys().map(|(_, id)| id).collect();
+            let made: BTreeSet<&Id> = self
+                .steps
+                .iter()
+                .filter(|step| matches!(step.change, Change::Update(_) | Change::Replace(_)))
+                .filter_map(|step| step.id.as_ref())
+                .collect();
+            let stuck = self.going.iter().find_map(|(key, live)| {
+                let users = live.state.removed_after(self.world, &live.id);
+                let user = users.into_iter().find(|u| !ids.contains(u) && !made.contains(u))?;
+                Some((key.clone(), format!("{user} uses it and is not this stack's to remove")))
+            });
+            let Some((key, because)) = stuck else { break };
+            self.going.remove(&key);
+            left.push(Left { address: key.0, id: key.1, because });
+        }
+        if !left.is_empty() {
+            let is_record = |address: &Address| address.kind == NAMES[0];
+            let records: Vec<_> = self.going.keys().filter(|(a, _)| is_record(a)).cloned().collect();
+            for (address, id) in records {
+                self.going.remove(&(address.clone(), id.clone()));
+                let because = "the record stays as long as anything else does".to_owned();
+                left.push(Left { address, id, because });
+            }
+        }
+        left
+    }
+}
+
+/// Orders what goes by the links that are live; what ends with its owner is not removed by itself.
+fn order_removals(
+    world: &World,
+    going: BTreeMap<(Address, Id), Live<State>>,
+    made: &[Step],
+) -> Vec<Step> {
+    let gone_with_owner = |live: &Live<State>| {
+        live.state.goes_with_owner()
+            && going.keys().any(|(_, id)| *id == Id::Aws(live.id.owner().clone()))
+    };
+    let by_itself: BTreeMap<&Id, Key> = going
+        .values()
+        .filter(|live| !gone_with_owner(live))
+        .map(|live| (&live.id, Key::Remove(live.address.clone(), live.id.clone())))
+        .collect();
+    let mut steps = Vec::new();
+    for live in going.values().filter(|live| !gone_with_owner(live)) {
+        let key = Key::Remove(live.address.clone(), live.id.clone());
+        let users = live.state.removed_after(world, &live.id);
+        let mut after: Vec<Key> = users.iter().filter_map(|u| by_itself.get(u).cloned()).collect();
+        // What uses it and is changed lets go of it by that change.
+        let changed = made.iter().filter(|step| {
+            matches!(step.change, Change::Update(_)) && step.id.as_ref().is_some_and(|id| users.contains(id))
+        });
+        after.extend(changed.map(|step| step.key.clone()));
+        if live.address.kind == NAMES[0] {
+            after.extend(by_itself.values().filter(|other| **other != key).cloned());
+        }
+        after.sort();
+        after.dedup();
+        let change = if live.state.is_restored() { Change::Restore } else { Change::Delete };
+        steps.push(Step {
+            key,
+            place: live.place.clone(),
+            change,
+            id: Some(live.id.clone()),
+            spec: None,
+            state: Some(live.state.clone()),
+            after,
+            note: live.state.left_alone(),
+        });
+    }
+    steps
+}

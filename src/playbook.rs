@@ -1,0 +1,330 @@
+//! Turns `playbooks/` and parameters into a script bundle with a digest.
+
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use include_dir::{Dir, include_dir};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::address::{AwsId, Stack};
+use crate::secret::Secret;
+use crate::tunnel::{
+    Cipher, CidrPair, Crypto, DhGroup, Hash, PHASE1_SECONDS, PHASE2_KILOBYTES, PHASE2_SECONDS,
+    Phase1, Phase2, Tunnel, read_configuration,
+};
+
+static SCRIPTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/playbooks/windows-server");
+
+/// The script that unpacks a bundle on the server; it comes on the command line, not in the bundle.
+const BOOTSTRAP: &str = "bootstrap.ps1";
+
+/// What the steps need to know, but for the tunnels.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Parameters {
+    /// Whose server it is.
+    pub stack: Stack,
+    /// Whether the server is an EC2 instance.
+    pub is_ec2: bool,
+    /// The server's own end of both tunnels: its private address.
+    pub private_ip: Ipv4Addr,
+    /// What the tunnels carry.
+    pub pair: CidrPair,
+    /// Which suites the server is set to.
+    pub crypto: Crypto,
+    /// Whether the server restarts by itself when a step asks for it.
+    pub reboots: bool,
+}
+
+/// Why no scripts could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// AWS does not tell a tunnel's key.
+    #[error("AWS does not tell the pre-shared key of the tunnel to {0}")]
+    KeyWithheld(Ipv4Addr),
+    /// A key has characters that AWS would never have taken.
+    #[error("the pre-shared key of the tunnel to {0} is not one that AWS allows")]
+    BadKey(Ipv4Addr),
+    /// A connection has not two tunnels.
+    #[error("{connection} has {count} tunnels instead of two")]
+    NotTwo {
+        /// The connection.
+        connection: AwsId,
+        /// How many it has.
+        count: usize,
+    },
+}
+
+/// Scripts and parameters, ready to be run on the server.
+pub struct Bundle {
+    /// Tells bundles apart; the same input gives the same digest.
+    pub digest: String,
+    /// Whose server it is for.
+    pub stack: Stack,
+    /// The files by name; `parameters.json` holds the keys.
+    pub files: Vec<(String, Zeroizing<Vec<u8>>)>,
+}
+
+impl std::fmt::Debug for Bundle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bundle({})", self.digest)
+    }
+}
+
+/// The name of the file in a bundle that holds the keys.
+pub const PARAMETERS: &str = "parameters.json";
+
+impl Bundle {
+    /// Renders a bundle for a connection.
+    pub fn render(
+        parameters: &Parameters,
+        connection: &AwsId,
+        tunnels: &[Tunnel],
+    ) -> Result<Self, Error> {
+        let values = values(parameters, connection, tunnels)?;
+        let text = Zeroizing::new(serde_json::to_vec_pretty(&values).expect("JSON of text and numbers"));
+        let scripts = SCRIPTS.files().filter_map(|file| {
+            let name = file.path().to_str()?;
+            (name != BOOTSTRAP).then(|| (name.to_owned(), Zeroizing::new(file.contents().to_vec())))
+        });
+        let mut files: Vec<_> = scripts.collect();
+        files.push((PARAMETERS.to_owned(), text));
+        files.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut digest = Sha256::new();
+        for (name, contents) in &files {
+            digest.update(u64::try_from(name.len()).expect("names are short").to_be_bytes());
+            digest.update(name.as_bytes());
+            digest.update(Sha256::digest(contents));
+        }
+        let digest = digest.finalize().iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").expect("a String takes all that is written");
+            hex
+        });
+        Ok(Self { digest, stack: parameters.stack.clone(), files })
+    }
+
+    /// Returns the command line that reads the bundle from standard input, unpacks and runs it.
+    ///
+    /// Holds nothing but the bootstrap: no name, no value, no key.
+    #[must_use]
+    pub fn command() -> String {
+        let script = SCRIPTS.get_file(BOOTSTRAP).and_then(|f| f.contents_utf8());
+        let script = script.expect("the playbook has its bootstrap, in UTF-8");
+        let code = script.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+        let utf16: Vec<u8> =
+            code.flat_map(|l| l.encode_utf16().chain([10])).flat_map(u16::to_le_bytes).collect();
+        format!(
+            "powershell.exe -NoProfile -NonInteractive -ExecutionPolicy Bypass -EncodedCommand {}",
+            BASE64.encode(utf16)
+        )
+    }
+
+    /// Returns the one JSON document that the bootstrap reads.
+    #[must_use]
+    pub fn document(&self) -> Zeroizing<Vec<u8>> {
+        let file = |(name, contents): &(String, Zeroizing<Vec<u8>>)| {
+            (name.clone(), Value::String(BASE64.encode(contents)))
+        };
+        let files: serde_json::Map<String, Value> = self.files.iter().map(file).collect();
+        let document = json!({ "stack": self.stack, "digest": self.digest, "files": files });
+        Zeroizing::new(serde_json::to_vec(&document).expect("JSON of text"))
+    }
+
+    fn parameters(&self) -> Option<Value> {
+        let (_, text) = self.files.iter().find(|(name, _)| name == PARAMETERS)?;
+        serde_json::from_slice(text).ok()
+    }
+}
+
+fn values(
+    parameters: &Parameters,
+    connection: &AwsId,
+    tunnels: &[Tunnel],
+) -> Result<Value, Error> {
+    if tunnels.len() != 2 {
+        return Err(Error::NotTwo { connection: connection.clone(), count: tunnels.len() });
+    }
+    let mut rules = Vec::new();
+    for (n, tunnel) in tunnels.iter().enumerate() {
+        rules.push(json!({
+            "name": rule_name(connection, n),
+            "outsideIp": tunnel.outside,
+            "presharedKey": usable_key(tunnel)?.expose(),
+        }));
+    }
+    let Phase2 { cipher, hash, group } = parameters.crypto.phase2();
+    let suite = |p: &Phase1| {
+        json!({
+            "keyExchange": format!("DH{}", p.group.number()),
+            "encryption": cmdlet_cipher(p.cipher),
+            "hash": cmdlet_hash(p.hash),
+        })
+    };
+    // With GCM the cmdlets, like netsh, want the cipher's name for the hash too.
+    let esp_hash = if cipher == Cipher::Aes256Gcm { "AESGCM256" } else { cmdlet_hash(hash) };
+    Ok(json!({
+        "version": 1,
+        "stack": parameters.stack,
+        "connection": connection,
+        "device": if parameters.is_ec2 { "ec2" } else { "external" },
+        "privateIp": parameters.private_ip,
+        "siteCidr": parameters.pair.site,
+        "cloudCidr": parameters.pair.cloud,
+        "minimalRoles": false,
+        "reboot": if parameters.reboots { "now" } else { "never" },
+        "mainMode": {
+            "suites": parameters.crypto.phase1().iter().map(suite).collect::<Vec<_>>(),
+            "minutes": PHASE1_SECONDS / 60,
+            "sessions": 0,
+        },
+        "quickMode": {
+            "netsh": netsh_quick_mode(parameters.crypto),
+            "encapsulation": "ESP",
+            "espHash": esp_hash,
+            "encryption": cmdlet_cipher(cipher),
+            "minutes": PHASE2_SECONDS / 60,
+            "kilobytes": PHASE2_KILOBYTES,
+            "pfs": netsh_group(group),
+        },
+        "tunnels": rules,
+    }))
+}
+
+/// The name of a tunnel's rule, as the guide forms it.
+fn rule_name(connection: &AwsId, n: usize) -> String {
+    format!("{connection} Tunnel {}", n + 1)
+}
+
+/// A key whose every character is inert in a command, in JSON and in a file for netsh.
+fn usable_key(tunnel: &Tunnel) -> Result<&Secret, Error> {
+    let key = tunnel.key.as_ref().ok_or(Error::KeyWithheld(tunnel.outside))?;
+    if crate::tunnel::is_valid_key(key) { Ok(key) } else { Err(Error::BadKey(tunnel.outside)) }
+}
+
+/// Microsoft's words («New-NetIPsecMainModeCryptoProposal»).
+fn cmdlet_cipher(cipher: Cipher) -> &'static str {
+    match cipher {
+        Cipher::Aes128 => "AES128",
+        Cipher::Aes256 => "AES256",
+        Cipher::Aes256Gcm => "AESGCM256",
+    }
+}
+
+fn cmdlet_hash(hash: Hash) -> &'static str {
+    match hash {
+        Hash::Sha1 => "SHA1",
+        Hash::Sha256 => "SHA256",
+        Hash::Sha384 => "SHA384",
+    }
+}
+
+/// Microsoft's words («netsh advfirewall»).
+fn netsh_group(group: DhGroup) -> &'static str {
+    match group {
+        DhGroup::Group2 => "dhgroup2",
+        DhGroup::Group14 => "dhgroup14",
+        DhGroup::Group20 => "ecdhp384",
+    }
+}
+
+fn netsh_quick_mode(crypto: Crypto) -> String {
+    let Phase2 { cipher, hash, .. } = crypto.phase2();
+    // AES-GCM must be named for both integrity and encryption.
+    let hash = if cipher == Cipher::Aes256Gcm { "AESGCM256" } else { cmdlet_hash(hash) };
+    let minutes = PHASE2_SECONDS / 60;
+    format!("ESP:{hash}-{}+{minutes}min+{PHASE2_KILOBYTES}kb", cmdlet_cipher(cipher))
+}
+
+/// Renders the guide's own netsh command for one tunnel, as a file that a person can run.
+///
+/// In a batch file `"name=value"` passes every character but `%` and `"`, which none of the values
+/// can have.
+pub fn netsh_file(
+    parameters: &Parameters,
+    connection: &AwsId,
+    n: usize,
+    tunnel: &Tunnel,
+) -> Result<Secret, Error> {
+    let name = rule_name(connection, n);
+    let rule = [
+        ("Name", name.clone()),
+        ("Enable", "Yes".to_owned()),
+        ("Profile", "any".to_owned()),
+        ("Type", "Static".to_owned()),
+        ("Mode", "Tunnel".to_owned()),
+        ("LocalTunnelEndpoint", parameters.private_ip.to_string()),
+        ("RemoteTunnelEndpoint", tunnel.outside.to_string()),
+        ("Endpoint1", parameters.pair.site.to_string()),
+        ("Endpoint2", parameters.pair.cloud.to_string()),
+        ("Protocol", "Any".to_owned()),
+        ("Action", "RequireInClearOut".to_owned()),
+        ("Auth1", "ComputerPSK".to_owned()),
+        ("Auth1PSK", usable_key(tunnel)?.expose().to_owned()),
+        ("QMSecMethods", netsh_quick_mode(parameters.crypto)),
+        ("ExemptIPsecProtectedConnections", "No".to_owned()),
+        ("ApplyAuthz", "No".to_owned()),
+        ("QMPFS", netsh_group(parameters.crypto.phase2().group).to_owned()),
+    ];
+    let words: Vec<String> = rule.iter().map(|(key, value)| format!("\"{key}={value}\"")).collect();
+    Ok(Secret::new(format!(
+        "@echo off\r\n\
+         rem Run as Administrator. Holds a pre-shared key: delete this file afterwards.\r\n\
+         netsh advfirewall consec delete rule \"Name={name}\" >nul 2>&1\r\n\
+         netsh advfirewall consec add rule {}\r\n\
+         exit /b %errorlevel%\r\n",
+        words.join(" ^\r\n    ")
+    )))
+}
+
+/// Parses a bundle back and holds it against what AWS says, tunnel by tunnel.
+///
+/// INVARIANT: nothing is pushed that this refuses. `configuration` is AWS's own file, which names
+/// addresses and keys a second time.
+pub fn check(
+    bundle: &Bundle,
+    parameters: &Parameters,
+    tunnels: &[Tunnel],
+    configuration: Option<&Secret>,
+) -> Result<(), String> {
+    let values = bundle.parameters().ok_or("the parameters are no JSON")?;
+    let told = |path: &str| values.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let mut wrong = Vec::new();
+    let mut expect = |what: &str, is: &str, should: &str| {
+        if is != should {
+            wrong.push(what.to_owned());
+        }
+    };
+    expect("private address", told("/privateIp"), &parameters.private_ip.to_string());
+    expect("site CIDR", told("/siteCidr"), &parameters.pair.site.to_string());
+    expect("VPC CIDR", told("/cloudCidr"), &parameters.pair.cloud.to_string());
+    expect("quick mode", told("/quickMode/netsh"), &netsh_quick_mode(parameters.crypto));
+    let configured = match configuration {
+        Some(xml) => read_configuration(xml.expose()).map_err(|error| error.to_string())?,
+        None => Vec::new(),
+    };
+    let rules = values.pointer("/tunnels").and_then(Value::as_array).map_or(0, Vec::len);
+    expect("number of rules", &rules.to_string(), &tunnels.len().to_string());
+    for n in 0..rules {
+        let address = told(&format!("/tunnels/{n}/outsideIp"));
+        let key = told(&format!("/tunnels/{n}/presharedKey"));
+        let of_api = tunnels.iter().find(|t| t.outside.to_string() == address);
+        let api_key = of_api.and_then(|t| t.key.as_ref()).map_or("", Secret::expose);
+        expect(&format!("rule {}: key", n + 1), key, api_key);
+        let of_file = configured.iter().find(|t| t.outside.to_string() == address);
+        if let Some(file_key) = of_file.and_then(|t| t.key.as_ref()) {
+            expect(&format!("rule {}: key in AWS's file", n + 1), key, file_key.expose());
+        }
+        if configuration.is_some() && of_file.is_none() {
+            expect(&format!("rule {}: address in AWS's file", n + 1), "", address);
+        }
+    }
+    for tunnel in tunnels {
+        if tunnel.suites != crate::tunnel::Suites::of(parameters.crypto) {
+            wrong.push(format!("AWS's suites of the tunnel to {}", tunnel.outside));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join(", ")) }
+}

@@ -1,0 +1,160 @@
+//! Whether the two networks can be told apart, and whether other routes lead there already.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::{Cloud, Refusal, Request, Site};
+use crate::address::AwsId;
+use crate::tunnel::CidrPair;
+use crate::world::Region;
+
+/// Says whether two networks have an address in common.
+pub(super) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+    a.contains(&b) || b.contains(&a)
+}
+
+/// Returns the smallest network that holds all of several.
+pub(super) fn supernet(nets: &[Ipv4Net]) -> Ipv4Net {
+    let holds = |net: &Ipv4Net| nets.iter().all(|n| net.contains(n));
+    let mut net = nets.first().copied().unwrap_or_default();
+    while !holds(&net) {
+        net = net.supernet().unwrap_or_default();
+    }
+    net
+}
+
+/// Link-local addresses: the tunnels' inside, the instance's metadata (RFC 3927).
+fn link_local() -> Ipv4Net {
+    Ipv4Net::new(Ipv4Addr::new(169, 254, 0, 0), 16).expect("16 is a prefix length")
+}
+
+pub(super) fn examine(
+    request: &Request<'_>,
+    cloud_region: &Region,
+    cloud: &Cloud,
+    site: &Site,
+    pair: CidrPair,
+) -> Vec<Refusal> {
+    let mut refusals = endpoint2(request, site, pair);
+    let mut refuse = |text: String, hint: &str| refusals.push(Refusal::new(text, hint));
+    let vpc_cidrs = cloud_region.vpc(&cloud.vpc).map(|v| v.cidrs.clone()).unwrap_or_default();
+    for other in vpc_cidrs.into_iter().chain([pair.cloud]).filter(|o| overlap(*o, pair.site)).take(1) {
+        refuse(
+            format!("the site's network {} overlaps the VPC's {other}", pair.site),
+            "the two ends of a VPN need different networks: give a part with --site-cidr or \
+             --cloud-cidr, or renumber one end",
+        );
+    }
+    if overlap(pair.site, link_local()) {
+        refuse(
+            format!("the site's network {} overlaps 169.254.0.0/16", pair.site),
+            "give another with --site-cidr",
+        );
+    }
+    if !pair.site.contains(&site.private_ip()) {
+        refuse(
+            format!(
+                "the server's private address {} lies outside the site's network {}: its traffic \
+                 would never enter the tunnel",
+                site.private_ip(),
+                pair.site
+            ),
+            "give a network that holds it with --site-cidr",
+        );
+    }
+    let own_gateways: Vec<AwsId> = cloud_region
+        .vpn_gateways
+        .iter()
+        .filter(|g| g.tags.stack() == Some(request.stack.as_str()))
+        .map(|g| g.id.clone())
+        .collect();
+    for id in &cloud.tables {
+        let flag = "--route-tables";
+        refusals.extend(foreign_routes(request, cloud_region, id, pair.site, &own_gateways, flag));
+    }
+    if let (Site::Instance(server), Some(region)) = (site, request.world.region(request.site)) {
+        let flag = "--site-route-tables";
+        for id in &server.tables {
+            refusals.extend(foreign_routes(request, region, id, pair.cloud, &[], flag));
+        }
+    }
+    refusals
+}
+
+/// The rule requires security for all that comes from Endpoint 2: whoever administers the server
+/// from there is locked out.
+fn endpoint2(request: &Request<'_>, site: &Site, pair: CidrPair) -> Vec<Refusal> {
+    let hint = "give the VPC's network, or a part of it, with --cloud-cidr";
+    let mut refusals = Vec::new();
+    if pair.cloud.prefix_len() == 0 {
+        refusals.push(Refusal::new("0.0.0.0/0 as the VPC's network would lock everybody out", hint));
+        return refusals;
+    }
+    if overlap(pair.cloud, link_local()) {
+        refusals.push(Refusal::new(
+            format!("the VPC's network {} overlaps 169.254.0.0/16", pair.cloud),
+            hint,
+        ));
+    }
+    if let Site::Instance(server) = site {
+        if let Some(subnet) = server.subnet_cidr.filter(|s| overlap(*s, pair.cloud)) {
+            refusals.push(Refusal::new(
+                format!("the VPC's network {} covers the server's own subnet {subnet}", pair.cloud),
+                hint,
+            ));
+        }
+    }
+    if let Some(own) = request.operator.filter(|ip| pair.cloud.contains(ip)) {
+        refusals.push(Refusal::new(
+            format!(
+                "this machine ({own}) is inside the VPC's network {}: the tunnel rule would cut \
+                 it off from the server",
+                pair.cloud
+            ),
+            "run cgw from a machine outside the VPC, or give a part of the network with --cloud-cidr",
+        ));
+    }
+    refusals
+}
+
+/// Routes to the network, or to a part of it, that are somebody else's.
+fn foreign_routes(
+    request: &Request<'_>,
+    region: &Region,
+    table: &AwsId,
+    cidr: Ipv4Net,
+    own_gateways: &[AwsId],
+    flag: &str,
+) -> Vec<Refusal> {
+    let Some(table) = region.route_table(table) else { return Vec::new() };
+    let ours = |net: Ipv4Net| {
+        let what = format!("route/{net}");
+        table.tags.announced(request.stack).any(|(key, _)| key == what)
+    };
+    let foreign = table.routes.iter().filter(|r| {
+        let is_own = ours(r.cidr) || (r.is_propagated && own_gateways.contains(&r.target));
+        cidr.contains(&r.cidr) && r.target.as_str() != "local" && !is_own
+    });
+    foreign
+        .map(|r| {
+            Refusal::new(
+                format!("{} has a route to {} through {} already", table.id, r.cidr, r.target),
+                format!("remove that route, or leave the table out with {flag}"),
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_supernet_is_the_smallest_that_holds_all() {
+        let nets: Vec<Ipv4Net> =
+            ["10.0.0.0/24", "10.0.3.0/24"].iter().map(|n| n.parse().unwrap()).collect();
+        assert_eq!(supernet(&nets).to_string(), "10.0.0.0/22");
+        assert_eq!(supernet(&nets[..1]).to_string(), "10.0.0.0/24");
+    }
+}

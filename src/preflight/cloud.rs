@@ -1,0 +1,172 @@
+//! The VPC's side.
+
+use ipnet::Ipv4Net;
+use serde::Serialize;
+
+use super::cidrs::{overlap, supernet};
+use super::{Refusal, Request};
+use crate::address::AwsId;
+use crate::aws::Place;
+use crate::world::{Region, RouteTable, Vpc};
+
+/// The VPC's side, as it will be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cloud {
+    /// Where it is.
+    pub place: Place,
+    /// The VPC.
+    pub vpc: AwsId,
+    /// The account that owns it.
+    pub account: String,
+    /// Its network behind the tunnels (Endpoint 2).
+    pub cidr: Ipv4Net,
+    /// Its route tables that get a route to the site.
+    pub tables: Vec<AwsId>,
+    /// The VPN gateway that it has already and that is not this stack's.
+    pub gateway: Option<AwsId>,
+    /// The private subnet to make.
+    pub subnet_cidr: Option<Ipv4Net>,
+}
+
+/// AWS's default quota of VPN gateways in a region.
+const VPN_GATEWAYS: usize = 5;
+
+pub(super) fn examine(request: &Request<'_>, region: &Region) -> Result<Cloud, Vec<Refusal>> {
+    let Some(vpc_id) = &request.declared.vpc else {
+        return Err(vec![Refusal::new("no VPC is named", "name it with --vpc")]);
+    };
+    let Some(vpc) = region.vpc(vpc_id.id()) else {
+        return Err(vec![Refusal::new(
+            format!("{vpc_id} does not exist in {}", region.place),
+            "name another with --vpc, or its region with --region",
+        )]);
+    };
+    let mut refusals = Vec::new();
+    if let Some(transit) = region.transit.get(&vpc.id) {
+        refusals.push(Refusal::new(
+            format!("{vpc_id} hangs on the transit gateway {transit}, which cgw does not support"),
+            "choose another VPC with --vpc, or attach the VPN to the transit gateway by hand",
+        ));
+    }
+    let attached = region
+        .vpn_gateways
+        .iter()
+        .find(|g| g.attachment.as_ref().is_some_and(|(v, state)| v == &vpc.id && state != "detaching"));
+    let is_ours = |tags: &crate::aws::Tags| tags.stack() == Some(request.stack.as_str());
+    let has_own = region.vpn_gateways.iter().any(|g| is_ours(&g.tags));
+    if attached.is_none() && !has_own && region.vpn_gateways.len() == VPN_GATEWAYS {
+        refusals.push(Refusal::new(
+            format!("{} has {VPN_GATEWAYS} VPN gateways, AWS's quota", region.place),
+            "raise the quota L-7029FAB6, or attach one of them to the VPC: it is then used, and --vpc needs none of its own",
+        ));
+    }
+    let gateway = attached.filter(|g| !is_ours(&g.tags)).map(|g| g.id.clone());
+    let subnet_cidr = request.declared.subnet_cidr;
+    let tables = tables(request, region, vpc).unwrap_or_else(|more| {
+        refusals.extend(more);
+        Vec::new()
+    });
+    if let Some(cidr) = subnet_cidr {
+        refusals.extend(bad_subnet(request, region, vpc, cidr));
+    }
+    let cidr = cidr(request, vpc).map_err(|more| {
+        refusals.push(more);
+    });
+    match cidr {
+        Ok(cidr) if refusals.is_empty() => Ok(Cloud {
+            place: request.cloud.clone(),
+            vpc: vpc.id.clone(),
+            account: vpc.account.clone(),
+            cidr,
+            tables,
+            gateway,
+            subnet_cidr,
+        }),
+        Ok(_) | Err(()) => Err(refusals),
+    }
+}
+
+/// The tunnels carry one network: the VPC's, unless another is asked for.
+fn cidr(request: &Request<'_>, vpc: &Vpc) -> Result<Ipv4Net, Refusal> {
+    if let Some(cidr) = request.declared.cloud_cidr {
+        if vpc.cidrs.iter().any(|own| overlap(*own, cidr)) {
+            return Ok(cidr);
+        }
+        return Err(Refusal::new(
+            format!("{cidr} has nothing in common with the networks of {}", vpc.id),
+            "give the VPC's CIDR, a subnet's, or a supernet with --cloud-cidr",
+        ));
+    }
+    match vpc.cidrs.as_slice() {
+        [one] => Ok(*one),
+        [] => Err(Refusal::new(
+            format!("{} has no IPv4 network", vpc.id),
+            "name another VPC with --vpc",
+        )),
+        several => Err(Refusal::new(
+            format!("{} has several networks, and a tunnel carries one pair", vpc.id),
+            format!("give one of them, or all as --cloud-cidr {}", supernet(several)),
+        )),
+    }
+}
+
+fn tables(
+    request: &Request<'_>,
+    region: &Region,
+    vpc: &Vpc,
+) -> Result<Vec<AwsId>, Vec<Refusal>> {
+    if let Some(named) = &request.declared.route_tables {
+        let ids: Vec<AwsId> = named.0.iter().map(|id| id.id().clone()).collect();
+        return named_tables(region, &vpc.id, &ids, "--route-tables");
+    }
+    let is_made = |t: &&RouteTable| t.tags.stack() == Some(request.stack.as_str());
+    let private = |t: &&RouteTable| t.vpc == vpc.id && !t.is_public() && !is_made(t);
+    let all: Vec<AwsId> = region.route_tables.iter().filter(private).map(|t| t.id.clone()).collect();
+    if all.is_empty() && request.declared.subnet_cidr.is_none() {
+        return Err(vec![Refusal::new(
+            format!("every route table of {} leads to an Internet gateway", vpc.id),
+            "make a private subnet with --subnet-cidr, or name tables with --route-tables",
+        )]);
+    }
+    Ok(all)
+}
+
+/// Checks route tables that were named.
+pub(super) fn named_tables(
+    region: &Region,
+    vpc: &AwsId,
+    ids: &[AwsId],
+    flag: &str,
+) -> Result<Vec<AwsId>, Vec<Refusal>> {
+    let wrong = |id: &AwsId| {
+        let hint = format!("name others with {flag}");
+        match region.route_table(id) {
+            None => Some(Refusal::new(format!("{id} does not exist in {}", region.place), hint)),
+            Some(table) if &table.vpc != vpc => {
+                Some(Refusal::new(format!("{id} is in {}, not in {vpc}", table.vpc), hint))
+            }
+            Some(_) => None,
+        }
+    };
+    let refusals: Vec<Refusal> = ids.iter().filter_map(wrong).collect();
+    if refusals.is_empty() { Ok(ids.to_vec()) } else { Err(refusals) }
+}
+
+fn bad_subnet(
+    request: &Request<'_>,
+    region: &Region,
+    vpc: &Vpc,
+    cidr: Ipv4Net,
+) -> Option<Refusal> {
+    if !vpc.cidrs.iter().any(|own| own.contains(&cidr)) {
+        let text = format!("the subnet {cidr} lies outside the networks of {}", vpc.id);
+        return Some(Refusal::new(text, "give another with --subnet-cidr"));
+    }
+    let is_ours = |tags: &crate::aws::Tags| tags.stack() == Some(request.stack.as_str());
+    let mut others = region.subnets.iter().filter(|s| s.vpc == vpc.id && !is_ours(&s.tags));
+    let taken = others.find(|s| overlap(s.cidr, cidr))?;
+    Some(Refusal::new(
+        format!("the subnet {cidr} overlaps {} ({})", taken.id, taken.cidr),
+        "give another with --subnet-cidr",
+    ))
+}

@@ -1,0 +1,227 @@
+//! Decides from what was asked for and what is there what the VPN is to be, or refuses; pure.
+
+mod cidrs;
+mod cloud;
+mod site;
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde::Serialize;
+
+use crate::address::{AwsId, Stack};
+use crate::aws::Place;
+use crate::spec::{Declared, Via};
+use crate::tunnel::{CidrPair, Crypto};
+use crate::world::{Instance, Region, World};
+
+pub use cloud::Cloud;
+pub use site::{Ec2Server, PublicIp, Site};
+
+/// Why nothing will be done, and what helps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// One sentence.
+    pub text: String,
+    /// What a person can do, naming the flag.
+    pub hint: String,
+}
+
+impl Refusal {
+    fn new(text: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { text: text.into(), hint: hint.into() }
+    }
+}
+
+/// A server that could be the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Candidate {
+    /// Its id.
+    pub id: AwsId,
+    /// Its id and name.
+    pub label: String,
+}
+
+/// What keeps a plan from being made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// Something is wrong.
+    Refused(Vec<Refusal>),
+    /// Several servers could be the gateway: somebody has to choose.
+    Choose(Vec<Candidate>),
+}
+
+/// What is asked for and what it is asked of.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The stack.
+    pub stack: &'a Stack,
+    /// What was declared, by whomever.
+    pub declared: &'a Declared,
+    /// All that was observed.
+    pub world: &'a World,
+    /// The VPC's side.
+    pub cloud: &'a Place,
+    /// The instance's side.
+    pub site: &'a Place,
+    /// The address from which this machine reaches the server, if it is known.
+    pub operator: Option<Ipv4Addr>,
+}
+
+/// All that planning needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Situation {
+    /// The stack.
+    pub stack: Stack,
+    /// What was declared, with the server that was found for it.
+    pub declared: Declared,
+    /// The VPC's side.
+    pub cloud: Cloud,
+    /// The server's side.
+    pub site: Site,
+    /// What the tunnels carry.
+    pub pair: CidrPair,
+    /// Which suites both ends are set to.
+    pub crypto: Crypto,
+    /// How the scripts reach the server.
+    pub via: Via,
+    /// TCP ports of instances in the VPC that the site may reach.
+    pub workload_ports: Vec<u16>,
+    /// Networks that may administer the server.
+    pub admin_cidrs: Vec<Ipv4Net>,
+    /// The customer gateway's autonomous system number.
+    pub asn: i32,
+    /// A customer gateway with the same address that is somebody else's: adopted.
+    pub customer: Option<AwsId>,
+    /// What a person should know before approving.
+    pub notes: Vec<String>,
+}
+
+/// Examines a request.
+pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
+    let region = |place| request.world.region(place).ok_or_else(|| unseen(place));
+    let cloud_region = region(request.cloud)?;
+    let cloud = cloud::examine(request, cloud_region);
+    let site = match (&request.declared.gateway_ip, &request.declared.private_ip) {
+        (None, None) => site::instance(request, region(request.site)?),
+        (None, Some(_)) if request.declared.instance.is_some() => {
+            site::instance(request, region(request.site)?)
+        }
+        _ => site::own(request),
+    };
+    let (cloud, (site, site_cidr)) = match (cloud, site) {
+        (Ok(cloud), Ok(site)) => (cloud, site),
+        (Err(refusals), Err(Stop::Refused(more))) => {
+            return Err(Stop::Refused([refusals, more].concat()));
+        }
+        (Err(refusals), Err(Stop::Choose(_)) | Ok(_)) => return Err(Stop::Refused(refusals)),
+        (Ok(_), Err(stop)) => return Err(stop),
+    };
+    let pair = CidrPair { site: site_cidr, cloud: cloud.cidr };
+    let mut refusals = cidrs::examine(request, cloud_region, &cloud, &site, pair);
+    let crypto = request.declared.crypto.unwrap_or_default();
+    if crypto == Crypto::Guide && request.cloud.region.starts_with("us-gov-") {
+        refusals.push(Refusal::new(
+            "AWS GovCloud does not accept the guide's suites",
+            "choose --crypto strict or --crypto strong",
+        ));
+    }
+    let via = request.declared.via.unwrap_or_default();
+    let gateway_asn = cloud.gateway.as_ref().and_then(|id| {
+        cloud_region.vpn_gateways.iter().find(|g| &g.id == id).map(|g| g.asn)
+    });
+    // AWS refuses two ends with one number.
+    let asn = if gateway_asn == Some(65_000) { 65_001 } else { 65_000 };
+    if !refusals.is_empty() {
+        return Err(Stop::Refused(refusals));
+    }
+    let customer = equal_customer(request, cloud_region, &site, asn);
+    let mut declared = request.declared.clone();
+    if let (Site::Instance(server), None) = (&site, &declared.instance) {
+        declared.instance = server.instance.as_str().parse().ok();
+    }
+    let notes = notes(&cloud, &site, customer.as_ref(), via);
+    Ok(Situation {
+        stack: request.stack.clone(),
+        workload_ports: declared.workload_ports.clone().map_or(vec![22, 3389], |list| list.0),
+        admin_cidrs: declared.admin_cidr.clone().map_or(Vec::new(), |list| list.0),
+        declared,
+        cloud,
+        site,
+        pair,
+        crypto,
+        via,
+        asn,
+        customer,
+        notes,
+    })
+}
+
+fn unseen(place: &Place) -> Stop {
+    Stop::Refused(vec![Refusal::new(
+        format!("{place} was not observed"),
+        "name the region with --region or --site-region",
+    )])
+}
+
+/// AWS allows one customer gateway for an address and a number: one that exists has to serve.
+fn equal_customer(
+    request: &Request<'_>,
+    region: &Region,
+    site: &Site,
+    asn: i32,
+) -> Option<AwsId> {
+    let ip = site.known_public_ip()?;
+    let equal = region.customer_gateways.iter().find(|c| {
+        let is_equal = c.ip == Some(ip) && c.asn == asn.to_string() && c.state == "available";
+        is_equal && c.tags.stack() != Some(request.stack.as_str())
+    });
+    equal.map(|c| c.id.clone())
+}
+
+fn notes(cloud: &Cloud, site: &Site, customer: Option<&AwsId>, via: Via) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(gateway) = &cloud.gateway {
+        notes.push(format!(
+            "the VPC has the VPN gateway {gateway} already, which is not this stack's: it is used \
+             and never deleted; routes are not propagated from it"
+        ));
+    }
+    if let Some(customer) = customer {
+        notes.push(format!(
+            "the customer gateway {customer} has the same address: it is used and never deleted"
+        ));
+    }
+    match site {
+        Site::Instance(server) => {
+            match (&server.public_ip, server.public_ip_now) {
+                (PublicIp::New, Some(now)) => notes.push(format!(
+                    "the new Elastic IP replaces the server's public address {now}: whoever is \
+                     connected to it is cut off and has to use the new one"
+                )),
+                (PublicIp::Adopted { ip, is_associated: false, .. }, Some(now)) => notes.push(format!(
+                    "the Elastic IP {ip} replaces the server's public address {now}: whoever is \
+                     connected to it is cut off"
+                )),
+                (PublicIp::Adopted { ip, is_associated: true, .. }, _) => {
+                    notes.push(format!("the server's own Elastic IP {ip} is used and never released"));
+                }
+                (PublicIp::New | PublicIp::Ours | PublicIp::Adopted { .. }, _) => {}
+            }
+        }
+        Site::Own { .. } => {}
+    }
+    if via == Via::Ssh {
+        notes.push("the server restarts when the steps on it ask for it".to_owned());
+    }
+    notes
+}
+
+/// Says whether an instance is the gateway of a stack, and of which.
+fn gateway_of<'a>(region: &'a Region, instance: &Instance) -> Option<&'a str> {
+    let own = region.interfaces.iter().filter(|i| i.instance.as_ref() == Some(&instance.id));
+    own.flat_map(|i| i.tags.0.keys()).find_map(|key| {
+        let (stack, what) = key.strip_prefix("cgw:")?.split_once(':')?;
+        (what == "source-dest-check").then_some(stack)
+    })
+}

@@ -1,0 +1,357 @@
+//! The server's side: an EC2 instance, or somebody's own machine.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde::Serialize;
+
+use super::cidrs::supernet;
+use super::cloud::named_tables;
+use super::{Candidate, Refusal, Request, Stop, gateway_of};
+use crate::address::AwsId;
+use crate::aws::Place;
+use crate::spec::Choice;
+use crate::world::{Instance, Interface, Region};
+
+/// The server's side, as it will be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Site {
+    /// An EC2 instance.
+    Instance(Box<Ec2Server>),
+    /// Somebody's own machine: only addresses are known.
+    Own {
+        /// Its public address, or its NAT's.
+        gateway_ip: Ipv4Addr,
+        /// Its private address.
+        private_ip: Ipv4Addr,
+    },
+}
+
+/// An EC2 instance as the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ec2Server {
+    /// Where it is.
+    pub place: Place,
+    /// The account that owns its VPC.
+    pub account: String,
+    /// Its id.
+    pub instance: AwsId,
+    /// Its id and name.
+    pub label: String,
+    /// The interface that the tunnels use.
+    pub interface: AwsId,
+    /// That interface's private address.
+    pub private_ip: Ipv4Addr,
+    /// The VPC it is in.
+    pub vpc: AwsId,
+    /// The network of its subnet.
+    pub subnet_cidr: Option<Ipv4Net>,
+    /// The groups that the interface has, but for this stack's.
+    pub groups: BTreeSet<AwsId>,
+    /// Whether the interface checks source and destination now.
+    pub source_dest_check: bool,
+    /// Where its public address comes from.
+    pub public_ip: PublicIp,
+    /// Its public address now.
+    pub public_ip_now: Option<Ipv4Addr>,
+    /// The route tables of its VPC that get a route to the cloud's VPC.
+    pub tables: Vec<AwsId>,
+}
+
+/// Where the server's public address comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PublicIp {
+    /// A new Elastic IP.
+    New,
+    /// The stack's Elastic IP, which exists.
+    Ours,
+    /// An Elastic IP of the user's: used, never released.
+    Adopted {
+        /// Its allocation id.
+        id: AwsId,
+        /// The address.
+        ip: Ipv4Addr,
+        /// Whether it serves the interface already.
+        is_associated: bool,
+    },
+}
+
+impl Site {
+    /// Returns the server's private address.
+    #[must_use]
+    pub fn private_ip(&self) -> Ipv4Addr {
+        match self {
+            Self::Instance(server) => server.private_ip,
+            Self::Own { private_ip, .. } => *private_ip,
+        }
+    }
+
+    /// Returns the public address, if it is the user's own and so known beforehand.
+    #[must_use]
+    pub fn known_public_ip(&self) -> Option<Ipv4Addr> {
+        match self {
+            Self::Own { gateway_ip, .. } => Some(*gateway_ip),
+            Self::Instance(server) => match &server.public_ip {
+                PublicIp::Adopted { ip, .. } => Some(*ip),
+                PublicIp::New | PublicIp::Ours => None,
+            },
+        }
+    }
+}
+
+/// AWS's default quota of Elastic IPs in a region.
+const ELASTIC_IPS: usize = 5;
+
+/// An own server.
+pub(super) fn own(request: &Request<'_>) -> Result<(Site, Ipv4Net), Stop> {
+    let declared = request.declared;
+    let mut refusals = Vec::new();
+    let mut missing = |what: &str, flag: &str| {
+        let text = format!("{what} of the own server is not given");
+        refusals.push(Refusal::new(text, format!("give it with {flag}")));
+    };
+    if declared.gateway_ip.is_none() {
+        missing("the public address", "--gateway-ip");
+    }
+    if declared.private_ip.is_none() {
+        missing("the private address", "--private-ip");
+    }
+    if declared.site_cidr.is_none() {
+        missing("the network", "--site-cidr");
+    }
+    if declared.instance.is_some() {
+        refusals.push(Refusal::new(
+            "the server cannot be an EC2 instance and an own machine at once",
+            "give either --instance, or --gateway-ip and --private-ip",
+        ));
+    }
+    if let Some(eip) = &declared.eip {
+        refusals.push(Refusal::new(
+            format!("{eip} cannot be the address of a server outside EC2"),
+            "leave --eip out, or name the server with --instance",
+        ));
+    }
+    if let Some(ip) = declared.gateway_ip.filter(|ip| ip.is_private() || ip.is_link_local() || ip.is_loopback()) {
+        refusals.push(Refusal::new(
+            format!("{ip} is no public address"),
+            "give the server's public address, or that of its NAT, with --gateway-ip",
+        ));
+    }
+    match (declared.gateway_ip, declared.private_ip, declared.site_cidr) {
+        (Some(gateway_ip), Some(private_ip), Some(cidr)) if refusals.is_empty() => {
+            Ok((Site::Own { gateway_ip, private_ip }, cidr))
+        }
+        _ => Err(Stop::Refused(refusals)),
+    }
+}
+
+/// An EC2 instance.
+pub(super) fn instance(
+    request: &Request<'_>,
+    region: &Region,
+) -> Result<(Site, Ipv4Net), Stop> {
+    let instance = choose(request, region)?;
+    let refused = |refusal| Stop::Refused(vec![refusal]);
+    if let Some(refusal) = unfit(request, region, instance) {
+        return Err(refused(refusal));
+    }
+    let interface = interface(request, region, instance).map_err(refused)?;
+    let mut refusals = Vec::new();
+    let address = public_ip(request, region, interface).unwrap_or_else(|refusal| {
+        refusals.push(refusal);
+        PublicIp::New
+    });
+    let site_cidr = cidr(request, region, &interface.vpc).map_err(|refusal| refusals.push(refusal));
+    let tables = tables(request, region, interface).unwrap_or_else(|more| {
+        refusals.extend(more);
+        Vec::new()
+    });
+    let (Ok(site_cidr), true) = (site_cidr, refusals.is_empty()) else {
+        return Err(Stop::Refused(refusals));
+    };
+    let is_ours = |id: &&AwsId| {
+        let group = region.groups.iter().find(|g| &g.id == *id);
+        group.is_some_and(|g| g.tags.stack() == Some(request.stack.as_str()))
+    };
+    let server = Ec2Server {
+        place: region.place.clone(),
+        account: region.vpc(&interface.vpc).map(|v| v.account.clone()).unwrap_or_default(),
+        instance: instance.id.clone(),
+        label: instance.label(),
+        interface: interface.id.clone(),
+        private_ip: interface.private_ip.expect("`interface` chose one with an address"),
+        vpc: interface.vpc.clone(),
+        subnet_cidr: region.subnets.iter().find(|s| s.id == interface.subnet).map(|s| s.cidr),
+        groups: interface.groups.iter().filter(|id| !is_ours(id)).cloned().collect(),
+        source_dest_check: interface.source_dest_check,
+        public_ip: address,
+        public_ip_now: instance.public_ip,
+        tables,
+    };
+    Ok((Site::Instance(Box::new(server)), site_cidr))
+}
+
+/// The instance that was named; else the one that is this stack's gateway; else the only one that
+/// could be.
+fn choose<'a>(request: &Request<'_>, region: &'a Region) -> Result<&'a Instance, Stop> {
+    let refused = |text: String, hint: &str| Stop::Refused(vec![Refusal::new(text, hint)]);
+    if let Some(id) = &request.declared.instance {
+        let missing = || {
+            refused(
+                format!("{id} does not exist in {}", region.place),
+                "name another with --instance, or its region with --site-region",
+            )
+        };
+        return region.instance(id.id()).ok_or_else(missing);
+    }
+    let is_own = |i: &&Instance| gateway_of(region, i) == Some(request.stack.as_str());
+    if let Some(own) = region.instances.iter().find(is_own) {
+        return Ok(own);
+    }
+    let could = |i: &&Instance| unfit(request, region, i).is_none();
+    let fit: Vec<&Instance> = region.instances.iter().filter(could).collect();
+    match fit.as_slice() {
+        [one] => Ok(one),
+        [] => Err(refused(
+            format!("no running Windows instance in {} can be the gateway", region.place),
+            "name one with --instance (and its region with --site-region), or an own server with \
+             --gateway-ip, --private-ip and --site-cidr",
+        )),
+        several => Err(Stop::Choose(
+            several.iter().map(|i| Candidate { id: i.id.clone(), label: i.label() }).collect(),
+        )),
+    }
+}
+
+/// Says why an instance cannot be the gateway.
+fn unfit(request: &Request<'_>, region: &Region, instance: &Instance) -> Option<Refusal> {
+    let label = instance.label();
+    let refuse = |text: String, hint: &str| Some(Refusal::new(text, hint));
+    if !instance.is_windows {
+        return refuse(format!("{label} does not run Windows"), "name another with --instance");
+    }
+    if instance.state != "running" {
+        let text = format!("{label} is {}", instance.state);
+        return refuse(text, "start it, or name another with --instance");
+    }
+    if let Some(other) = gateway_of(region, instance).filter(|s| *s != request.stack.as_str()) {
+        let text = format!("{label} is the gateway of the stack {other} already");
+        return refuse(text, "name another with --instance, or take that stack down first (--stack)");
+    }
+    let (Some(vpc), Some(subnet)) = (&instance.vpc, &instance.subnet) else {
+        return refuse(format!("{label} is in no VPC"), "name another with --instance");
+    };
+    if request.declared.vpc.as_ref().is_some_and(|cloud| cloud.id() == vpc) {
+        let text = format!("{label} is inside {vpc}, the VPC that the VPN leads to");
+        return refuse(text, "name a server outside it with --instance, or another VPC with --vpc");
+    }
+    if !region.table_of(subnet, vpc).is_some_and(crate::world::RouteTable::is_public) {
+        let text = format!("{label} has no route to the Internet: {subnet} has no Internet gateway");
+        return refuse(text, "give its subnet such a route, or name another with --instance");
+    }
+    None
+}
+
+/// The primary interface, or the one with the private address that was named.
+fn interface<'a>(
+    request: &Request<'_>,
+    region: &'a Region,
+    instance: &Instance,
+) -> Result<&'a Interface, Refusal> {
+    let own = |i: &&Interface| i.instance.as_ref() == Some(&instance.id) && i.private_ip.is_some();
+    let own = region.interfaces.iter().filter(own);
+    let found = match request.declared.private_ip {
+        Some(ip) => own.into_iter().find(|i| i.private_ip == Some(ip)),
+        None => own.into_iter().min_by_key(|i| i.device),
+    };
+    found.ok_or_else(|| {
+        Refusal::new(
+            format!("{} has no interface with that private address", instance.label()),
+            "leave --private-ip out, or give the address of one of its interfaces",
+        )
+    })
+}
+
+fn public_ip(
+    request: &Request<'_>,
+    region: &Region,
+    interface: &Interface,
+) -> Result<PublicIp, Refusal> {
+    let is_ours = |o: &&crate::world::ElasticAddress| {
+        o.tags.stack() == Some(request.stack.as_str())
+    };
+    let serving = region.addresses.iter().find(|o| o.interface.as_ref() == Some(&interface.id));
+    let adopted = |o: &crate::world::ElasticAddress| PublicIp::Adopted {
+        id: o.id.clone(),
+        ip: o.ip,
+        is_associated: o.interface.is_some() && !is_announced(request, o),
+    };
+    if let Some(eip) = &request.declared.eip {
+        let Some(named) = region.addresses.iter().find(|o| &o.id == eip.id()) else {
+            let text = format!("{eip} does not exist in {}", region.place);
+            return Err(Refusal::new(text, "name another with --eip"));
+        };
+        if let Some(other) = named.interface.as_ref().filter(|i| **i != interface.id) {
+            let text = format!("{} ({eip}) serves {other}", named.ip);
+            return Err(Refusal::new(text, "name another with --eip"));
+        }
+        if let Some(other) = serving.filter(|o| o.id != named.id) {
+            let text = format!("the server has the Elastic IP {} already", other.ip);
+            let hint = format!("leave --eip out, or give --eip {}", other.id);
+            return Err(Refusal::new(text, hint));
+        }
+        return Ok(adopted(named));
+    }
+    match serving {
+        Some(own) if !is_ours(&own) => Ok(adopted(own)),
+        _ if region.addresses.iter().any(|o| is_ours(&o)) => Ok(PublicIp::Ours),
+        _ if region.addresses.len() == ELASTIC_IPS => Err(Refusal::new(
+            format!("{} has {ELASTIC_IPS} Elastic IPs, AWS's quota", region.place),
+            "use one that exists with --eip, or raise the quota L-0263D0A3 and give a new one with --eip",
+        )),
+        Some(_) | None => Ok(PublicIp::New),
+    }
+}
+
+/// Says whether it was this stack that associated a user's address.
+fn is_announced(request: &Request<'_>, address: &crate::world::ElasticAddress) -> bool {
+    address.tags.announced(request.stack).any(|(what, _)| what == "elastic-ip-association")
+}
+
+fn cidr(request: &Request<'_>, region: &Region, vpc: &AwsId) -> Result<Ipv4Net, Refusal> {
+    if let Some(cidr) = request.declared.site_cidr {
+        return Ok(cidr);
+    }
+    match region.vpc(vpc).map(|v| v.cidrs.as_slice()) {
+        Some([one]) => Ok(*one),
+        Some([]) | None => Err(Refusal::new(
+            format!("the network of {vpc} is not known"),
+            "give it with --site-cidr",
+        )),
+        Some(several) => Err(Refusal::new(
+            format!("the server's {vpc} has several networks, and a tunnel carries one pair"),
+            format!("give one of them, or all as --site-cidr {}", supernet(several)),
+        )),
+    }
+}
+
+fn tables(
+    request: &Request<'_>,
+    region: &Region,
+    interface: &Interface,
+) -> Result<Vec<AwsId>, Vec<Refusal>> {
+    match &request.declared.site_route_tables {
+        Some(Choice::None) => Ok(Vec::new()),
+        Some(Choice::These(ids)) => {
+            let ids: Vec<AwsId> = ids.iter().map(|id| id.id().clone()).collect();
+            named_tables(region, &interface.vpc, &ids, "--site-route-tables")
+        }
+        Some(Choice::All) | None => {
+            let own = region.route_tables.iter().filter(|t| t.vpc == interface.vpc);
+            Ok(own.map(|t| t.id.clone()).collect())
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The server's public address.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use aws_sdk_ec2::types::{DomainType, ResourceType};
+use serde::Serialize;
+
+use super::hands::gone_is_fine;
+use super::kind::{At, Deps, Kind, Live, Made, Next};
+use super::{ElasticIpAssociation, Error, Hands};
+use crate::address::{Address, AwsId, Id, Stack};
+use crate::aws::{self, Action, Source};
+use crate::diff::Diff;
+use crate::world::{ElasticAddress, World};
+
+/// An Elastic IP; the server's own, or the one given, is adopted and never released.
+#[derive(Debug)]
+pub struct ElasticIp;
+
+/// Nothing can be chosen of an Elastic IP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Spec;
+
+/// What is seen of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// The address.
+    pub ip: Ipv4Addr,
+}
+
+impl Kind for ElasticIp {
+    const NAME: &'static str = "elastic-ip";
+    const READS: &'static [Source] = &[Source::Addresses];
+    type Spec = Spec;
+    type State = State;
+
+    fn needs(_: &Spec) -> Vec<Address> {
+        Vec::new()
+    }
+
+    fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
+        let mut found = Vec::new();
+        for region in &world.regions {
+            found.extend(region.addresses.iter().filter_map(|o| {
+                let key = o.tags.node_key(stack, Self::NAME)?;
+                Some(Live {
+                    address: Address::new(stack, Self::NAME, key),
+                    id: o.id.clone().into(),
+                    place: region.place.clone(),
+                    state: State { ip: o.ip },
+                })
+            }));
+        }
+        found
+    }
+
+    fn adopted(world: &World, id: &Id) -> Option<State> {
+        by_id(world, id.owner()).map(|o| State { ip: o.ip })
+    }
+
+    fn removed_after(world: &World, id: &Id) -> Vec<Id> {
+        let Some(address) = by_id(world, id.owner()) else { return Vec::new() };
+        let association =
+            address.association.as_ref().map(|_| Id::link(&address.id, ElasticIpAssociation::NAME));
+        let named = world.regions.iter().flat_map(|r| &r.customer_gateways);
+        let ours = named.filter(|c| c.ip == Some(address.ip) && c.tags.stack() == address.tags.stack());
+        association.into_iter().chain(ours.map(|c| c.id.clone().into())).collect()
+    }
+
+    fn diff(_: &Spec, _: &State, _: &Deps<'_>) -> Diff {
+        Diff::new()
+    }
+
+    async fn create(
+        hands: &Hands,
+        at: &At<'_>,
+        _: &Spec,
+        _: &Deps<'_>,
+    ) -> Result<Made<State>, Error> {
+        let tags = aws::specification(ResourceType::ElasticIp, at.address, &BTreeMap::new());
+        let reply = at
+            .writer(hands)?
+            .call(Action::AllocateAddress, |ec2| {
+                ec2.allocate_address()
+                    .domain(DomainType::Vpc)
+                    .tag_specifications(tags.clone())
+                    .send()
+            })
+            .await?;
+        let lacks = |lacks| Error::Reply { action: Action::AllocateAddress, lacks };
+        let id = reply.allocation_id().map(AwsId::new).ok_or(lacks("allocation id"))?;
+        let ip = reply.public_ip().and_then(|ip| ip.parse().ok()).ok_or(lacks("public address"))?;
+        Ok(Made { id: id.into(), state: Some(State { ip }) })
+    }
+
+    async fn update(
+        _: &Hands,
+        _: &At<'_>,
+        _: &Id,
+        _: &Spec,
+        _: &State,
+        _: &Deps<'_>,
+    ) -> Result<Next, Error> {
+        Ok(Next::Nothing)
+    }
+
+    async fn delete(hands: &Hands, at: &At<'_>, id: &Id, _: &State) -> Result<Next, Error> {
+        let id = id.owner().as_str();
+        gone_is_fine(
+            at.writer(hands)?
+                .call(Action::ReleaseAddress, |ec2| ec2.release_address().allocation_id(id).send())
+                .await,
+        )?;
+        Ok(Next::Nothing)
+    }
+}
+
+/// Returns the Elastic IP with an allocation id.
+pub(super) fn by_id<'a>(world: &'a World, id: &AwsId) -> Option<&'a ElasticAddress> {
+    world.regions.iter().flat_map(|r| &r.addresses).find(|o| &o.id == id)
+}

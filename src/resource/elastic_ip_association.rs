@@ -1,0 +1,158 @@
+//! The link between the public address and the server's interface.
+
+use serde::Serialize;
+
+use super::elastic_ip::by_id;
+use super::hands::{announce, announcement, gone_is_fine, retract};
+use super::kind::{At, Deps, Kind, Live, Made, Next, Ref};
+use super::{ElasticIp, Error, Hands};
+use crate::address::{Address, AwsId, Id, Stack};
+use crate::aws::{Action, Source};
+use crate::diff::Diff;
+use crate::world::World;
+
+/// An Elastic IP's association; on an adopted address it is announced by a tag on it.
+#[derive(Debug)]
+pub struct ElasticIpAssociation;
+
+/// What is declared of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Spec {
+    /// The address.
+    pub address: Ref<ElasticIp>,
+    /// Whether the address is somebody else's, so that the link must be announced on it.
+    pub is_adopted: bool,
+    /// The interface.
+    pub interface: AwsId,
+}
+
+/// What is seen of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// The interface; `None`: announced, but not made yet or undone already.
+    pub interface: Option<AwsId>,
+    /// AWS's id of the association.
+    pub association: Option<AwsId>,
+    /// The interface that was announced, on somebody else's address.
+    pub announced: Option<String>,
+}
+
+impl Kind for ElasticIpAssociation {
+    const NAME: &'static str = "elastic-ip-association";
+    const READS: &'static [Source] = &[Source::Addresses];
+    type Spec = Spec;
+    type State = State;
+
+    fn needs(spec: &Spec) -> Vec<Address> {
+        vec![spec.address.0.clone()]
+    }
+
+    fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
+        let mut found = Vec::new();
+        for region in &world.regions {
+            for o in &region.addresses {
+                let is_ours = o.tags.node_key(stack, ElasticIp::NAME).is_some();
+                let announced = o.tags.value(&announcement(stack, Self::NAME)).map(str::to_owned);
+                if announced.is_none() && !(is_ours && o.association.is_some()) {
+                    continue;
+                }
+                found.push(Live {
+                    address: Address::new(stack, Self::NAME, ""),
+                    id: Id::link(&o.id, Self::NAME),
+                    place: region.place.clone(),
+                    state: State {
+                        interface: o.interface.clone(),
+                        association: o.association.clone(),
+                        announced,
+                    },
+                });
+            }
+        }
+        found
+    }
+
+    fn adopted(world: &World, id: &Id) -> Option<State> {
+        by_id(world, id.owner()).map(|o| State {
+            interface: o.interface.clone(),
+            association: o.association.clone(),
+            announced: None,
+        })
+    }
+
+    fn left_alone(state: &State) -> Option<String> {
+        let (announced, now) = (state.announced.as_ref()?, state.interface.as_ref()?);
+        (now.as_str() != announced).then(|| format!("the address now serves {now}"))
+    }
+
+    fn diff(spec: &Spec, state: &State, _: &Deps<'_>) -> Diff {
+        let was = state.interface.as_ref().map(ToString::to_string).unwrap_or_default();
+        Diff::new().field("interface", was, &spec.interface)
+    }
+
+    async fn create(
+        hands: &Hands,
+        at: &At<'_>,
+        spec: &Spec,
+        deps: &Deps<'_>,
+    ) -> Result<Made<State>, Error> {
+        let writer = at.writer(hands)?;
+        let (address, _) = deps.must(&spec.address)?;
+        if spec.is_adopted {
+            announce(writer, address, at.stack(), Self::NAME, spec.interface.as_str()).await?;
+        }
+        let association = associate(hands, at, address, &spec.interface).await?;
+        let state = State { interface: Some(spec.interface.clone()), association, announced: None };
+        Ok(Made { id: Id::link(address, Self::NAME), state: Some(state) })
+    }
+
+    async fn update(
+        hands: &Hands,
+        at: &At<'_>,
+        id: &Id,
+        spec: &Spec,
+        _: &State,
+        _: &Deps<'_>,
+    ) -> Result<Next, Error> {
+        associate(hands, at, id.owner(), &spec.interface).await?;
+        Ok(Next::Nothing)
+    }
+
+    async fn delete(hands: &Hands, at: &At<'_>, id: &Id, state: &State) -> Result<Next, Error> {
+        let writer = at.writer(hands)?;
+        if let (Some(association), None) = (&state.association, Self::left_alone(state)) {
+            let association = association.as_str();
+            gone_is_fine(
+                writer
+                    .call(Action::DisassociateAddress, |ec2| {
+                        ec2.disassociate_address().association_id(association).send()
+                    })
+                    .await,
+            )?;
+        }
+        if state.announced.is_some() {
+            retract(writer, id.owner(), at.stack(), Self::NAME).await?;
+        }
+        Ok(Next::Nothing)
+    }
+}
+
+/// Associates without taking the address away from another interface, or another address from
+/// this one.
+async fn associate(
+    hands: &Hands,
+    at: &At<'_>,
+    address: &AwsId,
+    interface: &AwsId,
+) -> Result<Option<AwsId>, Error> {
+    let reply = at
+        .writer(hands)?
+        .call(Action::AssociateAddress, |ec2| {
+            ec2.associate_address()
+                .allocation_id(address.as_str())
+                .network_interface_id(interface.as_str())
+                .allow_reassociation(false)
+                .send()
+        })
+        .await?;
+    Ok(reply.association_id().map(AwsId::new))
+}

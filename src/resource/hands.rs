@@ -1,0 +1,181 @@
+//! What a kind works with: writers, the server, dice.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use super::Dice;
+use crate::address::{Address, AwsId, Stack};
+use crate::aws::{self, Action, Place, Verdict, Writer};
+use crate::event::Events;
+use crate::server::{self, Server};
+
+/// What a kind works with.
+#[derive(Debug)]
+pub struct Hands {
+    writers: BTreeMap<Place, Writer>,
+    /// The Windows Server, if scripts are to be pushed.
+    pub server: Option<Server>,
+    /// The only randomness.
+    pub dice: RefCell<Dice>,
+    /// Where to say what happens.
+    pub events: Events,
+}
+
+impl Hands {
+    /// Joins the writers of all places with the server and the dice.
+    #[must_use]
+    pub fn new(
+        writers: impl IntoIterator<Item = Writer>,
+        server: Option<Server>,
+        dice: Dice,
+        events: Events,
+    ) -> Self {
+        let by_place = |writer: Writer| (writer.reader().place().clone(), writer);
+        Self {
+            writers: writers.into_iter().map(by_place).collect(),
+            server,
+            dice: RefCell::new(dice),
+            events,
+        }
+    }
+
+    /// Returns the writer of a place.
+    pub fn at(&self, place: &Place) -> Result<&Writer, Error> {
+        self.writers.get(place).ok_or_else(|| Error::NoWriter(place.clone()))
+    }
+}
+
+/// Why a node could not be made, changed or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// EC2 refused a call.
+    #[error(transparent)]
+    Aws(#[from] aws::Error),
+    /// The server refused the scripts.
+    #[error(transparent)]
+    Server(#[from] server::Error),
+    /// A node that this one needs does not exist.
+    #[error("{0} does not exist")]
+    Missing(Address),
+    /// AWS answered without what every such answer has.
+    #[error("the reply to {} has no {lacks}", action.name())]
+    Reply {
+        /// What was asked for.
+        action: Action,
+        /// What the reply lacks.
+        lacks: &'static str,
+    },
+    /// Somebody else has made the same thing meanwhile.
+    #[error("{0} is somebody else's and was made meanwhile; run again to take it into account")]
+    Taken(AwsId),
+    /// AWS says that the node failed.
+    #[error("AWS gives it up: {0}")]
+    GivenUp(String),
+    /// AWS did not get there in time.
+    #[error("not {until} after {minutes} minutes")]
+    TooLong {
+        /// What was waited for.
+        until: &'static str,
+        /// For how long.
+        minutes: u64,
+    },
+    /// The run was interrupted while it waited.
+    #[error("interrupted while AWS was working on it")]
+    Interrupted,
+    /// No writer was approved for that place.
+    #[error("nothing was approved for {0}")]
+    NoWriter(Place),
+    /// A declaration was held against another kind's state.
+    #[error("a {0} was compared with another kind of node")]
+    Mixed(&'static str),
+    /// What AWS has cannot be turned into scripts.
+    #[error(transparent)]
+    Playbook(#[from] crate::playbook::Error),
+    /// The scripts do not carry what AWS has.
+    #[error("the scripts do not carry what AWS has: {0}")]
+    Scripts(String),
+}
+
+impl Error {
+    /// Says whether nobody knows if the call was carried out.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Aws(error) if matches!(error.verdict, Verdict::Lost | Verdict::AlreadySo))
+    }
+
+    /// Says what a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Aws(error) => error.hint().map(str::to_owned),
+            Self::Server(error) => error.hint(),
+            Self::Missing(_)
+            | Self::Reply { .. }
+            | Self::Taken(_)
+            | Self::GivenUp(_)
+            | Self::TooLong { .. }
+            | Self::Interrupted
+            | Self::NoWriter(_)
+            | Self::Mixed(_)
+            | Self::Playbook(_)
+            | Self::Scripts(_) => None,
+        }
+    }
+}
+
+/// Takes «it is gone already» as success.
+pub(super) fn gone_is_fine<T>(result: Result<T, aws::Error>) -> Result<(), Error> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) if error.verdict == Verdict::Gone => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes «it is so already» as success.
+pub(super) fn already_is_fine<T>(result: Result<T, aws::Error>) -> Result<(), Error> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) if error.verdict == Verdict::AlreadySo => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The key of the tag that announces a link, or saves an earlier value, on somebody's object.
+pub(super) fn announcement(stack: &Stack, what: &str) -> String {
+    format!("cgw:{stack}:{what}")
+}
+
+/// Writes a tag on an object that is not ours alone.
+pub(super) async fn announce(
+    writer: &Writer,
+    on: &AwsId,
+    stack: &Stack,
+    what: &str,
+    value: &str,
+) -> Result<(), Error> {
+    let tag = aws_sdk_ec2::types::Tag::builder().key(announcement(stack, what)).value(value).build();
+    writer
+        .call(Action::CreateTags, |ec2| {
+            ec2.create_tags().resources(on.as_str()).tags(tag.clone()).send()
+        })
+        .await?;
+    Ok(())
+}
+
+/// Takes such a tag away.
+pub(super) async fn retract(
+    writer: &Writer,
+    on: &AwsId,
+    stack: &Stack,
+    what: &str,
+) -> Result<(), Error> {
+    let tag = aws_sdk_ec2::types::Tag::builder().key(announcement(stack, what)).build();
+    gone_is_fine(
+        writer
+            .call(Action::DeleteTags, |ec2| {
+                ec2.delete_tags().resources(on.as_str()).tags(tag.clone()).send()
+            })
+            .await,
+    )
+}

@@ -1,0 +1,145 @@
+//! The gateway's security group among the groups of the server's interface.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::hands::{announce, announcement, gone_is_fine, retract};
+use super::kind::{At, Deps, Kind, Live, Made, Next, Ref};
+use super::{Error, GatewaySecurityGroup, Hands};
+use crate::address::{Address, AwsId, Id, Stack};
+use crate::aws::{self, Action, Source, Writer};
+use crate::diff::{Diff, Want};
+use crate::world::World;
+
+/// The membership; the groups that the interface had before are a tag on it.
+#[derive(Debug)]
+pub struct SecurityGroupMembership;
+
+/// What is declared of it: that the group is there; the others stay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Spec {
+    /// The interface.
+    pub interface: AwsId,
+    /// The group to add.
+    pub group: Ref<GatewaySecurityGroup>,
+    /// The groups that the interface has before cgw touches it.
+    pub before: BTreeSet<AwsId>,
+}
+
+/// What is seen of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// The interface's groups now.
+    pub groups: BTreeSet<AwsId>,
+    /// Which of them are the stack's.
+    pub ours: BTreeSet<AwsId>,
+    /// The groups it had before.
+    pub before: BTreeSet<AwsId>,
+}
+
+impl Kind for SecurityGroupMembership {
+    const NAME: &'static str = "security-group-membership";
+    const READS: &'static [Source] = &[Source::NetworkInterfaces, Source::SecurityGroups];
+    const RESTORES: bool = true;
+    type Spec = Spec;
+    type State = State;
+
+    fn needs(spec: &Spec) -> Vec<Address> {
+        vec![spec.group.0.clone()]
+    }
+
+    fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
+        let tag = announcement(stack, Self::NAME);
+        let mut found = Vec::new();
+        for region in &world.regions {
+            let own = region
+                .groups
+                .iter()
+                .filter(|g| g.tags.node_key(stack, GatewaySecurityGroup::NAME).is_some());
+            let own: BTreeSet<AwsId> = own.map(|g| g.id.clone()).collect();
+            found.extend(region.interfaces.iter().filter_map(|o| {
+                let before = o.tags.value(&tag)?;
+                Some(Live {
+                    address: Address::new(stack, Self::NAME, ""),
+                    id: Id::link(&o.id, Self::NAME),
+                    place: region.place.clone(),
+                    state: State {
+                        groups: o.groups.clone(),
+                        ours: o.groups.intersection(&own).cloned().collect(),
+                        before: before.split(' ').filter(|g| !g.is_empty()).map(AwsId::new).collect(),
+                    },
+                })
+            }));
+        }
+        found
+    }
+
+    fn diff(spec: &Spec, state: &State, deps: &Deps<'_>) -> Diff {
+        match deps.id(&spec.group) {
+            Want::Is(group) if state.groups.contains(group) => Diff::new(),
+            group @ (Want::Is(_) | Want::KnownAfter(_)) => Diff::new().field("group", "", group),
+        }
+    }
+
+    async fn create(
+        hands: &Hands,
+        at: &At<'_>,
+        spec: &Spec,
+        deps: &Deps<'_>,
+    ) -> Result<Made<State>, Error> {
+        let writer = at.writer(hands)?;
+        let (group, _) = deps.must(&spec.group)?;
+        let before: Vec<&str> = spec.before.iter().map(AwsId::as_str).collect();
+        announce(writer, &spec.interface, at.stack(), Self::NAME, &before.join(" ")).await?;
+        let ours = BTreeSet::from([group.clone()]);
+        let groups: BTreeSet<AwsId> = spec.before.union(&ours).cloned().collect();
+        set_groups(writer, &spec.interface, &groups).await?;
+        let state = State { groups, ours, before: spec.before.clone() };
+        Ok(Made { id: Id::link(&spec.interface, Self::NAME), state: Some(state) })
+    }
+
+    async fn update(
+        hands: &Hands,
+        at: &At<'_>,
+        id: &Id,
+        spec: &Spec,
+        state: &State,
+        deps: &Deps<'_>,
+    ) -> Result<Next, Error> {
+        let (group, _) = deps.must(&spec.group)?;
+        let mut groups = state.groups.clone();
+        groups.insert(group.clone());
+        set_groups(at.writer(hands)?, id.owner(), &groups).await?;
+        Ok(Next::Nothing)
+    }
+
+    async fn delete(hands: &Hands, at: &At<'_>, id: &Id, state: &State) -> Result<Next, Error> {
+        let writer = at.writer(hands)?;
+        if !state.ours.is_empty() {
+            let others: BTreeSet<AwsId> = state.groups.difference(&state.ours).cloned().collect();
+            // AWS wants at least one group on an interface.
+            let groups = if others.is_empty() { &state.before } else { &others };
+            gone_is_fine(set_groups(writer, id.owner(), groups).await)?;
+        }
+        retract(writer, id.owner(), at.stack(), Self::NAME).await?;
+        Ok(Next::Nothing)
+    }
+}
+
+async fn set_groups(
+    writer: &Writer,
+    interface: &AwsId,
+    groups: &BTreeSet<AwsId>,
+) -> Result<(), aws::Error> {
+    let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
+    writer
+        .call(Action::ModifyNetworkInterfaceAttribute, |ec2| {
+            ec2.modify_network_interface_attribute()
+                .network_interface_id(interface.as_str())
+                .set_groups(Some(groups.clone()))
+                .send()
+        })
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,302 @@
+//! The Site-to-Site VPN connection with its two tunnels.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ec2::types::{
+    self as sdk, ModifyVpnTunnelOptionsSpecification, ResourceType, VpnConnectionOptionsSpecification,
+    VpnTunnelOptionsSpecification,
+};
+use serde::Serialize;
+
+use super::hands::gone_is_fine;
+use super::kind::{At, Deps, Kind, Live, Made, Next, Phase, Ref};
+use super::{CustomerGateway, Error, Hands, VpnGateway};
+use crate::address::{Address, AwsId, Id, Stack};
+use crate::aws::{self, Action, Source};
+use crate::diff::{Diff, Want};
+use crate::secret::Secret;
+use crate::tunnel::{Crypto, PHASE1_SECONDS, PHASE2_SECONDS, Suites, Tunnel};
+use crate::world::{self, Connection, World};
+
+/// A static VPN connection; the options of both tunnels are set explicitly, the keys made here.
+#[derive(Debug)]
+pub struct VpnConnection;
+
+/// What is declared of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Spec {
+    /// The VPC's end.
+    pub gateway: Ref<VpnGateway>,
+    /// The server's end.
+    pub customer: Ref<CustomerGateway>,
+    /// Which suites both tunnels accept.
+    pub crypto: Crypto,
+}
+
+/// What is seen of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// `pending`, `available`, `modifying`, `deleting`.
+    pub state: String,
+    /// The customer gateway.
+    pub customer: AwsId,
+    /// The VPN gateway.
+    pub gateway: Option<AwsId>,
+    /// Whether it takes its routes from static prefixes.
+    pub is_static: bool,
+    /// Its tunnels, sorted by AWS's address.
+    pub tunnels: Vec<Tunnel>,
+    /// Which tunnels carry traffic, in the same order.
+    pub up: Vec<bool>,
+    /// AWS's configuration file: holds the keys.
+    #[serde(skip)]
+    pub configuration: Option<Secret>,
+}
+
+impl From<&Connection> for State {
+    fn from(o: &Connection) -> Self {
+        let is_up = |tunnel: &Tunnel| {
+            o.telemetry.iter().any(|t| t.outside == tunnel.outside && t.is_up)
+        };
+        Self {
+            state: o.state.clone(),
+            customer: o.customer.clone(),
+            gateway: o.gateway.clone(),
+            is_static: o.is_static,
+            up: o.tunnels.iter().map(is_up).collect(),
+            tunnels: o.tunnels.clone(),
+            configuration: o.configuration.clone(),
+        }
+    }
+}
+
+impl Kind for VpnConnection {
+    const NAME: &'static str = "vpn-connection";
+    const READS: &'static [Source] = &[Source::VpnConnections];
+    type Spec = Spec;
+    type State = State;
+
+    fn needs(spec: &Spec) -> Vec<Address> {
+        vec![spec.gateway.0.clone(), spec.customer.0.clone()]
+    }
+
+    fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
+        let mut found = Vec::new();
+        for region in &world.regions {
+            found.extend(region.connections.iter().filter_map(|o| {
+                let key = o.tags.node_key(stack, Self::NAME)?;
+                Some(Live {
+                    address: Address::new(stack, Self::NAME, key),
+                    id: o.id.clone().into(),
+                    place: region.place.clone(),
+                    state: o.into(),
+                })
+            }));
+        }
+        found
+    }
+
+    fn phase(state: &State) -> Phase {
+        match state.state.as_str() {
+            "pending" | "modifying" => Phase::Pending,
+            "deleting" => Phase::Going,
+            // Its tunnels are what the rest waits for.
+            _ if state.tunnels.len() < 2 => Phase::Pending,
+            _ => Phase::Ready,
+        }
+    }
+
+    fn diff(spec: &Spec, state: &State, deps: &Deps<'_>) -> Diff {
+        let suites = Suites::of(spec.crypto);
+        let gateway = state.gateway.as_ref().map(ToString::to_string).unwrap_or_default();
+        let word = |is_static| if is_static { "static" } else { "dynamic" };
+        let mut diff = Diff::new()
+            .fixed("customer gateway", &state.customer, deps.id(&spec.customer))
+            .fixed("vpn gateway", gateway, deps.id(&spec.gateway))
+            .fixed("routing", word(state.is_static), word(true));
+        for tunnel in &state.tunnels {
+            diff = diff.field("suites", &tunnel.suites, &suites);
+        }
+        diff
+    }
+
+    async fn create(
+        hands: &Hands,
+        at: &At<'_>,
+        spec: &Spec,
+        deps: &Deps<'_>,
+    ) -> Result<Made<State>, Error> {
+        let (gateway, _) = deps.must(&spec.gateway)?;
+        let (customer, _) = deps.must(&spec.customer)?;
+        let (first, second) = {
+            let mut dice = hands.dice.borrow_mut();
+            (dice.key(), dice.key())
+        };
+        let suites = Suites::of(spec.crypto);
+        let options = VpnConnectionOptionsSpecification::builder()
+            .static_routes_only(true)
+            .tunnel_options(new_tunnel(&suites, &first))
+            .tunnel_options(new_tunnel(&suites, &second))
+            .build();
+        let tags = aws::specification(ResourceType::VpnConnection, at.address, &BTreeMap::new());
+        let reply = at
+            .writer(hands)?
+            .call(Action::CreateVpnConnection, |ec2| {
+                ec2.create_vpn_connection()
+                    .r#type("ipsec.1")
+                    .vpn_gateway_id(gateway.as_str())
+                    .customer_gateway_id(customer.as_str())
+                    .options(options.clone())
+                    .tag_specifications(tags.clone())
+                    .send()
+            })
+            .await?;
+        let lacks = Error::Reply { action: Action::CreateVpnConnection, lacks: "connection" };
+        let made = reply.vpn_connection().and_then(world::connection).ok_or(lacks)?;
+        // The same pair of gateways may answer with a connection that somebody else has.
+        if made.tags.stack() != Some(at.stack().as_str()) {
+            return Err(Error::Taken(made.id));
+        }
+        Ok(Made { id: made.id.clone().into(), state: Some((&made).into()) })
+    }
+
+    /// One tunnel a run of the engine's loop: AWS takes only one, and the other carries traffic.
+    async fn update(
+        hands: &Hands,
+        at: &At<'_>,
+        id: &Id,
+        spec: &Spec,
+        state: &State,
+        _: &Deps<'_>,
+    ) -> Result<Next, Error> {
+        let suites = Suites::of(spec.crypto);
+        let Some(tunnel) = next_to_change(state, &suites) else { return Ok(Next::Nothing) };
+        let (connection, outside) = (id.owner().as_str(), tunnel.outside.to_string());
+        at.writer(hands)?
+            .call(Action::ModifyVpnTunnelOptions, |ec2| {
+                ec2.modify_vpn_tunnel_options()
+                    .vpn_connection_id(connection)
+                    .vpn_tunnel_outside_ip_address(&outside)
+                    .tunnel_options(changed_tunnel(&suites))
+                    .send()
+            })
+            .await?;
+        Ok(Next::Look)
+    }
+
+    async fn delete(hands: &Hands, at: &At<'_>, id: &Id, state: &State) -> Result<Next, Error> {
+        let id = id.owner().as_str();
+        if Self::phase(state) != Phase::Going {
+            gone_is_fine(
+                at.writer(hands)?
+                    .call(Action::DeleteVpnConnection, |ec2| {
+                        ec2.delete_vpn_connection().vpn_connection_id(id).send()
+                    })
+                    .await,
+            )?;
+        }
+        Ok(Next::Look)
+    }
+}
+
+/// The tunnel whose suites differ, one that carries no traffic first.
+fn next_to_change<'a>(state: &'a State, suites: &Suites) -> Option<&'a Tunnel> {
+    let differs = |(n, tunnel): &(usize, &Tunnel)| {
+        (&tunnel.suites != suites).then(|| state.up.get(*n).copied().unwrap_or(false))
+    };
+    state
+        .tunnels
+        .iter()
+        .enumerate()
+        .filter(|pair| differs(pair).is_some())
+        .min_by_key(differs)
+        .map(|(_, tunnel)| tunnel)
+}
+
+/// Sets the same options in a builder that AWS has twice under two names: for a new tunnel and for
+/// one that exists.
+macro_rules! tunnel_options {
+    ($builder:expr, $suites:expr) => {{
+        let seconds = |span: u32| i32::try_from(span).expect("a lifetime is below 2^31 seconds");
+        let mut options = $builder
+            .phase1_lifetime_seconds(seconds(PHASE1_SECONDS))
+            .phase2_lifetime_seconds(seconds(PHASE2_SECONDS));
+        for value in &$suites.phase1_ciphers {
+            let item = sdk::Phase1EncryptionAlgorithmsRequestListValue::builder().value(value);
+            options = options.phase1_encryption_algorithms(item.build());
+        }
+        for value in &$suites.phase1_hashes {
+            let item = sdk::Phase1IntegrityAlgorithmsRequestListValue::builder().value(value);
+            options = options.phase1_integrity_algorithms(item.build());
+        }
+        for value in &$suites.phase1_groups {
+            let item = sdk::Phase1DhGroupNumbersRequestListValue::builder().value(*value);
+            options = options.phase1_dh_group_numbers(item.build());
+        }
+        for value in &$suites.phase2_ciphers {
+            let item = sdk::Phase2EncryptionAlgorithmsRequestListValue::builder().value(value);
+            options = options.phase2_encryption_algorithms(item.build());
+        }
+        for value in &$suites.phase2_hashes {
+            let item = sdk::Phase2IntegrityAlgorithmsRequestListValue::builder().value(value);
+            options = options.phase2_integrity_algorithms(item.build());
+        }
+        for value in &$suites.phase2_groups {
+            let item = sdk::Phase2DhGroupNumbersRequestListValue::builder().value(*value);
+            options = options.phase2_dh_group_numbers(item.build());
+        }
+        for value in &$suites.ike_versions {
+            let item = sdk::IkeVersionsRequestListValue::builder().value(value);
+            options = options.ike_versions(item.build());
+        }
+        options
+    }};
+}
+
+fn new_tunnel(suites: &Suites, key: &Secret) -> VpnTunnelOptionsSpecification {
+    tunnel_options!(VpnTunnelOptionsSpecification::builder(), suites)
+        .pre_shared_key(key.expose())
+        .build()
+}
+
+fn changed_tunnel(suites: &Suites) -> ModifyVpnTunnelOptionsSpecification {
+    tunnel_options!(ModifyVpnTunnelOptionsSpecification::builder(), suites).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn tunnel(last: u8, crypto: Crypto) -> Tunnel {
+        Tunnel {
+            outside: Ipv4Addr::new(203, 0, 113, last),
+            key: None,
+            suites: Suites::of(crypto),
+        }
+    }
+
+    fn state(tunnels: Vec<Tunnel>, up: Vec<bool>) -> State {
+        State {
+            state: "available".to_owned(),
+            customer: AwsId::new("cgw-1"),
+            gateway: Some(AwsId::new("vgw-1")),
+            is_static: true,
+            tunnels,
+            up,
+            configuration: None,
+        }
+    }
+
+    #[test]
+    fn the_tunnel_without_traffic_changes_first_and_a_right_one_never() {
+        let both = vec![tunnel(1, Crypto::Guide), tunnel(2, Crypto::Guide)];
+        let next = |s: &State| next_to_change(s, &Suites::of(Crypto::Strict)).map(|t| t.outside.octets()[3]);
+        assert_eq!(next(&state(both.clone(), vec![true, false])), Some(2));
+        assert_eq!(next(&state(both, vec![false, true])), Some(1));
+        let half = vec![tunnel(1, Crypto::Guide), tunnel(2, Crypto::Strict)];
+        assert_eq!(next(&state(half, vec![true, false])), Some(1));
+        let done = vec![tunnel(1, Crypto::Strict), tunnel(2, Crypto::Strict)];
+        assert_eq!(next(&state(done, vec![true, false])), None);
+    }
+}

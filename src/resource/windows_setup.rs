@@ -1,0 +1,145 @@
+//! The guide's steps on the Windows Server.
+
+use aws_sdk_ec2::types::Tag;
+use serde::Serialize;
+
+use super::kind::{At, Deps, Kind, Live, Made, Next, Ref};
+use super::{Error, Hands, StackRecord, VpnConnection};
+use crate::address::{Address, AwsId, Id, Stack};
+use crate::aws::{Action, Source};
+use crate::diff::{Diff, Want};
+use crate::playbook::{self, Bundle, Parameters};
+use crate::server::Server;
+use crate::world::World;
+
+/// The playbook, run through `server`; what was applied is a digest in a tag on the record.
+///
+/// The digest tells nothing of the keys in it: they have 288 bits.
+#[derive(Debug)]
+pub struct WindowsSetup;
+
+/// The record's tag.
+pub const TAG: &str = "cgw:windows-setup";
+
+/// What is declared of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Spec {
+    /// What the steps need to know.
+    pub parameters: Parameters,
+    /// The connection whose tunnels they set up.
+    pub connection: Ref<VpnConnection>,
+    /// The record that keeps the digest.
+    pub record: Ref<StackRecord>,
+    /// What must be so before the server can be reached and the tunnels can come up.
+    pub after: Vec<Address>,
+}
+
+/// What is seen of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// The digest of the bundle that was applied last.
+    pub digest: String,
+}
+
+impl Kind for WindowsSetup {
+    const NAME: &'static str = "windows-setup";
+    const READS: &'static [Source] = &[Source::SecurityGroups];
+    const GOES_WITH_OWNER: bool = true;
+    type Spec = Spec;
+    type State = State;
+
+    fn needs(spec: &Spec) -> Vec<Address> {
+        let ends = [spec.connection.0.clone(), spec.record.0.clone()];
+        ends.into_iter().chain(spec.after.iter().cloned()).collect()
+    }
+
+    fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
+        let mut found = Vec::new();
+        for region in &world.regions {
+            found.extend(region.groups.iter().filter_map(|o| {
+                o.tags.node_key(stack, StackRecord::NAME)?;
+                let digest = o.tags.value(TAG)?.to_owned();
+                Some(Live {
+                    address: Address::new(stack, Self::NAME, ""),
+                    id: Id::link(&o.id, Self::NAME),
+                    place: region.place.clone(),
+                    state: State { digest },
+                })
+            }));
+        }
+        found
+    }
+
+    fn diff(spec: &Spec, state: &State, deps: &Deps<'_>) -> Diff {
+        let short = |digest: &str| digest.chars().take(12).collect::<String>();
+        let want = match deps.look(&spec.connection) {
+            Want::KnownAfter(address) => Want::KnownAfter(address),
+            Want::Is((id, connection)) => {
+                match Bundle::render(&spec.parameters, id, &connection.tunnels) {
+                    Ok(bundle) if bundle.digest == state.digest => return Diff::new(),
+                    Ok(bundle) => Want::Is(short(&bundle.digest)),
+                    Err(error) => Want::Is(error.to_string()),
+                }
+            }
+        };
+        Diff::new().field("scripts", short(&state.digest), want)
+    }
+
+    async fn create(
+        hands: &Hands,
+        at: &At<'_>,
+        spec: &Spec,
+        deps: &Deps<'_>,
+    ) -> Result<Made<State>, Error> {
+        let (record, _) = deps.must(&spec.record)?;
+        let digest = push(hands, at, spec, deps, record).await?;
+        Ok(Made { id: Id::link(record, Self::NAME), state: Some(State { digest }) })
+    }
+
+    async fn update(
+        hands: &Hands,
+        at: &At<'_>,
+        id: &Id,
+        spec: &Spec,
+        _: &State,
+        deps: &Deps<'_>,
+    ) -> Result<Next, Error> {
+        push(hands, at, spec, deps, id.owner()).await?;
+        Ok(Next::Nothing)
+    }
+
+    /// Ends with the record; what is on the server stays there.
+    async fn delete(_: &Hands, _: &At<'_>, _: &Id, _: &State) -> Result<Next, Error> {
+        Ok(Next::Nothing)
+    }
+}
+
+async fn push(
+    hands: &Hands,
+    at: &At<'_>,
+    spec: &Spec,
+    deps: &Deps<'_>,
+    record: &AwsId,
+) -> Result<String, Error> {
+    let (id, connection) = deps.must(&spec.connection)?;
+    let bundle = Bundle::render(&spec.parameters, id, &connection.tunnels)?;
+    let configuration = connection.configuration.as_ref();
+    playbook::check(&bundle, &spec.parameters, &connection.tunnels, configuration)
+        .map_err(Error::Scripts)?;
+    let server = hands.server.as_ref().ok_or_else(|| Error::Missing(at.address.clone()))?;
+    let report = server.push(&bundle, &hands.events).await?;
+    match (server, report.changed) {
+        (Server::Reached(_), 0) => hands.events.note("no change on the server"),
+        (Server::Reached(_), _) | (Server::ByHand(_), _) => {}
+    }
+    if report.reboots {
+        hands.events.note("the server restarts now; the tunnels come up after it");
+    }
+    let tag = Tag::builder().key(TAG).value(&bundle.digest).build();
+    at.writer(hands)?
+        .call(Action::CreateTags, |ec2| {
+            ec2.create_tags().resources(record.as_str()).tags(tag.clone()).send()
+        })
+        .await?;
+    Ok(bundle.digest)
+}

@@ -1,0 +1,212 @@
+//! Drives a bundle on the server: sends it, follows it; or leaves it for a person.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::event::{Event, Events};
+use crate::playbook::Bundle;
+use crate::transport::{self, Call, Transport};
+
+/// How long all steps may take: installing roles is the slowest.
+const LIMIT: Duration = Duration::from_secs(45 * 60);
+
+/// The Windows Server.
+#[derive(Debug)]
+pub enum Server {
+    /// One that commands can be run on.
+    Reached(Transport),
+    /// One whose scripts a person will run: they are left in this folder.
+    ByHand(PathBuf),
+}
+
+/// Why the scripts did not run, or not to their end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server cannot be reached, or the connection broke.
+    #[error(transparent)]
+    Transport(#[from] transport::Error),
+    /// A step failed; those after it did not run.
+    #[error("step {id} failed on the server: {error}")]
+    Step {
+        /// The step's id in the playbook.
+        id: String,
+        /// What the step said.
+        error: String,
+    },
+    /// The scripts ended without saying so.
+    #[error("the scripts ended with exit code {code} and without their last line{}", said(stderr))]
+    Unfinished {
+        /// The exit code.
+        code: i32,
+        /// The last that the server said on standard error.
+        stderr: String,
+    },
+    /// A folder or file could not be written.
+    #[error("{} cannot be written", path.display())]
+    Write {
+        /// The folder or file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+fn said(stderr: &str) -> String {
+    let last = stderr.lines().rev().find(|line| !line.trim().is_empty());
+    last.map(|line| format!("; it said: {}", line.trim())).unwrap_or_default()
+}
+
+impl Error {
+    /// Says what a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Transport(error) => error.hint(),
+            Self::Step { .. } | Self::Unfinished { .. } => Some(
+                "all steps can be run again: mend what the step names, then run the same command"
+                    .to_owned(),
+            ),
+            Self::Write { .. } => None,
+        }
+    }
+}
+
+/// What the scripts did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// How many steps changed the server.
+    pub changed: usize,
+    /// Whether the server restarts now.
+    pub reboots: bool,
+}
+
+/// One line that a step writes.
+#[derive(Debug, Deserialize)]
+struct StepLine {
+    id: String,
+    #[serde(default)]
+    changed: bool,
+    #[serde(default)]
+    reboot: bool,
+    error: Option<String>,
+}
+
+impl Server {
+    /// Runs the bundle on the server, or leaves it for a person.
+    ///
+    /// Success is the scripts' own last line with this bundle's digest *and* exit code 0: either
+    /// alone also comes from a connection that broke or a shell that gave up.
+    pub async fn push(&self, bundle: &Bundle, events: &Events) -> Result<Report, Error> {
+        match self {
+            Self::Reached(transport) => run(transport, bundle, events).await,
+            Self::ByHand(folder) => {
+                let files = bundle.files.iter().map(|(name, text)| (name.as_str(), text.as_slice()));
+                write_folder(folder, files)?;
+                events.note(format!(
+                    "the scripts are in {}: copy the folder to the server and run run.ps1 there as \
+                     Administrator; parameters.json holds the keys, delete it afterwards",
+                    folder.display()
+                ));
+                Ok(Report { changed: 0, reboots: false })
+            }
+        }
+    }
+}
+
+async fn run(transport: &Transport, bundle: &Bundle, events: &Events) -> Result<Report, Error> {
+    let call = Call { program: Bundle::command(), stdin: bundle.document(), deadline: LIMIT };
+    let mut failed = None;
+    let mut last = None;
+    let mut changed = 0;
+    let mut reboots = false;
+    let exit = transport
+        .exec(&call, &mut |line: &str| {
+            if let Ok(step) = serde_json::from_str::<StepLine>(line) {
+                changed += usize::from(step.changed);
+                if let (None, Some(error)) = (&failed, &step.error) {
+                    failed = Some((step.id.clone(), error.clone()));
+                }
+                let StepLine { id, changed, reboot, error } = step;
+                events.say(&Event::Step { id, changed, reboot, error });
+            } else if let Some(rest) = line.strip_prefix("cgw-done ") {
+                let mut words = rest.split_whitespace();
+                last = words.next().map(str::to_owned);
+                reboots = words.any(|word| word == "reboot=true");
+            }
+        })
+        .await?;
+    if let Some((id, error)) = failed {
+        return Err(Error::Step { id, error });
+    }
+    if exit.code != 0 || last.as_deref() != Some(bundle.digest.as_str()) {
+        return Err(Error::Unfinished { code: exit.code, stderr: exit.stderr });
+    }
+    Ok(Report { changed, reboots })
+}
+
+/// Writes files that only their owner may read into a folder that only its owner may enter.
+///
+/// A file that is there already is replaced at once: nobody ever sees half of one.
+pub fn write_folder<'a>(
+    folder: &Path,
+    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+) -> Result<(), Error> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Write { path, source }
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder))?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(failed(folder))?;
+    for (name, contents) in files {
+        let path = folder.join(name);
+        let part = folder.join(format!(".{name}.part"));
+        // A part that an interrupted run left could have other rights: it is never reused.
+        match fs::remove_file(&part) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(&part)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&part)
+            .map_err(failed(&part))?;
+        file.write_all(contents).map_err(failed(&part))?;
+        fs::rename(&part, &path).map_err(failed(&path))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_scripts_is_its_owners_alone_even_when_it_was_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("scripts");
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(folder.join("a.txt"), "old").unwrap();
+        fs::write(folder.join(".a.txt.part"), "left over").unwrap();
+        write_folder(&folder, [("a.txt", b"new".as_slice())]).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&folder), 0o700);
+        assert_eq!(mode(&folder.join("a.txt")), 0o600);
+        assert_eq!(fs::read_to_string(folder.join("a.txt")).unwrap(), "new");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_the_server_said_last_is_told() {
+        let error = Error::Unfinished { code: 1, stderr: "first\nno such command\n\n".to_owned() };
+        assert!(error.to_string().ends_with("; it said: no such command"), "{error}");
+    }
+}

@@ -1,0 +1,189 @@
+//! The one table of what can be declared: each row is a flag, a key of `cgw.toml` and a tag of the
+//! stack's record.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use super::values::{Choice, List, Via};
+use crate::address::{AllocationId, InstanceId, RouteTableId, VpcId};
+use crate::tunnel::Crypto;
+
+/// The longest value that a tag can have (EC2 user guide, «Tag restrictions»).
+const TAG_LENGTH: usize = 256;
+/// What the names of the record's tags begin with.
+const TAG: &str = "cgw:declared:";
+
+macro_rules! declared {
+    ($($(#[doc = $doc:literal])* $field:ident: $type:ty, $flag:literal, $value:literal, $recorded:literal;)*) => {
+        /// All that can be declared of a stack; what is `None` was not said.
+        #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+        #[command(next_help_heading = "What to declare (also keys of cgw.toml)")]
+        pub struct Declared {
+            $(
+                $(#[doc = $doc])*
+                #[arg(long = $flag, value_name = $value)]
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub $field: Option<$type>,
+            )*
+        }
+
+        impl Declared {
+            /// Fills what was not said from what goes after it.
+            #[must_use]
+            pub fn or(self, then: Self) -> Self {
+                Self { $($field: self.$field.or(then.$field)),* }
+            }
+
+            /// Returns the tags of the stack's record that say this.
+            ///
+            /// A value that is longer than a tag can hold goes on in further tags.
+            #[must_use]
+            pub fn to_tags(&self) -> BTreeMap<String, String> {
+                let mut tags = BTreeMap::new();
+                $(
+                    if let (Some(value), true) = (&self.$field, $recorded) {
+                        put(&mut tags, $flag, &value.to_string());
+                    }
+                )*
+                tags
+            }
+
+            /// Reads the tags of a stack's record; what cannot be read counts as not said.
+            #[must_use]
+            pub fn from_tags(tags: &BTreeMap<String, String>) -> Self {
+                Self { $($field: read(tags, $flag, $recorded)),* }
+            }
+        }
+    };
+}
+
+fn put(tags: &mut BTreeMap<String, String>, flag: &str, value: &str) {
+    let characters: Vec<char> = value.chars().collect();
+    for (n, part) in characters.chunks(TAG_LENGTH).enumerate() {
+        let number = if n == 0 { String::new() } else { format!(":{}", n + 1) };
+        tags.insert(format!("{TAG}{flag}{number}"), part.iter().collect());
+    }
+}
+
+fn read<T: std::str::FromStr>(tags: &BTreeMap<String, String>, flag: &str, recorded: bool) -> Option<T> {
+    let mut text = tags.get(&format!("{TAG}{flag}")).filter(|_| recorded)?.clone();
+    let mut number = 2;
+    while let Some(part) = tags.get(&format!("{TAG}{flag}:{number}")) {
+        text.push_str(part);
+        number += 1;
+    }
+    text.parse().ok()
+}
+
+/// Shows a path as text, so that a row of the table can be a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FilePath(pub PathBuf);
+
+impl std::str::FromStr for FilePath {
+    type Err = std::convert::Infallible;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.into()))
+    }
+}
+
+impl std::fmt::Display for FilePath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+declared! {
+    /// The VPC that gets the VPN gateway
+    vpc: VpcId, "vpc", "VPC-ID", true;
+    /// The VPC's region [default: that of the profile or the environment]
+    region: String, "region", "REGION", false;
+    /// The AWS profile for the VPC's side
+    profile: String, "profile", "NAME", false;
+    /// The VPC's network behind the tunnels: the VPC's CIDR, a subnet's, or a supernet [default: the VPC's]
+    cloud_cidr: Ipv4Net, "cloud-cidr", "CIDR", true;
+    /// The Windows Server, when it is an EC2 instance
+    instance: InstanceId, "instance", "INSTANCE-ID", true;
+    /// The instance's region [default: the VPC's]
+    site_region: String, "site-region", "REGION", true;
+    /// The AWS profile for the instance's side [default: that of the VPC's side]
+    site_profile: String, "site-profile", "NAME", false;
+    /// An own server's public address (or its NAT's), when it is no EC2 instance
+    gateway_ip: Ipv4Addr, "gateway-ip", "ADDRESS", true;
+    /// An own server's private address
+    private_ip: Ipv4Addr, "private-ip", "ADDRESS", true;
+    /// An Elastic IP to use; never released [default: the instance's own, else a new one]
+    eip: AllocationId, "eip", "ALLOCATION-ID", true;
+    /// The network behind the server [default: that of the instance's VPC]
+    site_cidr: Ipv4Net, "site-cidr", "CIDR", true;
+    /// Route tables of the VPC that get a route to the site [default: those without a route to an Internet gateway]
+    route_tables: List<RouteTableId>, "route-tables", "IDS", true;
+    /// Route tables of the site's VPC that get a route to the VPC: `all`, `none`, or ids [default: all]
+    site_route_tables: Choice<RouteTableId>, "site-route-tables", "IDS", true;
+    /// Make a private subnet with this CIDR in the VPC
+    subnet_cidr: Ipv4Net, "subnet-cidr", "CIDR", true;
+    /// Networks that may reach the server by RDP and SSH [default: nobody new]
+    admin_cidr: List<Ipv4Net>, "admin-cidr", "CIDRS", true;
+    /// TCP ports of instances in the VPC that the site may reach [default: 22,3389]
+    workload_ports: List<u16>, "workload-ports", "PORTS", true;
+    /// Which suites both ends are set to [default: modern]
+    crypto: Crypto, "crypto", "PROFILE", true;
+    /// How the scripts reach the server [default: ssh]
+    via: Via, "via", "WAY", true;
+    /// Where to reach the server [default: its public address]
+    host: String, "host", "HOST", true;
+    /// Its SSH port [default: 22]
+    port: u16, "port", "PORT", true;
+    /// Whom to log in as [default: Administrator]
+    user: String, "user", "NAME", true;
+    /// The private key to log in with [default: the agent's keys, then a password]
+    identity: FilePath, "identity", "FILE", false;
+    /// Another endpoint than AWS's own, such as LocalStack's
+    endpoint_url: String, "endpoint-url", "URL", false;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Declared {
+        Declared {
+            vpc: Some("vpc-0a1b2c3d".parse().unwrap()),
+            region: Some("eu-west-1".to_owned()),
+            instance: Some("i-0a1b2c3d".parse().unwrap()),
+            route_tables: Some(List(
+                (10..40).map(|n| format!("rtb-0a1b2c3d4e5f600{n}").parse().unwrap()).collect(),
+            )),
+            site_route_tables: Some(Choice::None),
+            crypto: Some(Crypto::Strong),
+            via: Some(Via::None),
+            port: Some(2222),
+            identity: Some(FilePath("/home/me/key".into())),
+            ..Declared::default()
+        }
+    }
+
+    #[test]
+    fn the_record_says_what_was_declared_in_tags_that_aws_takes() {
+        let tags = full().to_tags();
+        assert!(tags.len() < 40, "AWS allows 50 tags");
+        for (key, value) in &tags {
+            assert!(key.len() <= 128 && value.len() <= 256, "{key}={value}");
+        }
+        let of_this_machine = Declared { region: None, identity: None, ..full() };
+        assert_eq!(Declared::from_tags(&tags), of_this_machine);
+    }
+
+    #[test]
+    fn what_was_said_first_wins() {
+        let flags = Declared { port: Some(1), ..Declared::default() };
+        let merged = flags.or(full());
+        assert_eq!(merged.port, Some(1));
+        assert_eq!(merged.via, Some(Via::None));
+    }
+}

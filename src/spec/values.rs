@@ -1,0 +1,156 @@
+//! The values that flags, file and record have in common.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{self, Deserializer};
+use serde::{Deserialize, Serialize};
+
+/// Several values: separated by commas or blanks in a flag, an array in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List<T>(pub Vec<T>);
+
+impl<T: FromStr> FromStr for List<T> {
+    type Err = T::Err;
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        let parts = text.split([',', ' ']).filter(|part| !part.is_empty());
+        parts.map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for List<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, value) in self.0.iter().enumerate() {
+            let blank = if n == 0 { "" } else { " " };
+            write!(f, "{blank}{value}")?;
+        }
+        Ok(())
+    }
+}
+
+impl<T: Serialize> Serialize for List<T> {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(to)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Vec::deserialize(from).map(Self)
+    }
+}
+
+/// Which route tables: all that fit, none, or just these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice<T> {
+    /// All that fit.
+    All,
+    /// None.
+    None,
+    /// Just these.
+    These(Vec<T>),
+}
+
+impl<T: FromStr> FromStr for Choice<T> {
+    type Err = T::Err;
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        match text {
+            "all" => Ok(Self::All),
+            "none" => Ok(Self::None),
+            list => list.parse().map(|List(these)| Self::These(these)),
+        }
+    }
+}
+
+impl<T: fmt::Display + Clone> fmt::Display for Choice<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::None => f.write_str("none"),
+            Self::These(these) => List(these.clone()).fmt(f),
+        }
+    }
+}
+
+impl<T: fmt::Display + Clone> Serialize for Choice<T> {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Choice<T>
+where
+    T: FromStr<Err: fmt::Display> + Deserialize<'de>,
+{
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written<T> {
+            Word(String),
+            These(Vec<T>),
+        }
+        match Written::deserialize(from)? {
+            Written::Word(word) => word.parse().map_err(de::Error::custom),
+            Written::These(these) => Ok(Self::These(these)),
+        }
+    }
+}
+
+/// How the scripts reach the server.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Via {
+    /// Pushed over SSH.
+    #[default]
+    Ssh,
+    /// Written into the folder `cgw-STACK`, for a person to run.
+    Files,
+    /// Not at all: the AWS side only.
+    None,
+}
+
+macro_rules! by_value_enum {
+    ($($name:ident),*) => {$(
+        impl FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                clap::ValueEnum::from_str(text, false)
+            }
+        }
+    )*};
+}
+
+use crate::tunnel::Crypto;
+by_value_enum!(Via, Crypto);
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ssh => "ssh",
+            Self::Files => "files",
+            Self::None => "none",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_takes_commas_and_blanks_and_prints_blanks() {
+        let list: List<u16> = "22,3389 80".parse().unwrap();
+        assert_eq!(list.0, [22, 3389, 80]);
+        assert_eq!(list.to_string(), "22 3389 80");
+        assert!("22,x".parse::<List<u16>>().is_err());
+    }
+
+    #[test]
+    fn a_choice_is_a_word_or_a_list() {
+        assert_eq!("none".parse::<Choice<u16>>(), Ok(Choice::None));
+        assert_eq!("1,2".parse::<Choice<u16>>(), Ok(Choice::These(vec![1, 2])));
+        assert_eq!(Choice::These(vec![1, 2]).to_string(), "1 2");
+    }
+}

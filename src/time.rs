@@ -1,0 +1,117 @@
+//! The only place that reads a clock, sleeps or sets a deadline.
+
+use std::future::Future;
+use std::time::{Duration, SystemTime};
+
+use aws_smithy_async::rt::sleep::{AsyncSleep, Sleep};
+use aws_smithy_async::time::TimeSource;
+use jiff::Timestamp;
+
+/// A moment of the monotonic clock; under tests that of tokio's pausable clock.
+pub type Instant = tokio::time::Instant;
+
+/// Work that did not end before its deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("timed out")]
+pub struct TimedOut;
+
+/// Reads the monotonic clock.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Reads the wall clock.
+#[must_use]
+pub fn wall_clock() -> Timestamp {
+    Timestamp::try_from(SdkClock.now()).expect("the clock stands before the year 9999")
+}
+
+/// Waits for a span of time.
+#[expect(clippy::disallowed_methods, reason = "this is where cgw waits")]
+pub async fn sleep(span: Duration) {
+    tokio::time::sleep(span).await;
+}
+
+/// Lets a blocking worker rest for a moment between two looks at its socket.
+#[expect(clippy::disallowed_methods, reason = "this is where cgw waits")]
+pub fn pause_thread(span: Duration) {
+    std::thread::sleep(span);
+}
+
+/// Gives `work` until `limit` has passed.
+#[expect(clippy::disallowed_methods, reason = "this is where deadlines are set")]
+pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, TimedOut> {
+    tokio::time::timeout(limit, work).await.map_err(|_| TimedOut)
+}
+
+/// How long to rest before each further try: short first, then stretching, at last constant.
+///
+/// INVARIANT: the sum of what it gives never passes `limit`, so that every loop over it ends.
+#[derive(Debug, Clone)]
+pub struct Backoff {
+    next: Duration,
+    longest: Duration,
+    until: Instant,
+}
+
+impl Backoff {
+    /// Begins with `first`, doubles up to `longest`, ends when `limit` has passed from now.
+    #[must_use]
+    pub fn new(first: Duration, longest: Duration, limit: Duration) -> Self {
+        Self { next: first, longest, until: now() + limit }
+    }
+
+    /// Returns the next rest, or `None` when the limit has passed.
+    pub fn next_rest(&mut self) -> Option<Duration> {
+        let left = self.until.saturating_duration_since(now());
+        if left.is_zero() {
+            return None;
+        }
+        let rest = self.next.min(left);
+        self.next = (self.next * 2).clamp(Duration::from_millis(1), self.longest);
+        Some(rest)
+    }
+}
+
+/// Gives the AWS SDK this module's sleep and wall clock.
+#[derive(Debug, Clone, Copy)]
+pub struct SdkClock;
+
+impl AsyncSleep for SdkClock {
+    fn sleep(&self, span: Duration) -> Sleep {
+        Sleep::new(sleep(span))
+    }
+}
+
+impl TimeSource for SdkClock {
+    #[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_backoff_stretches_to_its_longest_rest_and_ends_at_its_limit() {
+        let second = Duration::from_secs(1);
+        let mut backoff = Backoff::new(second, 4 * second, 10 * second);
+        let mut rests = Vec::new();
+        while let Some(rest) = backoff.next_rest() {
+            sleep(rest).await;
+            rests.push(rest.as_secs());
+        }
+        assert_eq!(rests, [1, 2, 4, 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_takes_too_long_is_ended() {
+        let long = sleep(Duration::from_secs(5));
+        assert_eq!(within(Duration::from_secs(1), long).await, Err(TimedOut));
+        assert_eq!(within(Duration::from_secs(1), async { 7 }).await, Ok(7));
+    }
+}
