@@ -27,8 +27,12 @@ impl<K: Ord + Clone> Graph<K> {
 
     /// Takes out every step that waits for nothing.
     pub fn take_ready(&mut self) -> Vec<K> {
-        let ready: Vec<K> =
-            self.waits_for.iter().filter(|(_, w)| w.is_empty()).map(|(k, _)| k.clone()).collect();
+        let ready: Vec<K> = self
+            .waits_for
+            .iter()
+            .filter(|(_, w)| w.is_empty())
+            .map(|(k, _)| k.clone())
+            .collect();
         for step in &ready {
             self.waits_for.remove(step);
         }
@@ -126,7 +130,11 @@ mod tests {
     fn a_failure_reaches_what_needs_it_from_afar() {
         let mut graph = diamond();
         graph.take_ready();
-        let dropped: Vec<_> = graph.failed(&"a").into_iter().map(|(step, _)| step).collect();
+        let dropped: Vec<_> = graph
+            .failed(&"a")
+            .into_iter()
+            .map(|(step, _)| step)
+            .collect();
         assert_eq!(dropped, ["b", "c", "d"]);
     }
 

@@ -19,3 +19,5 @@ pub mod preflight;
 pub mod resource;
 pub mod topology;
 pub mod plan;
+pub mod engine;
+pub mod cli;

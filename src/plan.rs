@@ -56,11 +56,9 @@ impl Change {
     pub fn is_change(&self) -> bool {
         match self {
             Self::Keep | Self::Adopt | Self::Check => false,
-            Self::Create
-            | Self::Update(_)
-            | Self::Replace(_)
-            | Self::Delete
-            | Self::Restore => true,
+            Self::Create | Self::Update(_) | Self::Replace(_) | Self::Delete | Self::Restore => {
+                true
+            }
         }
     }
 }
@@ -153,7 +151,9 @@ impl Plan {
     #[must_use]
     pub fn does_the_same_as(&self, other: &Self) -> bool {
         let outline = |plan: &Self| -> Vec<(Key, &'static str)> {
-            plan.changes().map(|step| (step.key.clone(), step.change.word())).collect()
+            plan.changes()
+                .map(|step| (step.key.clone(), step.change.word()))
+                .collect()
         };
         outline(self) == outline(other)
     }
@@ -162,13 +162,19 @@ impl Plan {
     #[must_use]
     pub fn known(&self) -> BTreeMap<Address, (Id, State)> {
         let stays = |change: &Change| {
-            matches!(change, Change::Keep | Change::Adopt | Change::Check | Change::Update(_))
+            matches!(
+                change,
+                Change::Keep | Change::Adopt | Change::Check | Change::Update(_)
+            )
         };
         self.steps
             .iter()
             .filter(|step| stays(&step.change))
             .filter_map(|step| {
-                Some((step.key.address().clone(), (step.id.clone()?, step.state.clone()?)))
+                Some((
+                    step.key.address().clone(),
+                    (step.id.clone()?, step.state.clone()?),
+                ))
             })
             .collect()
     }
@@ -233,7 +239,11 @@ pub fn plan(stack: &Stack, desired: &[Node], live: &[Live<State>], world: &World
     let removals = order_removals(world, planner.going, &steps);
     steps.extend(removals);
     steps.sort_by_key(|step| rank(&step.key));
-    Plan { stack: stack.clone(), steps, left }
+    Plan {
+        stack: stack.clone(),
+        steps,
+        left,
+    }
 }
 
 fn sorted(live: &[Live<State>]) -> Vec<Live<State>> {
@@ -245,7 +255,10 @@ fn sorted(live: &[Live<State>]) -> Vec<Live<State>> {
 
 /// Steps are told in the order of the kinds; what is removed after what is made.
 fn rank(key: &Key) -> (bool, usize, Key) {
-    let kind = NAMES.iter().position(|name| *name == key.address().kind).unwrap_or(NAMES.len());
+    let kind = NAMES
+        .iter()
+        .position(|name| *name == key.address().kind)
+        .unwrap_or(NAMES.len());
     (matches!(key, Key::Remove(..)), kind, key.clone())
 }
 
@@ -261,12 +274,18 @@ struct Planner<'a> {
 impl Planner<'_> {
     /// Plans one declared node; what it needs was planned before.
     fn make(&mut self, node: &Node) {
-        let found: Vec<usize> =
-            (0..self.live.len()).filter(|n| self.live[*n].address == node.address).collect();
-        let adopted = node.adopt.as_ref().and_then(|id| {
-            Some((id.clone(), node.spec.adopted(self.world, id)?))
-        });
-        let keep = if adopted.is_some() { None } else { self.one_to_keep(&found) };
+        let found: Vec<usize> = (0..self.live.len())
+            .filter(|n| self.live[*n].address == node.address)
+            .collect();
+        let adopted = node
+            .adopt
+            .as_ref()
+            .and_then(|id| Some((id.clone(), node.spec.adopted(self.world, id)?)));
+        let keep = if adopted.is_some() {
+            None
+        } else {
+            self.one_to_keep(&found)
+        };
         for n in found {
             if Some(n) != keep {
                 self.remove(n);
@@ -296,7 +315,8 @@ impl Planner<'_> {
             after.push(Key::Remove(node.address.clone(), self.live[n].id.clone()));
             self.remove(n);
         } else if let Some((id, state)) = &existing {
-            self.known.insert(node.address.clone(), (id.clone(), state.clone()));
+            self.known
+                .insert(node.address.clone(), (id.clone(), state.clone()));
         }
         // One that is on its way out has to be gone first.
         let leaving = self.going.iter().filter(|((address, _), live)| {
@@ -307,7 +327,16 @@ impl Planner<'_> {
         let spec = Some(node.spec.clone());
         let key = Key::Make(node.address.clone());
         let place = node.place.clone();
-        self.steps.push(Step { key, place, change, id, spec, state, after, note: None });
+        self.steps.push(Step {
+            key,
+            place,
+            change,
+            id,
+            spec,
+            state,
+            after,
+            note: None,
+        });
     }
 
     /// Of several that were found for one node, keeps the one that is most in use.
@@ -316,9 +345,10 @@ impl Planner<'_> {
             let live = &self.live[**n];
             let owner_goes = match &live.id {
                 Id::Aws(_) => false,
-                Id::Link { owner, .. } => {
-                    self.going.keys().any(|(_, id)| *id == Id::Aws(owner.clone()))
-                }
+                Id::Link { owner, .. } => self
+                    .going
+                    .keys()
+                    .any(|(_, id)| *id == Id::Aws(owner.clone())),
             };
             live.state.phase() != Phase::Going && !owner_goes
         };
@@ -326,12 +356,18 @@ impl Planner<'_> {
             let live = &self.live[*n];
             live.state.removed_after(self.world, &live.id).len()
         };
-        found.iter().filter(stays).rev().max_by_key(|n| uses(n)).copied()
+        found
+            .iter()
+            .filter(stays)
+            .rev()
+            .max_by_key(|n| uses(n))
+            .copied()
     }
 
     fn remove(&mut self, n: usize) {
         let live = self.live[n].clone();
-        self.going.insert((live.address.clone(), live.id.clone()), live);
+        self.going
+            .insert((live.address.clone(), live.id.clone()), live);
     }
 
     /// Takes out of what goes all that others use; what then cannot go either follows.
@@ -347,20 +383,38 @@ impl Planner<'_> {
                 .collect();
             let stuck = self.going.iter().find_map(|(key, live)| {
                 let users = live.state.removed_after(self.world, &live.id);
-                let user = users.into_iter().find(|u| !ids.contains(u) && !made.contains(u))?;
-                Some((key.clone(), format!("{user} uses it and is not this stack's to remove")))
+                let user = users
+                    .into_iter()
+                    .find(|u| !ids.contains(u) && !made.contains(u))?;
+                Some((
+                    key.clone(),
+                    format!("{user} uses it and is not this stack's to remove"),
+                ))
             });
             let Some((key, because)) = stuck else { break };
             self.going.remove(&key);
-            left.push(Left { address: key.0, id: key.1, because });
+            left.push(Left {
+                address: key.0,
+                id: key.1,
+                because,
+            });
         }
         if !left.is_empty() {
             let is_record = |address: &Address| address.kind == NAMES[0];
-            let records: Vec<_> = self.going.keys().filter(|(a, _)| is_record(a)).cloned().collect();
+            let records: Vec<_> = self
+                .going
+                .keys()
+                .filter(|(a, _)| is_record(a))
+                .cloned()
+                .collect();
             for (address, id) in records {
                 self.going.remove(&(address.clone(), id.clone()));
                 let because = "the record stays as long as anything else does".to_owned();
-                left.push(Left { address, id, because });
+                left.push(Left {
+                    address,
+                    id,
+                    because,
+                });
             }
         }
         left
@@ -375,7 +429,9 @@ fn order_removals(
 ) -> Vec<Step> {
     let gone_with_owner = |live: &Live<State>| {
         live.state.goes_with_owner()
-            && going.keys().any(|(_, id)| *id == Id::Aws(live.id.owner().clone()))
+            && going
+                .keys()
+                .any(|(_, id)| *id == Id::Aws(live.id.owner().clone()))
     };
     let by_itself: BTreeMap<&Id, Key> = going
         .values()
@@ -386,10 +442,14 @@ fn order_removals(
     for live in going.values().filter(|live| !gone_with_owner(live)) {
         let key = Key::Remove(live.address.clone(), live.id.clone());
         let users = live.state.removed_after(world, &live.id);
-        let mut after: Vec<Key> = users.iter().filter_map(|u| by_itself.get(u).cloned()).collect();
+        let mut after: Vec<Key> = users
+            .iter()
+            .filter_map(|u| by_itself.get(u).cloned())
+            .collect();
         // What uses it and is changed lets go of it by that change.
         let changed = made.iter().filter(|step| {
-            matches!(step.change, Change::Update(_)) && step.id.as_ref().is_some_and(|id| users.contains(id))
+            matches!(step.change, Change::Update(_))
+                && step.id.as_ref().is_some_and(|id| users.contains(id))
         });
         after.extend(changed.map(|step| step.key.clone()));
         if live.address.kind == NAMES[0] {
@@ -397,7 +457,11 @@ fn order_removals(
         }
         after.sort();
         after.dedup();
-        let change = if live.state.is_restored() { Change::Restore } else { Change::Delete };
+        let change = if live.state.is_restored() {
+            Change::Restore
+        } else {
+            Change::Delete
+        };
         steps.push(Step {
             key,
             place: live.place.clone(),

@@ -39,7 +39,10 @@ pub enum Error {
         error: String,
     },
     /// The scripts ended without saying so.
-    #[error("the scripts ended with exit code {code} and without their last line{}", said(stderr))]
+    #[error(
+        "the scripts ended with exit code {code} and without their last line{}",
+        said(stderr)
+    )]
     Unfinished {
         /// The exit code.
         code: i32,
@@ -58,7 +61,8 @@ pub enum Error {
 
 fn said(stderr: &str) -> String {
     let last = stderr.lines().rev().find(|line| !line.trim().is_empty());
-    last.map(|line| format!("; it said: {}", line.trim())).unwrap_or_default()
+    last.map(|line| format!("; it said: {}", line.trim()))
+        .unwrap_or_default()
 }
 
 impl Error {
@@ -66,7 +70,7 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Transport(error) => error.hint(),
+            Self::Transport(error) => error.hint().map(str::to_owned),
             Self::Step { .. } | Self::Unfinished { .. } => Some(
                 "all steps can be run again: mend what the step names, then run the same command"
                     .to_owned(),
@@ -93,6 +97,8 @@ struct StepLine {
     changed: bool,
     #[serde(default)]
     reboot: bool,
+    #[serde(default)]
+    skipped: bool,
     error: Option<String>,
 }
 
@@ -105,21 +111,31 @@ impl Server {
         match self {
             Self::Reached(transport) => run(transport, bundle, events).await,
             Self::ByHand(folder) => {
-                let files = bundle.files.iter().map(|(name, text)| (name.as_str(), text.as_slice()));
+                let files = bundle
+                    .files
+                    .iter()
+                    .map(|(name, text)| (name.as_str(), text.as_slice()));
                 write_folder(folder, files)?;
                 events.note(format!(
                     "the scripts are in {}: copy the folder to the server and run run.ps1 there as \
                      Administrator; parameters.json holds the keys, delete it afterwards",
                     folder.display()
                 ));
-                Ok(Report { changed: 0, reboots: false })
+                Ok(Report {
+                    changed: 0,
+                    reboots: false,
+                })
             }
         }
     }
 }
 
 async fn run(transport: &Transport, bundle: &Bundle, events: &Events) -> Result<Report, Error> {
-    let call = Call { program: Bundle::command(), stdin: bundle.document(), deadline: LIMIT };
+    let call = Call {
+        program: Bundle::command(),
+        stdin: bundle.document(),
+        deadline: LIMIT,
+    };
     let mut failed = None;
     let mut last = None;
     let mut changed = 0;
@@ -128,11 +144,23 @@ async fn run(transport: &Transport, bundle: &Bundle, events: &Events) -> Result<
         .exec(&call, &mut |line: &str| {
             if let Ok(step) = serde_json::from_str::<StepLine>(line) {
                 changed += usize::from(step.changed);
-                if let (None, Some(error)) = (&failed, &step.error) {
+                // A skipped step says why: an earlier one failed, or a restart comes first.
+                if let (None, Some(error), false) = (&failed, &step.error, step.skipped) {
                     failed = Some((step.id.clone(), error.clone()));
                 }
-                let StepLine { id, changed, reboot, error } = step;
-                events.say(&Event::Step { id, changed, reboot, error });
+                let StepLine {
+                    id,
+                    changed,
+                    reboot,
+                    error,
+                    ..
+                } = step;
+                events.say(&Event::Step {
+                    id,
+                    changed,
+                    reboot,
+                    error,
+                });
             } else if let Some(rest) = line.strip_prefix("cgw-done ") {
                 let mut words = rest.split_whitespace();
                 last = words.next().map(str::to_owned);
@@ -144,7 +172,10 @@ async fn run(transport: &Transport, bundle: &Bundle, events: &Events) -> Result<
         return Err(Error::Step { id, error });
     }
     if exit.code != 0 || last.as_deref() != Some(bundle.digest.as_str()) {
-        return Err(Error::Unfinished { code: exit.code, stderr: exit.stderr });
+        return Err(Error::Unfinished {
+            code: exit.code,
+            stderr: exit.stderr,
+        });
     }
     Ok(Report { changed, reboots })
 }
@@ -160,7 +191,11 @@ pub fn write_folder<'a>(
         let path = path.to_owned();
         move |source| Error::Write { path, source }
     };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder))?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(failed(folder))?;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(failed(folder))?;
     for (name, contents) in files {
         let path = folder.join(name);
@@ -206,7 +241,13 @@ mod tests {
 
     #[test]
     fn what_the_server_said_last_is_told() {
-        let error = Error::Unfinished { code: 1, stderr: "first\nno such command\n\n".to_owned() };
-        assert!(error.to_string().ends_with("; it said: no such command"), "{error}");
+        let error = Error::Unfinished {
+            code: 1,
+            stderr: "first\nno such command\n\n".to_owned(),
+        };
+        assert!(
+            error.to_string().ends_with("; it said: no such command"),
+            "{error}"
+        );
     }
 }

@@ -11,9 +11,8 @@ use crate::playbook::Parameters;
 use crate::preflight::{Cloud, Ec2Server, PublicIp, Site, Situation};
 use crate::resource::{
     CustomerGateway, ElasticIp, ElasticIpAssociation, GatewaySecurityGroup, GroupSpec, Kind as _,
-    PublicAddress, Ref, RouteTable, RouteTableAssociation, SecurityGroupMembership,
-    SourceDestCheck, Spec, StackRecord, Subnet, Table, Target, TunnelRules, VpnConnection,
-    VpnGateway, VpnGatewayAttachment, spec,
+    PublicAddress, Ref, RouteTable, SecurityGroupMembership, SourceDestCheck, Spec, StackRecord,
+    Subnet, Table, Target, TunnelRules, VpnConnection, VpnGateway, VpnGatewayAttachment, spec,
 };
 use crate::spec::Via;
 use crate::world::{Direction, Rule};
@@ -36,7 +35,10 @@ pub struct Node {
 /// Returns all nodes of a stack, each after what it needs.
 #[must_use]
 pub fn desired(s: &Situation) -> Vec<Node> {
-    let mut nodes = Nodes { stack: &s.stack, all: Vec::new() };
+    let mut nodes = Nodes {
+        stack: &s.stack,
+        all: Vec::new(),
+    };
     nodes.add(&s.cloud.place, "", Spec::StackRecord(record(s)));
     if let Site::Instance(server) = &s.site {
         site_address(&mut nodes, server);
@@ -45,7 +47,11 @@ pub fn desired(s: &Situation) -> Vec<Node> {
     vpn(&mut nodes, s);
     let tables = cloud_subnet(&mut nodes, &s.cloud);
     cloud_routes(&mut nodes, s, &tables);
-    nodes.add(&s.cloud.place, "", Spec::WorkloadSecurityGroup(workload_group(s)));
+    nodes.add(
+        &s.cloud.place,
+        "",
+        Spec::WorkloadSecurityGroup(workload_group(s)),
+    );
     if let Site::Instance(server) = &s.site {
         site_tunnel(&mut nodes, s, server);
     }
@@ -80,15 +86,27 @@ impl Nodes<'_> {
         if address != record && !needs.contains(&record) {
             needs.push(record);
         }
-        self.all.push(Node { address, place: place.clone(), spec, adopt, needs });
+        self.all.push(Node {
+            address,
+            place: place.clone(),
+            spec,
+            adopt,
+            needs,
+        });
     }
 }
 
 fn record(s: &Situation) -> GroupSpec {
     let mut tags = s.declared.to_tags();
     if let Site::Instance(server) = &s.site {
-        tags.insert("cgw:declared:site-account".to_owned(), server.account.clone());
-        tags.insert("cgw:declared:site-region".to_owned(), server.place.region.clone());
+        tags.insert(
+            "cgw:declared:site-account".to_owned(),
+            server.account.clone(),
+        );
+        tags.insert(
+            "cgw:declared:site-region".to_owned(),
+            server.place.region.clone(),
+        );
     }
     GroupSpec {
         vpc: s.cloud.vpc.clone(),
@@ -103,7 +121,9 @@ fn record(s: &Situation) -> GroupSpec {
 fn site_address(nodes: &mut Nodes<'_>, server: &Ec2Server) {
     let (adopt, association) = match &server.public_ip {
         PublicIp::New | PublicIp::Ours => (None, None),
-        PublicIp::Adopted { id, is_associated, .. } => {
+        PublicIp::Adopted {
+            id, is_associated, ..
+        } => {
             let link = is_associated.then(|| Id::link(id, ElasticIpAssociation::NAME));
             (Some(Id::Aws(id.clone())), link)
         }
@@ -115,7 +135,12 @@ fn site_address(nodes: &mut Nodes<'_>, server: &Ec2Server) {
         is_adopted,
         interface: server.interface.clone(),
     };
-    nodes.add_or_adopt(&server.place, "", Spec::ElasticIpAssociation(link), association);
+    nodes.add_or_adopt(
+        &server.place,
+        "",
+        Spec::ElasticIpAssociation(link),
+        association,
+    );
 }
 
 /// What makes the server's interface fit to be a gateway.
@@ -125,7 +150,11 @@ fn site_interface(nodes: &mut Nodes<'_>, s: &Situation, server: &Ec2Server) {
         before: server.source_dest_check,
     };
     nodes.add(&server.place, "", Spec::SourceDestCheck(check));
-    nodes.add(&server.place, "", Spec::GatewaySecurityGroup(gateway_group(s, server)));
+    nodes.add(
+        &server.place,
+        "",
+        Spec::GatewaySecurityGroup(gateway_group(s, server)),
+    );
     let membership = spec::SecurityGroupMembership {
         interface: server.interface.clone(),
         group: nodes.only::<GatewaySecurityGroup>(),
@@ -156,8 +185,11 @@ fn gateway_group(s: &Situation, server: &Ec2Server) -> GroupSpec {
 }
 
 fn workload_group(s: &Situation) -> GroupSpec {
-    let mut rules: BTreeSet<Rule> =
-        s.workload_ports.iter().map(|port| tcp_in(i32::from(*port), s.pair.site)).collect();
+    let mut rules: BTreeSet<Rule> = s
+        .workload_ports
+        .iter()
+        .map(|port| tcp_in(i32::from(*port), s.pair.site))
+        .collect();
     rules.insert(icmp_in(s.pair.site));
     rules.insert(all(Direction::Out, Ipv4Net::default()));
     GroupSpec {
@@ -171,15 +203,30 @@ fn workload_group(s: &Situation) -> GroupSpec {
 
 fn tcp_in(port: i32, cidr: Ipv4Net) -> Rule {
     let ports = Some((port, port));
-    Rule { direction: Direction::In, protocol: "tcp".to_owned(), ports, cidr }
+    Rule {
+        direction: Direction::In,
+        protocol: "tcp".to_owned(),
+        ports,
+        cidr,
+    }
 }
 
 fn icmp_in(cidr: Ipv4Net) -> Rule {
-    Rule { direction: Direction::In, protocol: "icmp".to_owned(), ports: None, cidr }
+    Rule {
+        direction: Direction::In,
+        protocol: "icmp".to_owned(),
+        ports: None,
+        cidr,
+    }
 }
 
 fn all(direction: Direction, cidr: Ipv4Net) -> Rule {
-    Rule { direction, protocol: "-1".to_owned(), ports: None, cidr }
+    Rule {
+        direction,
+        protocol: "-1".to_owned(),
+        ports: None,
+        cidr,
+    }
 }
 
 /// Both gateways and the connection. The connection does not wait for the attachment.
@@ -189,12 +236,22 @@ fn vpn(nodes: &mut Nodes<'_>, s: &Situation) {
         Site::Instance(_) => PublicAddress::Elastic(nodes.only::<ElasticIp>()),
         Site::Own { gateway_ip, .. } => PublicAddress::Given(*gateway_ip),
     };
-    let customer = spec::CustomerGateway { address, asn: s.asn };
+    let customer = spec::CustomerGateway {
+        address,
+        asn: s.asn,
+    };
     let adopted = s.customer.clone().map(Id::Aws);
     nodes.add_or_adopt(place, "", Spec::CustomerGateway(customer), adopted);
     let gateway = s.cloud.gateway.clone();
-    let attached = gateway.as_ref().map(|id| Id::link(id, VpnGatewayAttachment::NAME));
-    nodes.add_or_adopt(place, "", Spec::VpnGateway(spec::VpnGateway), gateway.map(Id::Aws));
+    let attached = gateway
+        .as_ref()
+        .map(|id| Id::link(id, VpnGatewayAttachment::NAME));
+    nodes.add_or_adopt(
+        place,
+        "",
+        Spec::VpnGateway(spec::VpnGateway),
+        gateway.map(Id::Aws),
+    );
     let attachment = spec::VpnGatewayAttachment {
         gateway: nodes.only::<VpnGateway>(),
         vpc: s.cloud.vpc.clone(),
@@ -210,16 +267,30 @@ fn vpn(nodes: &mut Nodes<'_>, s: &Situation) {
         connection: nodes.only::<VpnConnection>(),
         cidr: s.pair.site,
     };
-    nodes.add(place, s.pair.site.to_string(), Spec::VpnConnectionRoute(prefix));
+    nodes.add(
+        place,
+        s.pair.site.to_string(),
+        Spec::VpnConnectionRoute(prefix),
+    );
 }
 
 /// The private subnet, where one is asked for; returns the tables that get routes.
 fn cloud_subnet(nodes: &mut Nodes<'_>, cloud: &Cloud) -> Vec<Table> {
     let mut tables: Vec<Table> = cloud.tables.iter().cloned().map(Table::Given).collect();
-    let Some(cidr) = cloud.subnet_cidr else { return tables };
+    let Some(cidr) = cloud.subnet_cidr else {
+        return tables;
+    };
     let vpc = || cloud.vpc.clone();
-    nodes.add(&cloud.place, "", Spec::Subnet(spec::Subnet { vpc: vpc(), cidr }));
-    nodes.add(&cloud.place, "", Spec::RouteTable(spec::RouteTable { vpc: vpc() }));
+    nodes.add(
+        &cloud.place,
+        "",
+        Spec::Subnet(spec::Subnet { vpc: vpc(), cidr }),
+    );
+    nodes.add(
+        &cloud.place,
+        "",
+        Spec::RouteTable(spec::RouteTable { vpc: vpc() }),
+    );
     let association = spec::RouteTableAssociation {
         table: nodes.only::<RouteTable>(),
         subnet: nodes.only::<Subnet>(),
@@ -235,13 +306,25 @@ fn cloud_routes(nodes: &mut Nodes<'_>, s: &Situation, tables: &[Table]) {
         let gateway = nodes.only::<VpnGateway>();
         let attachment = nodes.only::<VpnGatewayAttachment>();
         let target = Target::Gateway(gateway.clone(), attachment.clone());
-        let route = spec::Route { table: table.clone(), cidr: s.pair.site, target };
+        let route = spec::Route {
+            table: table.clone(),
+            cidr: s.pair.site,
+            target,
+        };
         let key = format!("{}/{}", table.key(), s.pair.site);
         nodes.add(&s.cloud.place, key, Spec::Route(route));
         // An adopted gateway would bring other people's routes in.
         if s.cloud.gateway.is_none() {
-            let propagation = spec::RoutePropagation { table: table.clone(), gateway, attachment };
-            nodes.add(&s.cloud.place, table.key(), Spec::RoutePropagation(propagation));
+            let propagation = spec::RoutePropagation {
+                table: table.clone(),
+                gateway,
+                attachment,
+            };
+            nodes.add(
+                &s.cloud.place,
+                table.key(),
+                Spec::RoutePropagation(propagation),
+            );
         }
     }
 }
@@ -300,7 +383,10 @@ pub fn for_the_owner(s: &Situation) -> Vec<String> {
         Site::Instance(_) => Vec::new(),
         Site::Own { private_ip, .. } => vec![
             format!("forward UDP 500 and UDP 4500 from the public address to {private_ip}"),
-            format!("route {} to {private_ip} in the LAN, so that other hosts get through", s.pair.cloud),
+            format!(
+                "route {} to {private_ip} in the LAN, so that other hosts get through",
+                s.pair.cloud
+            ),
         ],
     }
 }

@@ -84,9 +84,7 @@ pub const PHASE2_SECONDS: u32 = 3_600;
 pub const PHASE2_KILOBYTES: u32 = 100_000;
 
 /// Which suites both ends of the tunnels are set to.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Crypto {
     /// The guide's own values: DH group 2, AES-128, SHA-1.
@@ -104,12 +102,21 @@ impl Crypto {
     /// Returns the proposals for phase 1, the best first.
     #[must_use]
     pub fn phase1(self) -> &'static [Phase1] {
-        const GUIDE: Phase1 =
-            Phase1 { group: DhGroup::Group2, cipher: Cipher::Aes128, hash: Hash::Sha1 };
-        const MODERN: Phase1 =
-            Phase1 { group: DhGroup::Group14, cipher: Cipher::Aes256, hash: Hash::Sha256 };
-        const STRONG: Phase1 =
-            Phase1 { group: DhGroup::Group20, cipher: Cipher::Aes256, hash: Hash::Sha384 };
+        const GUIDE: Phase1 = Phase1 {
+            group: DhGroup::Group2,
+            cipher: Cipher::Aes128,
+            hash: Hash::Sha1,
+        };
+        const MODERN: Phase1 = Phase1 {
+            group: DhGroup::Group14,
+            cipher: Cipher::Aes256,
+            hash: Hash::Sha256,
+        };
+        const STRONG: Phase1 = Phase1 {
+            group: DhGroup::Group20,
+            cipher: Cipher::Aes256,
+            hash: Hash::Sha384,
+        };
         match self {
             Self::Guide => &[GUIDE],
             Self::Modern => &[MODERN, GUIDE],
@@ -122,15 +129,21 @@ impl Crypto {
     #[must_use]
     pub fn phase2(self) -> Phase2 {
         match self {
-            Self::Guide => {
-                Phase2 { cipher: Cipher::Aes128, hash: Hash::Sha1, group: DhGroup::Group2 }
-            }
-            Self::Modern | Self::Strict => {
-                Phase2 { cipher: Cipher::Aes256, hash: Hash::Sha256, group: DhGroup::Group14 }
-            }
-            Self::Strong => {
-                Phase2 { cipher: Cipher::Aes256Gcm, hash: Hash::Sha384, group: DhGroup::Group20 }
-            }
+            Self::Guide => Phase2 {
+                cipher: Cipher::Aes128,
+                hash: Hash::Sha1,
+                group: DhGroup::Group2,
+            },
+            Self::Modern | Self::Strict => Phase2 {
+                cipher: Cipher::Aes256,
+                hash: Hash::Sha256,
+                group: DhGroup::Group14,
+            },
+            Self::Strong => Phase2 {
+                cipher: Cipher::Aes256Gcm,
+                hash: Hash::Sha384,
+                group: DhGroup::Group20,
+            },
         }
     }
 }
@@ -275,13 +288,19 @@ pub enum ConfigurationError {
 /// in Secrets Manager the key reads `REDACTED`, which counts as missing.
 pub fn read_configuration(xml: &str) -> Result<Vec<Configured>, ConfigurationError> {
     let document = roxmltree::Document::parse(xml).map_err(ConfigurationError::Xml)?;
-    document.descendants().filter(|n| n.has_tag_name("ipsec_tunnel")).map(read_tunnel).collect()
+    document
+        .descendants()
+        .filter(|n| n.has_tag_name("ipsec_tunnel"))
+        .map(read_tunnel)
+        .collect()
 }
 
 fn read_tunnel(tunnel: roxmltree::Node<'_, '_>) -> Result<Configured, ConfigurationError> {
     let at = |path: &[&str]| {
         path.iter()
-            .try_fold(tunnel, |node, name| node.children().find(|c| c.has_tag_name(*name)))
+            .try_fold(tunnel, |node, name| {
+                node.children().find(|c| c.has_tag_name(*name))
+            })
             .and_then(|node| node.text())
             .map(str::trim)
     };
@@ -322,7 +341,9 @@ mod tests {
     use super::*;
 
     fn xml(first: &str, second: &str) -> String {
-        format!("<?xml version=\"1.0\"?><vpn_connection id=\"vpn-1\">{first}{second}</vpn_connection>")
+        format!(
+            "<?xml version=\"1.0\"?><vpn_connection id=\"vpn-1\">{first}{second}</vpn_connection>"
+        )
     }
 
     fn tunnel(outside: &str, key: &str) -> String {
@@ -337,7 +358,10 @@ mod tests {
     #[test]
     fn both_tunnels_are_read_in_either_order() {
         let key = |k: &str| format!("<pre_shared_key>{k}</pre_shared_key>");
-        let (a, b) = (tunnel("198.51.100.1", &key("keykeykey1")), tunnel("198.51.100.2", &key("k2")));
+        let (a, b) = (
+            tunnel("198.51.100.1", &key("keykeykey1")),
+            tunnel("198.51.100.2", &key("k2")),
+        );
         let read = read_configuration(&xml(&a, &b)).unwrap();
         let mut turned = read_configuration(&xml(&b, &a)).unwrap();
         turned.reverse();
@@ -348,7 +372,11 @@ mod tests {
 
     #[test]
     fn a_key_that_aws_keeps_back_counts_as_missing() {
-        for key in ["", "<pre_shared_key/>", "<pre_shared_key>REDACTED</pre_shared_key>"] {
+        for key in [
+            "",
+            "<pre_shared_key/>",
+            "<pre_shared_key>REDACTED</pre_shared_key>",
+        ] {
             let text = xml(&tunnel("198.51.100.1", key), "");
             assert_eq!(read_configuration(&text).unwrap()[0].key, None, "{key}");
         }
@@ -356,7 +384,10 @@ mod tests {
 
     #[test]
     fn a_broken_file_is_refused() {
-        assert!(matches!(read_configuration("<a>"), Err(ConfigurationError::Xml(_))));
+        assert!(matches!(
+            read_configuration("<a>"),
+            Err(ConfigurationError::Xml(_))
+        ));
         let nameless = xml(&tunnel("no address", ""), "");
         assert!(matches!(
             read_configuration(&nameless),
@@ -374,7 +405,13 @@ mod tests {
 
     #[test]
     fn keys_that_aws_would_refuse_are_not_valid() {
-        for bad in ["short", "0eadingzero", "has+plus", "has space", &"a".repeat(65)] {
+        for bad in [
+            "short",
+            "0eadingzero",
+            "has+plus",
+            "has space",
+            &"a".repeat(65),
+        ] {
             assert!(!is_valid_key(&Secret::new(bad)), "{bad}");
         }
         assert!(is_valid_key(&Secret::new("a".repeat(64))));

@@ -33,7 +33,9 @@ pub struct Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.region)?;
-        self.profile.iter().try_for_each(|profile| write!(f, " (profile {profile})"))
+        self.profile
+            .iter()
+            .try_for_each(|profile| write!(f, " (profile {profile})"))
     }
 }
 
@@ -48,7 +50,10 @@ impl Clients {
     /// Begins without any client.
     #[must_use]
     pub fn new(events: Events) -> Self {
-        Self { events, made: BTreeMap::new() }
+        Self {
+            events,
+            made: BTreeMap::new(),
+        }
     }
 
     /// Returns the region that the environment or the profile names.
@@ -158,9 +163,14 @@ impl Reader {
             let backoff = patience.get_or_insert_with(|| {
                 Backoff::new(Duration::from_millis(200), Duration::from_secs(10), limit)
             });
-            let Some(rest) = backoff.next_rest() else { return Err(error) };
+            let Some(rest) = backoff.next_rest() else {
+                return Err(error);
+            };
             let why = error.code.unwrap_or(error.message);
-            self.events.say(&Event::Retrying { action: action.name(), why });
+            self.events.say(&Event::Retrying {
+                action: action.name(),
+                why,
+            });
             time::sleep(rest).await;
         }
     }
@@ -191,7 +201,9 @@ impl Reader {
                     .send()
             })
             .await?;
-        Ok(sample.vpn_connection_device_sample_configuration().map(str::to_owned))
+        Ok(sample
+            .vpn_connection_device_sample_configuration()
+            .map(str::to_owned))
     }
 }
 

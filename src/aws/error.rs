@@ -51,29 +51,113 @@ type Row = (Option<Action>, &'static str, Verdict);
 const TABLE: &[Row] = &[
     // «This call cannot be completed because there are pending VPNs or Virtual Interfaces»
     // (terraform-provider-aws #11720).
-    (Some(Action::DetachVpnGateway), "InvalidParameterValue", STATE),
-    (Some(Action::AttachVpnGateway), "InvalidParameterValue", STATE),
-    (Some(Action::AttachVpnGateway), "InvalidVpnGatewayID.NotFound", FRESH),
-    (Some(Action::CreateVpnConnection), "InvalidVpnGatewayID.NotFound", FRESH),
-    (Some(Action::CreateVpnConnection), "InvalidCustomerGatewayID.NotFound", FRESH),
-    (Some(Action::CreateVpnConnectionRoute), "InvalidVpnConnectionID.NotFound", FRESH),
-    (Some(Action::CreateVpnConnectionRoute), "InvalidVpnConnection.InvalidState", STATE),
-    (Some(Action::EnableVgwRoutePropagation), "Gateway.NotAttached", STATE),
-    (Some(Action::CreateRoute), "InvalidGatewayID.NotFound", FRESH),
-    (Some(Action::CreateRoute), "InvalidVpnGatewayID.NotFound", FRESH),
-    (Some(Action::AssociateAddress), "InvalidAllocationID.NotFound", FRESH),
-    (Some(Action::AuthorizeSecurityGroupIngress), "InvalidGroup.NotFound", FRESH),
-    (Some(Action::AuthorizeSecurityGroupEgress), "InvalidGroup.NotFound", FRESH),
-    (Some(Action::ModifyNetworkInterfaceAttribute), "InvalidGroup.NotFound", FRESH),
-    (Some(Action::AssociateRouteTable), "InvalidSubnetID.NotFound", FRESH),
-    (Some(Action::AssociateRouteTable), "InvalidRouteTableID.NotFound", FRESH),
+    (
+        Some(Action::DetachVpnGateway),
+        "InvalidParameterValue",
+        STATE,
+    ),
+    (
+        Some(Action::AttachVpnGateway),
+        "InvalidParameterValue",
+        STATE,
+    ),
+    (
+        Some(Action::AttachVpnGateway),
+        "InvalidVpnGatewayID.NotFound",
+        FRESH,
+    ),
+    (
+        Some(Action::CreateVpnConnection),
+        "InvalidVpnGatewayID.NotFound",
+        FRESH,
+    ),
+    (
+        Some(Action::CreateVpnConnection),
+        "InvalidCustomerGatewayID.NotFound",
+        FRESH,
+    ),
+    (
+        Some(Action::CreateVpnConnectionRoute),
+        "InvalidVpnConnectionID.NotFound",
+        FRESH,
+    ),
+    (
+        Some(Action::CreateVpnConnectionRoute),
+        "InvalidVpnConnection.InvalidState",
+        STATE,
+    ),
+    (
+        Some(Action::EnableVgwRoutePropagation),
+        "Gateway.NotAttached",
+        STATE,
+    ),
+    (
+        Some(Action::CreateRoute),
+        "InvalidGatewayID.NotFound",
+        FRESH,
+    ),
+    (
+        Some(Action::CreateRoute),
+        "InvalidVpnGatewayID.NotFound",
+        FRESH,
+    ),
+    (
+        Some(Action::AssociateAddress),
+        "InvalidAllocationID.NotFound",
+        FRESH,
+    ),
+    (
+        Some(Action::AuthorizeSecurityGroupIngress),
+        "InvalidGroup.NotFound",
+        FRESH,
+    ),
+    (
+        Some(Action::AuthorizeSecurityGroupEgress),
+        "InvalidGroup.NotFound",
+        FRESH,
+    ),
+    (
+        Some(Action::ModifyNetworkInterfaceAttribute),
+        "InvalidGroup.NotFound",
+        FRESH,
+    ),
+    (
+        Some(Action::AssociateRouteTable),
+        "InvalidSubnetID.NotFound",
+        FRESH,
+    ),
+    (
+        Some(Action::AssociateRouteTable),
+        "InvalidRouteTableID.NotFound",
+        FRESH,
+    ),
     (Some(Action::DeleteVpnGateway), "IncorrectState", STATE),
     (Some(Action::DeleteCustomerGateway), "IncorrectState", STATE),
-    (Some(Action::DeleteSecurityGroup), "DependencyViolation", Verdict::NotYet(Duration::from_secs(120))),
-    (Some(Action::DeleteSubnet), "DependencyViolation", Verdict::NotYet(Duration::from_secs(120))),
-    (Some(Action::ReleaseAddress), "InvalidIPAddress.InUse", FRESH),
-    (Some(Action::ModifyVpnTunnelOptions), "IncorrectState", STATE),
-    (Some(Action::ModifyVpnTunnelOptions), "InvalidVpnConnection.InvalidState", STATE),
+    (
+        Some(Action::DeleteSecurityGroup),
+        "DependencyViolation",
+        Verdict::NotYet(Duration::from_secs(120)),
+    ),
+    (
+        Some(Action::DeleteSubnet),
+        "DependencyViolation",
+        Verdict::NotYet(Duration::from_secs(120)),
+    ),
+    (
+        Some(Action::ReleaseAddress),
+        "InvalidIPAddress.InUse",
+        FRESH,
+    ),
+    (
+        Some(Action::ModifyVpnTunnelOptions),
+        "IncorrectState",
+        STATE,
+    ),
+    (
+        Some(Action::ModifyVpnTunnelOptions),
+        "InvalidVpnConnection.InvalidState",
+        STATE,
+    ),
     (None, "RequestLimitExceeded", Verdict::Again),
     (None, "Throttling", Verdict::Again),
     (None, "ThrottlingException", Verdict::Again),
@@ -108,7 +192,14 @@ fn verdict(action: Action, code: &str, status: u16) -> Verdict {
     TABLE
         .iter()
         .find(|(of, named, _)| *named == code && of.is_none_or(|of| of == action))
-        .map_or(if status >= 500 && status != 501 { Verdict::Lost } else { Verdict::No }, |row| row.2)
+        .map_or(
+            if status >= 500 && status != 501 {
+                Verdict::Lost
+            } else {
+                Verdict::No
+            },
+            |row| row.2,
+        )
 }
 
 impl Error {
@@ -125,18 +216,30 @@ impl Error {
                 Verdict::Lost if action.effect() == Effect::Read => Verdict::Again,
                 other => other,
             };
-            return Self { action, code: Some(code), message, verdict };
+            return Self {
+                action,
+                code: Some(code),
+                message,
+                verdict,
+            };
         }
         let (verdict, what) = match error {
             SdkError::ConstructionFailure(_) => (Verdict::No, "the request could not be made"),
-            SdkError::DispatchFailure(failure) if failure.is_user() || failure.is_other().to_owned() => {
+            SdkError::DispatchFailure(failure)
+                if failure.is_user() || failure.is_other().to_owned() =>
+            {
                 (Verdict::No, "the request could not be sent")
             }
             SdkError::DispatchFailure(_) => (Verdict::Lost, "the connection failed"),
             SdkError::TimeoutError(_) => (Verdict::Lost, "no reply in time"),
             _ => (Verdict::Lost, "the reply could not be read"),
         };
-        Self { action, code: None, message: format!("{what}: {}", chain(error)), verdict }
+        Self {
+            action,
+            code: None,
+            message: format!("{what}: {}", chain(error)),
+            verdict,
+        }
     }
 
     /// Says whether the caller lacks usable credentials, rather than a permission.
@@ -152,7 +255,9 @@ impl Error {
             "UnrecognizedClientException",
             "MissingAuthenticationToken",
         ];
-        self.code.as_deref().map_or(self.message.contains("credential"), |c| CODES.contains(&c))
+        self.code
+            .as_deref()
+            .map_or(self.message.contains("credential"), |c| CODES.contains(&c))
     }
 
     /// Says what a person can do about it.
@@ -166,9 +271,9 @@ impl Error {
             );
         }
         match self.code.as_deref() {
-            Some("UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException") => {
-                Some("the credentials lack a permission; `cgw iam-policy` prints all that cgw needs")
-            }
+            Some("UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException") => Some(
+                "the credentials lack a permission; `cgw iam-policy` prints all that cgw needs",
+            ),
             Some("OptInRequired") => Some("the account has not opted in to this region"),
             Some("AddressLimitExceeded") => Some(
                 "the region's quota of Elastic IPs is used up: release one, raise quota L-0263D0A3, \
@@ -180,12 +285,14 @@ impl Error {
             Some("CustomerGatewayLimitExceeded") => {
                 Some("the region's quota of customer gateways is used up: raise quota L-4FB7FF5D")
             }
-            Some("VpnConnectionLimitExceeded") => {
-                Some("the quota of VPN connections is used up: raise quota L-3E6EC3A3 or L-B91E5754")
-            }
+            Some("VpnConnectionLimitExceeded") => Some(
+                "the quota of VPN connections is used up: raise quota L-3E6EC3A3 or L-B91E5754",
+            ),
             Some(_) => None,
             None => match self.verdict {
-                Verdict::Lost => Some("is the region right, the endpoint reachable, a proxy needed?"),
+                Verdict::Lost => {
+                    Some("is the region right, the endpoint reachable, a proxy needed?")
+                }
                 Verdict::Again
                 | Verdict::NotYet(_)
                 | Verdict::AlreadySo
@@ -231,7 +338,9 @@ mod tests {
     #[test]
     fn no_row_is_hidden_by_an_earlier_one() {
         for (n, (of, code, _)) in TABLE.iter().enumerate() {
-            let hidden = TABLE[..n].iter().any(|(a, c, _)| c == code && (a.is_none() || a == of));
+            let hidden = TABLE[..n]
+                .iter()
+                .any(|(a, c, _)| c == code && (a.is_none() || a == of));
             assert!(!hidden, "{code}");
         }
     }

@@ -40,8 +40,18 @@ pub struct Live<S> {
 
 impl<S> Live<S> {
     pub(super) fn map<T>(self, f: impl FnOnce(S) -> T) -> Live<T> {
-        let Self { address, id, place, state } = self;
-        Live { address, id, place, state: f(state) }
+        let Self {
+            address,
+            id,
+            place,
+            state,
+        } = self;
+        Live {
+            address,
+            id,
+            place,
+            state: f(state),
+        }
     }
 }
 
@@ -56,7 +66,10 @@ pub struct Made<S> {
 
 impl<S> Made<S> {
     pub(super) fn map<T>(self, f: impl FnOnce(S) -> T) -> Made<T> {
-        Made { id: self.id, state: self.state.map(f) }
+        Made {
+            id: self.id,
+            state: self.state.map(f),
+        }
     }
 }
 
@@ -156,7 +169,7 @@ pub trait Kind: Sized {
 }
 
 /// A kind whose state can be told from the others'.
-pub trait Stated: Kind {
+pub trait Stated: Kind<State: 'static> {
     /// Returns the state if it is of this kind.
     fn among(state: &State) -> Option<&Self::State>;
 }
@@ -205,7 +218,11 @@ pub struct Deps<'a>(pub &'a BTreeMap<Address, (Id, State)>);
 impl<'a> Deps<'a> {
     /// Returns what another node is, or that it is known only after that node is made.
     pub fn look<K: Stated>(&self, of: &Ref<K>) -> Want<(&'a AwsId, &'a K::State)> {
-        match self.0.get(&of.0).and_then(|(id, state)| Some((id.owner(), K::among(state)?))) {
+        match self
+            .0
+            .get(&of.0)
+            .and_then(|(id, state)| Some((id.owner(), K::among(state)?)))
+        {
             Some(found) => Want::Is(found),
             None => Want::KnownAfter(of.0.clone()),
         }

@@ -202,7 +202,7 @@ kinds! {
     windows_setup::WindowsSetup,
 }
 
+pub use customer_gateway::PublicAddress;
 pub use kind::At;
 pub use route::{Table, Target};
-pub use customer_gateway::PublicAddress;
 pub use security_group::GroupSpec;

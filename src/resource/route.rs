@@ -3,7 +3,7 @@
 use ipnet::Ipv4Net;
 use serde::Serialize;
 
-use super::hands::{announce, announcement, gone_is_fine, retract};
+use super::hands::{announce, gone_is_fine, retract};
 use super::kind::{At, Deps, Kind, Live, Made, Next, Ref};
 use super::{Error, Hands, RouteTable, VpnGateway, VpnGatewayAttachment};
 use crate::address::{Address, AwsId, Id, Stack};

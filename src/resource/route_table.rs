@@ -25,7 +25,7 @@ pub struct Spec {
 }
 
 /// What is seen of it.
-pub type State = Spec;
+pub(super) type State = Spec;
 
 impl Kind for RouteTable {
     const NAME: &'static str = "route-table";

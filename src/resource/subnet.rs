@@ -28,7 +28,7 @@ pub struct Spec {
 }
 
 /// What is seen of it.
-pub type State = Spec;
+pub(super) type State = Spec;
 
 impl Kind for Subnet {
     const NAME: &'static str = "subnet";

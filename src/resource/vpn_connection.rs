@@ -13,7 +13,7 @@ use super::kind::{At, Deps, Kind, Live, Made, Next, Phase, Ref};
 use super::{CustomerGateway, Error, Hands, VpnGateway};
 use crate::address::{Address, AwsId, Id, Stack};
 use crate::aws::{self, Action, Source};
-use crate::diff::{Diff, Want};
+use crate::diff::Diff;
 use crate::secret::Secret;
 use crate::tunnel::{Crypto, PHASE1_SECONDS, PHASE2_SECONDS, Suites, Tunnel};
 use crate::world::{self, Connection, World};

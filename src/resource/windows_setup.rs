@@ -19,7 +19,7 @@ use crate::world::World;
 pub struct WindowsSetup;
 
 /// The record's tag.
-pub const TAG: &str = "cgw:windows-setup";
+const TAG: &str = "cgw:windows-setup";
 
 /// What is declared of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

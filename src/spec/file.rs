@@ -30,9 +30,13 @@ impl<'de> Deserialize<'de> for StackTable {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         use serde::de::Error;
         let mut table = toml::Table::deserialize(from)?;
-        let name = table.remove("name").ok_or_else(|| D::Error::missing_field("name"))?;
+        let name = table
+            .remove("name")
+            .ok_or_else(|| D::Error::missing_field("name"))?;
         let name = name.try_into().map_err(D::Error::custom)?;
-        let declared = toml::Value::Table(table).try_into().map_err(D::Error::custom)?;
+        let declared = toml::Value::Table(table)
+            .try_into()
+            .map_err(D::Error::custom)?;
         Ok(Self { name, declared })
     }
 }
@@ -84,12 +88,20 @@ impl File {
         let path = path.to_owned();
         let file: Self = match toml::from_str(text) {
             Ok(file) => file,
-            Err(source) => return Err(FileError::Parse { path, source: Box::new(source) }),
+            Err(source) => {
+                return Err(FileError::Parse {
+                    path,
+                    source: Box::new(source),
+                });
+            }
         };
         let mut names: Vec<&Stack> = file.stacks.iter().map(|stack| &stack.name).collect();
         names.sort();
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(FileError::Twice { path, name: pair[0].clone() }),
+            Some(pair) => Err(FileError::Twice {
+                path,
+                name: pair[0].clone(),
+            }),
             None => Ok(file),
         }
     }
@@ -133,7 +145,10 @@ mod tests {
     fn a_file_that_is_wrong_is_refused_with_the_reason() {
         use std::error::Error;
         for (text, reason) in [
-            ("[[stack]]\nname = \"a\"\nvpcs = \"x\"", "unknown field `vpcs`"),
+            (
+                "[[stack]]\nname = \"a\"\nvpcs = \"x\"",
+                "unknown field `vpcs`",
+            ),
             ("[[stack]]\nname = \"a\"\nport = \"x\"", "invalid type"),
             ("[[stack]]\nname = \"a\"\nvpc = \"x\"", "is not a VPC's id"),
             ("[[stack]]\nvpc = \"vpc-0a1b2c3d\"", "missing field `name`"),
@@ -145,13 +160,22 @@ mod tests {
             assert!(source.contains(reason), "{text}: {source}");
         }
         let twice = parse("[[stack]]\nname = \"a\"\n[[stack]]\nname = \"a\"\n").unwrap_err();
-        assert!(twice.to_string().contains("declares the stack a twice"), "{twice}");
+        assert!(
+            twice.to_string().contains("declares the stack a twice"),
+            "{twice}"
+        );
     }
 
     #[test]
     fn without_a_name_only_a_single_stack_is_meant() {
         let two = parse("[[stack]]\nname = \"a\"\n[[stack]]\nname = \"b\"\n").unwrap();
         assert!(two.stack(None).is_none());
-        assert_eq!(two.stack(Some(&"b".parse().unwrap())).unwrap().name.as_str(), "b");
+        assert_eq!(
+            two.stack(Some(&"b".parse().unwrap()))
+                .unwrap()
+                .name
+                .as_str(),
+            "b"
+        );
     }
 }

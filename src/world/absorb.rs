@@ -48,8 +48,10 @@ impl Region {
                 let pair = |o: &sdk::TransitGatewayVpcAttachment| {
                     let gone = matches!(
                         o.state(),
-                        Some(sdk::TransitGatewayAttachmentState::Deleted
-                            | sdk::TransitGatewayAttachmentState::Deleting)
+                        Some(
+                            sdk::TransitGatewayAttachmentState::Deleted
+                                | sdk::TransitGatewayAttachmentState::Deleting
+                        )
                     );
                     (!gone).then_some(())?;
                     Some((id(o.vpc_id())?, id(o.transit_gateway_id())?))
@@ -82,7 +84,10 @@ fn vpc(o: &sdk::Vpc) -> Option<Vpc> {
     for association in o.cidr_block_association_set() {
         let state = association.cidr_block_state().and_then(|s| s.state());
         let is_there = state.is_none_or(|s| {
-            matches!(s, sdk::VpcCidrBlockStateCode::Associated | sdk::VpcCidrBlockStateCode::Associating)
+            matches!(
+                s,
+                sdk::VpcCidrBlockStateCode::Associated | sdk::VpcCidrBlockStateCode::Associating
+            )
         });
         if let Some(net) = cidr(association.cidr_block()) {
             if is_there && !cidrs.contains(&net) {
@@ -113,18 +118,27 @@ fn route_table(o: &sdk::RouteTable) -> Option<RouteTable> {
         let state = a.association_state().and_then(|s| s.state());
         let is_gone = matches!(
             state,
-            Some(sdk::RouteTableAssociationStateCode::Disassociated
-                | sdk::RouteTableAssociationStateCode::Disassociating)
+            Some(
+                sdk::RouteTableAssociationStateCode::Disassociated
+                    | sdk::RouteTableAssociationStateCode::Disassociating
+            )
         );
         let serves = id(a.subnet_id());
         let counts = !is_gone && (serves.is_some() || a.main() == Some(true));
-        counts.then(|| id(a.route_table_association_id())).flatten().map(|own| (own, serves))
+        counts
+            .then(|| id(a.route_table_association_id()))
+            .flatten()
+            .map(|own| (own, serves))
     };
     Some(RouteTable {
         id: id(o.route_table_id())?,
         vpc: id(o.vpc_id())?,
         routes: o.routes().iter().filter_map(route).collect(),
-        propagating: o.propagating_vgws().iter().filter_map(|p| id(p.gateway_id())).collect(),
+        propagating: o
+            .propagating_vgws()
+            .iter()
+            .filter_map(|p| id(p.gateway_id()))
+            .collect(),
         associations: o.associations().iter().filter_map(association).collect(),
         tags: tags(o.tags()),
     })
@@ -146,7 +160,10 @@ fn route(o: &sdk::Route) -> Option<Route> {
     ];
     Some(Route {
         cidr: cidr(o.destination_cidr_block())?,
-        target: target.into_iter().find_map(id).unwrap_or_else(|| AwsId::new("unknown")),
+        target: target
+            .into_iter()
+            .find_map(id)
+            .unwrap_or_else(|| AwsId::new("unknown")),
         is_propagated: o.origin() == Some(&sdk::RouteOrigin::EnableVgwRoutePropagation),
         is_blackhole: o.state() == Some(&sdk::RouteState::Blackhole),
     })
@@ -167,7 +184,11 @@ fn group_rule(o: &sdk::SecurityGroupRule) -> Option<GroupRule> {
         _ => None,
     };
     let rule = cidr(o.cidr_ipv4()).map(|cidr| Rule {
-        direction: if o.is_egress() == Some(true) { Direction::Out } else { Direction::In },
+        direction: if o.is_egress() == Some(true) {
+            Direction::Out
+        } else {
+            Direction::In
+        },
         protocol: o.ip_protocol().unwrap_or("-1").to_owned(),
         ports,
         cidr,
@@ -185,7 +206,9 @@ fn instance(o: &sdk::Instance) -> Option<Instance> {
     let state = o.state()?.name()?.as_str().to_owned();
     let is_gone = matches!(state.as_str(), "terminated" | "shutting-down");
     // EC2 writes `windows`, the SDK's own list has `Windows`.
-    let is_windows = o.platform().is_some_and(|p| p.as_str().eq_ignore_ascii_case("windows"));
+    let is_windows = o
+        .platform()
+        .is_some_and(|p| p.as_str().eq_ignore_ascii_case("windows"));
     (!is_gone).then_some(())?;
     Some(Instance {
         id: id(o.instance_id())?,
@@ -261,8 +284,11 @@ pub(crate) fn connection(o: &sdk::VpnConnection) -> Option<Connection> {
     let state = o.state().map_or("available", |s| s.as_str()).to_owned();
     (state != "deleted").then_some(())?;
     let options = o.options();
-    let mut tunnels: Vec<Tunnel> =
-        options.map_or(&[][..], |o| o.tunnel_options()).iter().filter_map(tunnel).collect();
+    let mut tunnels: Vec<Tunnel> = options
+        .map_or(&[][..], |o| o.tunnel_options())
+        .iter()
+        .filter_map(tunnel)
+        .collect();
     tunnels.sort_by_key(|t| t.outside);
     let mut measured: Vec<Telemetry> = o.vgw_telemetry().iter().filter_map(telemetry).collect();
     measured.sort_by_key(|t| t.outside);
@@ -271,11 +297,18 @@ pub(crate) fn connection(o: &sdk::VpnConnection) -> Option<Connection> {
         state,
         customer: id(o.customer_gateway_id())?,
         gateway: id(o.vpn_gateway_id()),
-        is_static: options.and_then(|o| o.static_routes_only()).unwrap_or(false),
+        is_static: options
+            .and_then(|o| o.static_routes_only())
+            .unwrap_or(false),
         prefixes: o
             .routes()
             .iter()
-            .filter(|r| !matches!(r.state(), Some(sdk::VpnState::Deleted | sdk::VpnState::Deleting)))
+            .filter(|r| {
+                !matches!(
+                    r.state(),
+                    Some(sdk::VpnState::Deleted | sdk::VpnState::Deleting)
+                )
+            })
             .filter_map(|r| cidr(r.destination_cidr_block()))
             .collect::<BTreeSet<_>>(),
         tunnels,
@@ -302,22 +335,40 @@ fn tunnel(o: &sdk::TunnelOption) -> Option<Tunnel> {
         key: o.pre_shared_key().and_then(known_key),
         suites: Suites {
             phase1_ciphers: words(
-                o.phase1_encryption_algorithms().iter().map(|v| v.value()).collect(),
+                o.phase1_encryption_algorithms()
+                    .iter()
+                    .map(|v| v.value())
+                    .collect(),
             ),
             phase1_hashes: words(
-                o.phase1_integrity_algorithms().iter().map(|v| v.value()).collect(),
+                o.phase1_integrity_algorithms()
+                    .iter()
+                    .map(|v| v.value())
+                    .collect(),
             ),
             phase1_groups: numbers(
-                o.phase1_dh_group_numbers().iter().filter_map(|v| v.value()).collect(),
+                o.phase1_dh_group_numbers()
+                    .iter()
+                    .filter_map(|v| v.value())
+                    .collect(),
             ),
             phase2_ciphers: words(
-                o.phase2_encryption_algorithms().iter().map(|v| v.value()).collect(),
+                o.phase2_encryption_algorithms()
+                    .iter()
+                    .map(|v| v.value())
+                    .collect(),
             ),
             phase2_hashes: words(
-                o.phase2_integrity_algorithms().iter().map(|v| v.value()).collect(),
+                o.phase2_integrity_algorithms()
+                    .iter()
+                    .map(|v| v.value())
+                    .collect(),
             ),
             phase2_groups: numbers(
-                o.phase2_dh_group_numbers().iter().filter_map(|v| v.value()).collect(),
+                o.phase2_dh_group_numbers()
+                    .iter()
+                    .filter_map(|v| v.value())
+                    .collect(),
             ),
             ike_versions: words(o.ike_versions().iter().map(|v| v.value()).collect()),
         },
@@ -328,7 +379,9 @@ fn telemetry(o: &sdk::VgwTelemetry) -> Option<Telemetry> {
     Some(Telemetry {
         outside: ip(o.outside_ip_address())?,
         is_up: o.status() == Some(&sdk::TelemetryStatus::Up),
-        since: o.last_status_change().and_then(|t| Timestamp::from_second(t.secs()).ok()),
+        since: o
+            .last_status_change()
+            .and_then(|t| Timestamp::from_second(t.secs()).ok()),
         message: o.status_message().unwrap_or_default().to_owned(),
     })
 }
