@@ -414,3 +414,83 @@ pub fn check(
         Err(wrong.join(", "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tunnel::Suites;
+
+    const ALL: [Crypto; 4] = [
+        Crypto::Guide,
+        Crypto::Modern,
+        Crypto::Strict,
+        Crypto::Strong,
+    ];
+
+    fn parameters(crypto: Crypto) -> Parameters {
+        Parameters {
+            stack: "office".parse().unwrap(),
+            is_ec2: true,
+            private_ip: Ipv4Addr::new(172, 31, 16, 10),
+            pair: CidrPair {
+                site: "172.31.0.0/16".parse().unwrap(),
+                cloud: "10.0.0.0/16".parse().unwrap(),
+            },
+            crypto,
+            reboots: false,
+        }
+    }
+
+    fn tunnels(crypto: Crypto) -> Vec<Tunnel> {
+        let tunnel = |last, letter: &str| Tunnel {
+            outside: Ipv4Addr::new(203, 0, 113, last),
+            key: Some(Secret::new(letter.repeat(64))),
+            suites: Suites::of(crypto),
+        };
+        vec![tunnel(1, "a"), tunnel(2, "b")]
+    }
+
+    #[test]
+    fn scripts_carry_what_aws_has_for_every_profile_and_either_order() {
+        let connection = AwsId::new("vpn-1");
+        for crypto in ALL {
+            let parameters = parameters(crypto);
+            let mut tunnels = tunnels(crypto);
+            for _ in 0..2 {
+                let bundle = Bundle::render(&parameters, &connection, &tunnels).unwrap();
+                assert_eq!(
+                    check(&bundle, &parameters, &tunnels, None),
+                    Ok(()),
+                    "{crypto}"
+                );
+                let file = netsh_file(&parameters, &connection, 0, &tunnels[0]).unwrap();
+                let address = format!("\"RemoteTunnelEndpoint={}\"", tunnels[0].outside);
+                let key = tunnels[0].key.as_ref().unwrap().expose();
+                assert!(file.expose().contains(&address));
+                assert!(file.expose().contains(&format!("\"Auth1PSK={key}\"")));
+                tunnels.reverse();
+            }
+        }
+    }
+
+    #[test]
+    fn swapped_keys_are_found_before_anything_is_pushed() {
+        let parameters = parameters(Crypto::Modern);
+        let right = tunnels(Crypto::Modern);
+        let mut wrong = right.clone();
+        wrong[0].key = right[1].key.clone();
+        wrong[1].key = right[0].key.clone();
+        let bundle = Bundle::render(&parameters, &AwsId::new("vpn-1"), &wrong).unwrap();
+        let found = check(&bundle, &parameters, &right, None).unwrap_err();
+        assert_eq!(found, "rule 1: key, rule 2: key");
+    }
+
+    #[test]
+    fn no_key_is_in_the_command_line_and_none_is_invented() {
+        let mut tunnels = tunnels(Crypto::Modern);
+        assert!(!Bundle::command().contains(&"a".repeat(64)));
+        tunnels[1].key = None;
+        let refused = Bundle::render(&parameters(Crypto::Modern), &AwsId::new("vpn-1"), &tunnels);
+        assert!(matches!(refused, Err(Error::KeyWithheld(ip)) if ip == tunnels[1].outside));
+    }
+}
