@@ -1,35 +1,33 @@
-//! Reads the command line, runs the command, prints what it says.
+//! Reads the command line, runs the command, ends with its exit code.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
+use cgw::cli::{Cli, run};
+use cgw::ui;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let cli = cgw::cli::Cli::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let cli = Cli::parse();
+    if let Some(level) = cli.log {
+        // INVARIANT: only cgw's own events are logged: the SDK's hold replies, and so keys.
+        let filter = tracing_subscriber::EnvFilter::new(format!("off,cgw={level}"));
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init();
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build();
-    let runtime = match runtime {
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
-            print(
-                &mut std::io::stderr(),
-                &format!("error: no runtime: {error}\n"),
-            );
+            ui::talk(&format!("error: this process cannot begin: {error}"));
             return ExitCode::FAILURE;
         }
     };
-    let said = runtime.block_on(cgw::cli::run(cli));
-    print(&mut std::io::stdout(), &said.data);
-    print(&mut std::io::stderr(), &said.talk);
-    // Dropping the runtime would wait for a blocked worker.
+    let code = runtime.block_on(run(cli));
+    // Dropping the runtime would wait for a blocked ssh2 call.
     runtime.shutdown_background();
-    said.exit_code()
-}
-
-/// Prints; a reader that went away is no error.
-fn print(to: &mut impl std::io::Write, text: &str) {
-    drop(to.write_all(text.as_bytes()));
-    drop(std::io::stdout().flush());
+    code
 }

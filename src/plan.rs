@@ -9,7 +9,7 @@ use crate::aws::{Place, Reader, Writer};
 use crate::diff::Diff;
 use crate::event::Events;
 use crate::resource::{Deps, Dice, Hands, Live, NAMES, Phase, Spec, State};
-use crate::server::Server;
+use crate::server::Reach;
 use crate::topology::Node;
 use crate::world::World;
 
@@ -204,7 +204,7 @@ impl Approved {
     pub fn hands(
         &self,
         readers: Vec<Reader>,
-        server: Option<Server>,
+        server: Option<Reach>,
         dice: Dice,
         events: Events,
     ) -> Hands {

@@ -404,6 +404,9 @@ pub fn check(
         }
     }
     for tunnel in tunnels {
+        if parameters.pair.cloud.contains(&tunnel.outside) {
+            wrong.push(format!("{} lies in the VPC's network", tunnel.outside));
+        }
         if tunnel.suites != crate::tunnel::Suites::of(parameters.crypto) {
             wrong.push(format!("AWS's suites of the tunnel to {}", tunnel.outside));
         }

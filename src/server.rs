@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +11,8 @@ use serde::Deserialize;
 
 use crate::event::{Event, Events};
 use crate::playbook::Bundle;
+use crate::time::{self, Backoff};
+use crate::transport::ssh::Ssh;
 use crate::transport::{self, Call, Transport};
 
 /// How long all steps may take: installing roles is the slowest.
@@ -21,6 +24,22 @@ pub enum Server {
     /// One that commands can be run on.
     Reached(Transport),
     /// One whose scripts a person will run: they are left in this folder.
+    ByHand(PathBuf),
+}
+
+/// How the server is reached once its address is known.
+#[derive(Debug)]
+pub enum Reach {
+    /// Over SSH, at its public address unless another host is given.
+    Ssh {
+        /// Where to log in, but for the host.
+        login: Box<Ssh>,
+        /// Another host than the public address.
+        host: Option<String>,
+        /// How long to go on while the server cannot be reached: its address may be a new one.
+        patience: Duration,
+    },
+    /// By a person, from this folder.
     ByHand(PathBuf),
 }
 
@@ -100,6 +119,47 @@ struct StepLine {
     #[serde(default)]
     skipped: bool,
     error: Option<String>,
+}
+
+impl Reach {
+    /// Runs the bundle on the server with a public address, or leaves it for a person.
+    pub async fn push(
+        &self,
+        public_ip: Ipv4Addr,
+        bundle: &Bundle,
+        events: &Events,
+    ) -> Result<Report, Error> {
+        let (login, host, patience) = match self {
+            Self::ByHand(folder) => {
+                return Server::ByHand(folder.clone()).push(bundle, events).await;
+            }
+            Self::Ssh {
+                login,
+                host,
+                patience,
+            } => (login, host, *patience),
+        };
+        let host = host.clone().unwrap_or_else(|| public_ip.to_string());
+        let server = Server::Reached(Transport::Ssh(Ssh {
+            host,
+            ..(**login).clone()
+        }));
+        let mut backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(10), patience);
+        loop {
+            let error = match server.push(bundle, events).await {
+                Err(Error::Transport(error)) if error.may_pass() => error,
+                other => return other,
+            };
+            let Some(rest) = backoff.next_rest() else {
+                return Err(error.into());
+            };
+            events.say(&Event::Retrying {
+                action: "SSH",
+                why: error.to_string(),
+            });
+            time::sleep(rest).await;
+        }
+    }
 }
 
 impl Server {

@@ -229,6 +229,13 @@ fn all(direction: Direction, cidr: Ipv4Net) -> Rule {
     }
 }
 
+fn public_address(nodes: &Nodes<'_>, s: &Situation) -> PublicAddress {
+    match &s.site {
+        Site::Instance(_) => PublicAddress::Elastic(nodes.only::<ElasticIp>()),
+        Site::Own { gateway_ip, .. } => PublicAddress::Given(*gateway_ip),
+    }
+}
+
 /// Both gateways and the connection. The connection does not wait for the attachment.
 fn vpn(nodes: &mut Nodes<'_>, s: &Situation) {
     let place = &s.cloud.place;
@@ -361,19 +368,26 @@ fn windows(nodes: &mut Nodes<'_>, s: &Situation) {
     ];
     let exists = |address: &Address| nodes.all.iter().any(|node| &node.address == address);
     let setup = spec::WindowsSetup {
-        parameters: Parameters {
-            stack: s.stack.clone(),
-            is_ec2: matches!(s.site, Site::Instance(_)),
-            private_ip: s.site.private_ip(),
-            pair: s.pair,
-            crypto: s.crypto,
-            reboots: true,
-        },
+        parameters: parameters(s),
+        address: public_address(nodes, s),
         connection: nodes.only::<VpnConnection>(),
         record: nodes.only::<StackRecord>(),
         after: after.into_iter().filter(exists).collect(),
     };
     nodes.add(&s.cloud.place, "", Spec::WindowsSetup(setup));
+}
+
+/// What the steps on the server need to know.
+#[must_use]
+pub fn parameters(s: &Situation) -> Parameters {
+    Parameters {
+        stack: s.stack.clone(),
+        is_ec2: matches!(s.site, Site::Instance(_)),
+        private_ip: s.site.private_ip(),
+        pair: s.pair,
+        crypto: s.crypto,
+        reboots: true,
+    }
 }
 
 /// What only the owner of a server outside EC2 can do.

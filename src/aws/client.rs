@@ -17,6 +17,7 @@ use super::action::{Action, Effect};
 use super::bucket::Buckets;
 use super::error::{Error, Verdict};
 use crate::event::{Event, Events};
+use crate::secret::Secret;
 use crate::time::{self, Backoff, SdkClock};
 
 /// Where objects live: everything in one place is read once and shares one client.
@@ -177,7 +178,7 @@ impl Reader {
 
     /// Returns the sample configuration that AWS itself offers for Windows Server, or `None` where
     /// AWS offers none.
-    pub async fn sample_configuration(&self, connection: &str) -> Result<Option<String>, Error> {
+    pub async fn sample_configuration(&self, connection: &str) -> Result<Option<Secret>, Error> {
         let types = self
             .call(Action::GetVpnConnectionDeviceTypes, |ec2| {
                 ec2.get_vpn_connection_device_types().send()
@@ -203,7 +204,7 @@ impl Reader {
             .await?;
         Ok(sample
             .vpn_connection_device_sample_configuration()
-            .map(str::to_owned))
+            .map(Secret::new))
     }
 }
 

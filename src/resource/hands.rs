@@ -7,14 +7,14 @@ use super::Dice;
 use crate::address::{Address, AwsId, Stack};
 use crate::aws::{self, Action, Place, Verdict, Writer};
 use crate::event::Events;
-use crate::server::{self, Server};
+use crate::server::{self, Reach};
 
 /// What a kind works with.
 #[derive(Debug)]
 pub struct Hands {
     writers: BTreeMap<Place, Writer>,
     /// The Windows Server, if scripts are to be pushed.
-    pub server: Option<Server>,
+    pub server: Option<Reach>,
     /// The only randomness.
     pub dice: RefCell<Dice>,
     /// Where to say what happens.
@@ -26,7 +26,7 @@ impl Hands {
     #[must_use]
     pub fn new(
         writers: impl IntoIterator<Item = Writer>,
-        server: Option<Server>,
+        server: Option<Reach>,
         dice: Dice,
         events: Events,
     ) -> Self {

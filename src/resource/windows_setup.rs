@@ -4,12 +4,12 @@ use aws_sdk_ec2::types::Tag;
 use serde::Serialize;
 
 use super::kind::{At, Deps, Kind, Live, Made, Next, Ref};
-use super::{Error, Hands, StackRecord, VpnConnection};
+use super::{Error, Hands, PublicAddress, StackRecord, VpnConnection};
 use crate::address::{Address, AwsId, Id, Stack};
 use crate::aws::{Action, Source};
 use crate::diff::{Diff, Want};
 use crate::playbook::{self, Bundle, Parameters};
-use crate::server::Server;
+use crate::server::Reach;
 use crate::world::World;
 
 /// The playbook, run through `server`; what was applied is a digest in a tag on the record.
@@ -28,6 +28,8 @@ pub struct Spec {
     pub parameters: Parameters,
     /// The connection whose tunnels they set up.
     pub connection: Ref<VpnConnection>,
+    /// The public address at which the server is reached.
+    pub address: PublicAddress,
     /// The record that keeps the digest.
     pub record: Ref<StackRecord>,
     /// What must be so before the server can be reached and the tunnels can come up.
@@ -50,7 +52,11 @@ impl Kind for WindowsSetup {
 
     fn needs(spec: &Spec) -> Vec<Address> {
         let ends = [spec.connection.0.clone(), spec.record.0.clone()];
-        ends.into_iter().chain(spec.after.iter().cloned()).collect()
+        let address = match &spec.address {
+            PublicAddress::Elastic(address) => Some(address.0.clone()),
+            PublicAddress::Given(_) => None,
+        };
+        ends.into_iter().chain(address).chain(spec.after.iter().cloned()).collect()
     }
 
     fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
@@ -127,10 +133,13 @@ async fn push(
     playbook::check(&bundle, &spec.parameters, &connection.tunnels, configuration)
         .map_err(Error::Scripts)?;
     let server = hands.server.as_ref().ok_or_else(|| Error::Missing(at.address.clone()))?;
-    let report = server.push(&bundle, &hands.events).await?;
-    match (server, report.changed) {
-        (Server::Reached(_), 0) => hands.events.note("no change on the server"),
-        (Server::Reached(_), _) | (Server::ByHand(_), _) => {}
+    let public_ip = match &spec.address {
+        PublicAddress::Elastic(address) => deps.must(address)?.1.ip,
+        PublicAddress::Given(ip) => *ip,
+    };
+    let report = server.push(public_ip, &bundle, &hands.events).await?;
+    if matches!(server, Reach::Ssh { .. }) && report.changed == 0 {
+        hands.events.note("no change on the server");
     }
     if report.reboots {
         hands.events.note("the server restarts now; the tunnels come up after it");

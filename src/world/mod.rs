@@ -380,6 +380,22 @@ impl Region {
         }
     }
 
+    /// Takes what another read of the same place found to what is here already.
+    pub fn extend(&mut self, other: Self) {
+        self.vpn_gateways.extend(other.vpn_gateways);
+        self.connections.extend(other.connections);
+        self.customer_gateways.extend(other.customer_gateways);
+        self.addresses.extend(other.addresses);
+        self.groups.extend(other.groups);
+        self.rules.extend(other.rules);
+        self.interfaces.extend(other.interfaces);
+        self.instances.extend(other.instances);
+        self.route_tables.extend(other.route_tables);
+        self.subnets.extend(other.subnets);
+        self.vpcs.extend(other.vpcs);
+        self.transit.extend(other.transit);
+    }
+
     /// Returns the tags of everything that may carry a stack's tag.
     fn all_tags(&self) -> impl Iterator<Item = &Tags> {
         let groups = self.groups.iter().map(|o| &o.tags);

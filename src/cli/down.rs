@@ -1,0 +1,112 @@
+//! `down`: takes away all that the stack made, and puts back all that it changed.
+
+use clap::Args;
+use serde_json::json;
+
+use super::change::{Change, ask, carry_out};
+use super::session::{Session, Unnamed};
+use super::{Changing, Code, Common, Stopped};
+use crate::address::AwsId;
+use crate::plan::{self, Plan};
+use crate::{resource, ui};
+
+/// Options of `down`.
+#[derive(Debug, Clone, Args)]
+pub struct Down {
+    /// What is common.
+    #[command(flatten)]
+    pub common: Common,
+    /// What is common with `up`.
+    #[command(flatten)]
+    pub changing: Changing,
+    /// Only show what would be taken away
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Takes a stack down: the same planner with nothing desired.
+pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
+    let mut session = Session::open(&options.common, Unnamed::MustExist).await?;
+    if !session.exists {
+        session
+            .events
+            .note(format!("stack {}: nothing is there", session.stack));
+        return Ok(Code::Done);
+    }
+    let changes = changes(&session);
+    if options.common.json {
+        ui::data(&ui::json_line("plan", &json!({ "changes": changes })));
+    } else {
+        ui::data(&ui::tell_plan(&changes, &notes(&changes), &[]));
+    }
+    if options.dry_run {
+        return Ok(Code::Done);
+    }
+    // A lock that a dead run left behind is all there may be.
+    if !changes.is_empty() {
+        ask(&options.changing, "Take all this away?")?;
+    } else if !changes.left.is_empty() {
+        return Ok(Code::Done);
+    }
+    let vpc = vpc(&session).ok_or_else(|| {
+        Stopped::refused("the stack's VPC is not to be found", "name it with --vpc")
+    })?;
+    let change = Change {
+        options: &options.changing,
+        vpc,
+        planner: &|session| Ok(self::changes(session)),
+        reach: None,
+        again: "run `cgw down` again to take away the rest".to_owned(),
+    };
+    let left = changes.left.len();
+    let code = carry_out(&mut session, changes.approve(), change).await?;
+    if code == Code::Done {
+        session.events.note(match left {
+            0 => format!("stack {}: all is taken away", session.stack),
+            left => format!(
+                "stack {}: {left} objects were left, as the plan says",
+                session.stack
+            ),
+        });
+    }
+    Ok(code)
+}
+
+fn changes(session: &Session) -> Plan {
+    let live = resource::find(&session.world, &session.stack);
+    plan::plan(&session.stack, &[], &live, &session.world)
+}
+
+fn notes(plan: &Plan) -> Vec<String> {
+    let has_setup = plan
+        .steps
+        .iter()
+        .any(|s| s.key.address().kind == "stack-record");
+    let note = "the Windows Server keeps its settings: remove its two tunnel rules with netsh \
+                advfirewall consec delete rule name=\"vpn-… Tunnel 1\" (and 2)";
+    if has_setup {
+        vec![note.to_owned()]
+    } else {
+        Vec::new()
+    }
+}
+
+/// The VPC that holds the lock: where the record is, or any other group of the stack.
+fn vpc(session: &Session) -> Option<AwsId> {
+    let named = session.declared.vpc.as_ref().map(|vpc| vpc.id().clone());
+    named.or_else(|| {
+        let region = session.world.region(&session.cloud)?;
+        let is_own = |tags: &crate::aws::Tags| tags.stack() == Some(session.stack.as_str());
+        let group = region
+            .groups
+            .iter()
+            .find(|g| is_own(&g.tags))
+            .map(|g| g.vpc.clone());
+        let attached = region.vpn_gateways.iter().find(|g| is_own(&g.tags));
+        let attached = attached.and_then(|g| Some(g.attachment.as_ref()?.0.clone()));
+        // Any VPC serves to hold a lock on what hangs from none.
+        group
+            .or(attached)
+            .or_else(|| region.vpcs.first().map(|vpc| vpc.id.clone()))
+    })
+}

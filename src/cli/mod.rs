@@ -1,0 +1,141 @@
+//! The command line: clap types, one short file a subcommand, exit codes.
+
+mod change;
+mod down;
+mod session;
+mod stopped;
+mod tools;
+mod up;
+mod scripts;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::address::Stack;
+use crate::spec::Declared;
+use crate::ui;
+
+pub use stopped::{Code, Stopped};
+
+/// Makes a Windows Server the customer gateway of an AWS Site-to-Site VPN, and takes it away again.
+///
+/// Exit codes: 0 done; 1 failed; 2 usage, or refused before anything was changed; 3 there is
+/// something to change (plan --detailed-exitcode); 4 somebody else holds the stack's lock;
+/// 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "cgw", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Log to standard error: error, warn, info, debug or trace
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log: Option<tracing::Level>,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the VPN, or bring it to what is declared; safe to run again at any time
+    Up(Box<up::Up>),
+    /// Show what `up` would do; changes nothing
+    Plan(Box<up::Plan>),
+    /// Take away all that the stack made, and put back all that it changed
+    Down(Box<down::Down>),
+    /// Show nodes, tunnels, drift and cost
+    Status(Box<status::Status>),
+    /// Write the scripts for the server into a folder
+    Scripts(Box<scripts::Scripts>),
+    /// Print the least IAM policy that cgw needs
+    IamPolicy,
+    /// Print completions for a shell
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// What every subcommand that reads a stack takes.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// The stack's name [default: the only one; for a new one the VPC's id]
+    #[arg(long, value_name = "NAME")]
+    pub stack: Option<Stack>,
+    /// The file that declares stacks [default: cgw.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON: one event a line, each with "v":1
+    #[arg(long)]
+    pub json: bool,
+    /// What is declared.
+    #[command(flatten)]
+    pub declared: Declared,
+}
+
+impl Common {
+    fn form(&self) -> ui::Form {
+        if self.json {
+            ui::Form::Json
+        } else {
+            ui::Form::Text
+        }
+    }
+}
+
+/// What every subcommand that changes a stack takes.
+#[derive(Debug, Clone, Args)]
+pub struct Changing {
+    /// Do not ask; the server must then be named
+    #[arg(long, short)]
+    pub yes: bool,
+    /// How many seconds a read of AWS may lag behind a write
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub consistency: u64,
+    /// Take the stack's lock from whoever holds it
+    #[arg(long)]
+    pub force_unlock: bool,
+    /// How many seconds to wait for somebody else to let go of the lock
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub lock_timeout: u64,
+}
+
+impl Changing {
+    fn consistency(&self) -> Duration {
+        Duration::from_secs(self.consistency)
+    }
+}
+
+/// Runs a command, prints what it has to say, and returns the exit code.
+pub async fn run(cli: Cli) -> ExitCode {
+    let json = match &cli.command {
+        Command::Up(o) => o.plan.common.json,
+        Command::Plan(o) => o.common.json,
+        Command::Down(o) => o.common.json,
+        Command::Status(o) => o.common.json,
+        Command::Scripts(o) => o.common.json,
+        Command::IamPolicy | Command::Completions { .. } | Command::Man => false,
+    };
+    let result = match cli.command {
+        Command::Up(options) => Box::pin(up::up(*options)).await,
+        Command::Plan(options) => Box::pin(up::plan(*options)).await,
+        Command::Down(options) => Box::pin(down::down(*options)).await,
+        Command::Status(options) => Box::pin(status::status(*options)).await,
+        Command::Scripts(options) => Box::pin(scripts::scripts(*options)).await,
+        Command::IamPolicy => Ok(tools::iam_policy()),
+        Command::Completions { shell } => Ok(tools::completions(shell)),
+        Command::Man => tools::man(),
+    };
+    match result {
+        Ok(code) => code.into(),
+        Err(stopped) => {
+            stopped.print(json);
+            stopped.code.into()
+        }
+    }
+}

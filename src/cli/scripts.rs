@@ -1,0 +1,92 @@
+//! `scripts`: writes what runs on the server into a folder.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::session::{Session, Unnamed};
+use super::{Code, Common, Stopped};
+use crate::playbook::{self, Bundle};
+use crate::preflight::{Stop, examine};
+use crate::resource::{Kind as _, VpnConnection};
+use crate::{server, topology};
+
+/// Options of `scripts`.
+#[derive(Debug, Clone, Args)]
+pub struct Scripts {
+    /// The folder; only its owner may enter it
+    pub folder: PathBuf,
+    /// What is common.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Writes the bundle, the guide's two netsh commands, and AWS's own files.
+pub(super) async fn scripts(options: Scripts) -> Result<Code, Stopped> {
+    let session = Session::open(&options.common, Unnamed::MustExist).await?;
+    let situation = examine(&session.request()).map_err(|stop| match stop {
+        Stop::Refused(refusals) => Stopped::from(refusals),
+        Stop::Choose(_) => Stopped::refused("which server?", "name it with --instance"),
+    })?;
+    let mut connections = session
+        .world
+        .regions
+        .iter()
+        .flat_map(|region| &region.connections);
+    let own = connections.find(|c| {
+        c.tags
+            .node_key(&session.stack, VpnConnection::NAME)
+            .is_some()
+    });
+    let connection = own.ok_or_else(|| {
+        Stopped::refused(
+            format!("the stack {} has no VPN connection", session.stack),
+            "make it with `cgw up` first",
+        )
+    })?;
+    let parameters = topology::parameters(&situation);
+    let wrong = |text: String| Stopped::refused(text, "");
+    let bundle = Bundle::render(&parameters, &connection.id, &connection.tunnels)
+        .map_err(|error| wrong(error.to_string()))?;
+    let configuration = connection.configuration.as_ref();
+    playbook::check(&bundle, &parameters, &connection.tunnels, configuration)
+        .map_err(|what| wrong(format!("the scripts do not carry what AWS has: {what}")))?;
+    let mut more = Vec::new();
+    for (n, tunnel) in connection.tunnels.iter().enumerate() {
+        let text = playbook::netsh_file(&parameters, &connection.id, n, tunnel)
+            .map_err(|error| wrong(error.to_string()))?;
+        more.push((format!("tunnel-{}.cmd", n + 1), text));
+    }
+    more.extend(configuration.map(|xml| ("aws-configuration.xml".to_owned(), xml.clone())));
+    match session
+        .cloud_reader()
+        .sample_configuration(connection.id.as_str())
+        .await
+    {
+        Ok(Some(text)) => more.push(("aws-windows-sample.txt".to_owned(), text)),
+        Ok(None) => session.events.note("AWS has no sample for Windows Server"),
+        Err(error) => session
+            .events
+            .note(format!("without AWS's own sample: {error}")),
+    }
+    let scripts = bundle
+        .files
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_slice()));
+    let others = more
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.expose().as_bytes()));
+    server::write_folder(&options.folder, scripts.chain(others)).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        Stopped::refused(
+            format!("{error}: {}", cause.unwrap_or_default()),
+            "name another folder",
+        )
+    })?;
+    let folder = options.folder.display();
+    session.events.note(format!(
+        "wrote {folder}: run run.ps1 there as Administrator, or the two tunnel-N.cmd; the files \
+         hold pre-shared keys, delete them afterwards"
+    ));
+    Ok(Code::Done)
+}

@@ -1,0 +1,159 @@
+//! `status`: nodes, tunnels, drift and cost.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::session::{Session, Unnamed};
+use super::{Code, Common, Stopped};
+use crate::address::Stack;
+use crate::preflight::{Stop, examine};
+use crate::render::cost;
+use crate::resource::{self, Kind as _, Live, Phase, State, VpnConnection};
+use crate::world::Telemetry;
+use crate::{plan, topology, ui};
+
+/// Options of `status`.
+#[derive(Debug, Clone, Args)]
+pub struct Status {
+    /// What is common.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Shows a stack.
+pub(super) async fn status(options: Status) -> Result<Code, Stopped> {
+    let session = Session::open(&options.common, Unnamed::MustExist).await?;
+    show(&session, &options.common)
+}
+
+/// Shows the stack of a session.
+pub(super) fn show(session: &Session, common: &Common) -> Result<Code, Stopped> {
+    if !session.exists {
+        return Err(Stopped::refused(
+            format!("there is no stack {} in {}", session.stack, session.cloud),
+            "name another with --stack, or its region with --region",
+        ));
+    }
+    let live = resource::find(&session.world, &session.stack);
+    let tunnels = tunnels(session);
+    let (drift, cost) = drift(session, &live);
+    if common.json {
+        let nodes: Vec<Value> = live.iter().map(node).collect();
+        ui::data(&ui::json_line(
+            "status",
+            &json!({
+                "stack": session.stack,
+                "nodes": nodes,
+                "tunnels": tunnels,
+                "drift": drift,
+                "cost": cost,
+            }),
+        ));
+        return Ok(Code::Done);
+    }
+    let mut text = String::new();
+    let mut line = |words: String| writeln!(text, "{words}").expect("a String takes all");
+    line(format!("stack {}", session.stack));
+    for node in &live {
+        line(format!(
+            "  {:<52} {:<28} {}",
+            node.address.node(),
+            node.id.owner(),
+            phase(&node.state)
+        ));
+    }
+    for tunnel in &tunnels {
+        let state = if tunnel.is_up { "UP" } else { "DOWN" };
+        let since = tunnel
+            .since
+            .map(|t| format!(" since {t}"))
+            .unwrap_or_default();
+        let message = if tunnel.message.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", tunnel.message)
+        };
+        line(format!("tunnel {} {state}{since}{message}", tunnel.outside));
+    }
+    if !tunnels.is_empty() {
+        line(judgement(&tunnels).to_owned());
+    }
+    for words in &drift {
+        line(format!("drift: {words}"));
+    }
+    if drift.is_empty() {
+        line("as declared".to_owned());
+    }
+    line(format!("cost: {cost}"));
+    ui::data(&text);
+    Ok(Code::Done)
+}
+
+/// One tunnel that is down is normal: AWS uses one at a time.
+fn judgement(tunnels: &[Telemetry]) -> &'static str {
+    if tunnels.iter().any(|tunnel| tunnel.is_up) {
+        "one tunnel carries the traffic; that the other is down is normal"
+    } else {
+        "both tunnels are down: they come up when the server sends something into the VPC"
+    }
+}
+
+fn tunnels(session: &Session) -> Vec<Telemetry> {
+    let connections = session
+        .world
+        .regions
+        .iter()
+        .flat_map(|region| &region.connections);
+    let is_own = |stack: &Stack, tags: &crate::aws::Tags| {
+        tags.node_key(stack, VpnConnection::NAME).is_some()
+    };
+    connections
+        .filter(|c| is_own(&session.stack, &c.tags))
+        .flat_map(|c| c.telemetry.clone())
+        .collect()
+}
+
+fn node(live: &Live<State>) -> Value {
+    json!({ "node": live.address, "id": live.id, "phase": phase(&live.state), "state": live.state })
+}
+
+fn phase(state: &State) -> String {
+    match state.phase() {
+        Phase::Ready => "ready".to_owned(),
+        Phase::Pending => "pending".to_owned(),
+        Phase::Going => "going".to_owned(),
+        Phase::Failed(why) => format!("failed: {why}"),
+    }
+}
+
+/// What differs from what was declared, in words; and what it costs.
+fn drift(session: &Session, live: &[Live<State>]) -> (Vec<String>, cost::Cost) {
+    let situation = match examine(&session.request()) {
+        Ok(situation) => situation,
+        Err(stop) => {
+            let nothing = plan::plan(&session.stack, &[], live, &session.world);
+            let words = match stop {
+                Stop::Refused(refusals) => refusals.into_iter().map(|r| r.text).collect(),
+                Stop::Choose(_) => vec!["it is not known which server is the gateway".to_owned()],
+            };
+            return (words, cost::after(&nothing));
+        }
+    };
+    let desired = topology::desired(&situation);
+    let plan = plan::plan(&session.stack, &desired, live, &session.world);
+    let words = plan.changes().map(|step| {
+        let detail = match &step.change {
+            plan::Change::Update(diff) | plan::Change::Replace(diff) => format!(": {diff}"),
+            plan::Change::Keep
+            | plan::Change::Adopt
+            | plan::Change::Check
+            | plan::Change::Create
+            | plan::Change::Delete
+            | plan::Change::Restore => String::new(),
+        };
+        format!("{} {}{detail}", step.change.word(), step.key.address())
+    });
+    (words.collect(), cost::after(&plan))
+}

@@ -1,0 +1,309 @@
+//! `up` and `plan`: from what is declared to a plan, and with `up` to the thing itself.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::change::{Change, ask, carry_out};
+use super::session::{Session, Unnamed};
+use super::{Changing, Code, Common, Stopped, status};
+use crate::plan::{self, Plan as Changes};
+use crate::preflight::{Situation, Stop, examine};
+use crate::render::cost;
+use crate::resource::{self, Kind as _, VpnConnection, WindowsSetup};
+use crate::secret::Secret;
+use crate::server::Reach;
+use crate::spec::Via;
+use crate::transport::ssh::{Auth, HostKeys, Ssh, Tell};
+use crate::{topology, ui};
+
+/// Options of `plan`.
+#[derive(Debug, Clone, Args)]
+pub struct Plan {
+    /// What is common.
+    #[command(flatten)]
+    pub common: Common,
+    /// Exit with 3 when there is something to change
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+}
+
+/// Options of `up`.
+#[derive(Debug, Clone, Args)]
+pub struct Up {
+    /// What is common with `plan`.
+    #[command(flatten)]
+    pub plan: Plan,
+    /// What is common with `down`.
+    #[command(flatten)]
+    pub changing: Changing,
+    /// Only show the plan
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Replace a VPN connection that exists: its tunnels go down, its addresses change
+    #[arg(long)]
+    pub allow_replace: bool,
+    /// Push the scripts although nothing restores the server if they lock you out
+    #[arg(long)]
+    pub accept_no_guard: bool,
+    /// Read the password for the server from standard input
+    #[arg(long)]
+    pub password_stdin: bool,
+    /// The file of known host keys [default: ~/.ssh/known_hosts]
+    #[arg(long, value_name = "FILE")]
+    pub known_hosts: Option<std::path::PathBuf>,
+    /// The server's host key must have this fingerprint
+    #[arg(long, value_name = "SHA256:…")]
+    pub host_key: Option<String>,
+}
+
+/// Shows what `up` would do. Holds only readers, so it cannot change anything.
+pub(super) async fn plan(options: Plan) -> Result<Code, Stopped> {
+    let session = Session::open(&options.common, Unnamed::MayBeNew).await?;
+    let situation = situation(&session)?;
+    let changes = changes(&session, &situation);
+    show(&options.common, &situation, &changes);
+    let is_asked = options.detailed_exitcode && !changes.is_empty();
+    Ok(if is_asked { Code::Changes } else { Code::Done })
+}
+
+/// Makes the VPN.
+pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
+    if options.dry_run {
+        return plan(options.plan).await;
+    }
+    let common = &options.plan.common;
+    let mut session = Session::open(common, Unnamed::MayBeNew).await?;
+    if options.changing.yes {
+        must_name_the_server(&session)?;
+    }
+    let situation = match situation(&session) {
+        Ok(situation) => situation,
+        Err(stopped) => choose(&mut session).ok_or(stopped)??,
+    };
+    // The server that was found is the one that was shown.
+    session.declared = situation.declared.clone();
+    let changes = changes(&session, &situation);
+    show(common, &situation, &changes);
+    if changes.is_empty() {
+        return status::show(&session, common);
+    }
+    allowed(&options, &changes)?;
+    ask(&options.changing, "Carry this out?")?;
+    let reach = reach(&options, &session, &situation, &changes)?;
+    let again =
+        "run the same command to go on, or `cgw down` to take away what was made".to_owned();
+    let change = Change {
+        options: &options.changing,
+        vpc: situation.cloud.vpc.clone(),
+        planner: &|session| Ok(self::changes(session, &self::situation(session)?)),
+        reach,
+        again,
+    };
+    let code = carry_out(&mut session, changes.approve(), change).await?;
+    if code == Code::Done {
+        for task in topology::for_the_owner(&situation) {
+            session.events.note(format!("for you to do: {task}"));
+        }
+        session.events.note("done; `cgw status` shows the tunnels");
+    }
+    Ok(code)
+}
+
+fn situation(session: &Session) -> Result<Situation, Stopped> {
+    examine(&session.request()).map_err(|stop| match stop {
+        Stop::Refused(refusals) => refusals.into(),
+        Stop::Choose(candidates) => {
+            let labels: Vec<String> = candidates.into_iter().map(|c| c.label).collect();
+            Stopped::refused(
+                format!(
+                    "several servers could be the gateway: {}",
+                    labels.join(", ")
+                ),
+                "name one with --instance",
+            )
+        }
+    })
+}
+
+/// Asks which server, if several could be the gateway and somebody can be asked.
+fn choose(session: &mut Session) -> Option<Result<Situation, Stopped>> {
+    let Err(Stop::Choose(candidates)) = examine(&session.request()) else {
+        return None;
+    };
+    let labels: Vec<String> = candidates.iter().map(|c| c.label.clone()).collect();
+    let chosen = ui::choose("Which server is to be the gateway?", &labels)?;
+    session.declared.instance = candidates[chosen].id.as_str().parse().ok();
+    Some(situation(session))
+}
+
+/// `--yes` approves a plan; it does not choose whose server is changed.
+fn must_name_the_server(session: &Session) -> Result<(), Stopped> {
+    let declared = &session.declared;
+    if declared.instance.is_some() || declared.gateway_ip.is_some() {
+        return Ok(());
+    }
+    // The preflight names what could be chosen.
+    if let Err(Stop::Refused(refusals)) = examine(&session.request()) {
+        return Err(refusals.into());
+    }
+    let mut found = Vec::new();
+    match examine(&session.request()) {
+        Ok(situation) => found.extend(situation.declared.instance.map(|i| i.to_string())),
+        Err(Stop::Choose(all)) => found.extend(all.into_iter().map(|c| c.label)),
+        Err(Stop::Refused(_)) => {}
+    }
+    Err(Stopped::refused(
+        format!(
+            "--yes does not choose a server; it could be {}",
+            found.join(", ")
+        ),
+        "name it with --instance",
+    ))
+}
+
+fn changes(session: &Session, situation: &Situation) -> Changes {
+    let live = resource::find(&session.world, &session.stack);
+    plan::plan(
+        &session.stack,
+        &topology::desired(situation),
+        &live,
+        &session.world,
+    )
+}
+
+fn show(common: &Common, situation: &Situation, changes: &Changes) {
+    let tasks = topology::for_the_owner(situation);
+    if common.json {
+        let cost = cost::after(changes);
+        let notes = &situation.notes;
+        let all = json!({ "changes": changes, "notes": notes, "tasks": tasks, "cost": cost });
+        ui::data(&ui::json_line("plan", &all));
+    } else {
+        if let crate::preflight::Site::Instance(server) = &situation.site {
+            ui::data(&format!(
+                "server: {}, {}\n",
+                server.label, server.private_ip
+            ));
+        }
+        // Notes are about what will happen: with nothing to do they would be noise.
+        let notes = if changes.is_empty() {
+            &[][..]
+        } else {
+            &situation.notes
+        };
+        ui::data(&ui::tell_plan(changes, notes, &tasks));
+    }
+}
+
+/// What a plan may not do without being told.
+fn allowed(options: &Up, changes: &Changes) -> Result<(), Stopped> {
+    let touches = |kind: &str, word: &[&str]| {
+        let mut steps = changes.changes();
+        steps.any(|s| s.key.address().kind == kind && word.contains(&s.change.word()))
+    };
+    if touches(VpnConnection::NAME, &["replace"]) && !options.allow_replace {
+        return Err(Stopped::refused(
+            "the plan replaces a VPN connection: its tunnels go down and their addresses change",
+            "allow it with --allow-replace",
+        ));
+    }
+    let pushes = touches(WindowsSetup::NAME, &["create", "update", "replace"]);
+    let via = options.plan.common.declared.via.unwrap_or_default();
+    if pushes && via == Via::Ssh && !options.accept_no_guard {
+        return Err(Stopped::refused(
+            "nothing restores the server yet if the tunnel rules lock you out of it",
+            "accept that with --accept-no-guard, or choose --via files or --via none",
+        ));
+    }
+    Ok(())
+}
+
+/// How the server is reached, if the plan sets it up.
+fn reach(
+    options: &Up,
+    session: &Session,
+    situation: &Situation,
+    changes: &Changes,
+) -> Result<Option<Reach>, Stopped> {
+    if !changes
+        .changes()
+        .any(|s| s.key.address().kind == WindowsSetup::NAME)
+    {
+        return Ok(None);
+    }
+    match situation.via {
+        Via::None => Ok(None),
+        Via::Files => Ok(Some(Reach::ByHand(format!("cgw-{}", session.stack).into()))),
+        Via::Ssh => {
+            let declared = &session.declared;
+            let login = Ssh {
+                host: String::new(),
+                port: declared.port.unwrap_or(22),
+                user: declared
+                    .user
+                    .clone()
+                    .unwrap_or_else(|| "Administrator".to_owned()),
+                auth: auth(options, session)?,
+                host_keys: host_keys(options, session)?,
+                connect_timeout: Duration::from_secs(15),
+            };
+            Ok(Some(Reach::Ssh {
+                login: Box::new(login),
+                host: declared.host.clone(),
+                // A new address takes a while to work.
+                patience: options.changing.consistency() * 4,
+            }))
+        }
+    }
+}
+
+/// The key that was named, the agent's keys, a password: in this order.
+fn auth(options: &Up, session: &Session) -> Result<Vec<Auth>, Stopped> {
+    let mut ways = Vec::new();
+    if let Some(identity) = &session.declared.identity {
+        ways.push(Auth::Key {
+            path: identity.0.clone(),
+            passphrase: None,
+        });
+    }
+    if options.password_stdin {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map_err(|error| {
+            Stopped::refused(format!("no password on standard input: {error}"), "")
+        })?;
+        let line = zeroize::Zeroizing::new(line);
+        ways.push(Auth::Password(Secret::new(
+            line.trim_end_matches(['\r', '\n']),
+        )));
+    } else if ways.is_empty() {
+        ways.push(Auth::Agent(None));
+        if let Some(password) = ui::password("Password for the server (empty: the agent's keys)") {
+            if !password.is_empty() {
+                ways.push(Auth::Password(Secret::new(password)));
+            }
+        }
+    } else {
+        ways.push(Auth::Agent(None));
+    }
+    Ok(ways)
+}
+
+fn host_keys(options: &Up, session: &Session) -> Result<HostKeys, Stopped> {
+    if let Some(pin) = &options.host_key {
+        return Ok(HostKeys::Pinned(pin.clone()));
+    }
+    let home = || std::env::home_dir().map(|home| home.join(".ssh/known_hosts"));
+    let file = options.known_hosts.clone().or_else(home).ok_or_else(|| {
+        Stopped::refused("there is no home folder", "name a file with --known-hosts")
+    })?;
+    let events = session.events.clone();
+    let shown = file.display().to_string();
+    let tell = Tell::new(move |fingerprint| {
+        events.warn(format!(
+            "the server's host key is new: {fingerprint}; kept in {shown}"
+        ));
+    });
+    Ok(HostKeys::AcceptNew { file, tell })
+}

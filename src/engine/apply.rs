@@ -1,0 +1,467 @@
+//! Carries a plan out: starts each step as early as its needs allow, makes no choices.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::look::Looks;
+use crate::address::{Address, Id};
+use crate::aws::Verdict;
+use crate::event::{Event, Events};
+use crate::graph::Graph;
+use crate::plan::{Change, Key, Plan, Step};
+use crate::resource::{At, Deps, Error, Hands, Live, Next, Phase, Spec, State};
+use crate::time::{self, Backoff};
+
+/// How a plan is carried out.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long a read may lag behind a write: as long a node is looked for before it is made
+    /// again.
+    pub consistency: Duration,
+    /// Where to say what happens.
+    pub events: Events,
+    /// Turns true when nothing more is to be started.
+    pub interrupt: watch::Receiver<bool>,
+}
+
+/// A step that failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// Which step.
+    pub node: Address,
+    /// Why.
+    pub error: Error,
+}
+
+/// What became of a plan. Not a `Result`: a failure does not undo what was done.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Outcome {
+    /// Steps that are done.
+    pub done: Vec<Done>,
+    /// Steps that failed.
+    pub failed: Vec<Failure>,
+    /// Steps that were left out, and why.
+    pub skipped: Vec<(Address, String)>,
+    /// Whether it was interrupted.
+    pub is_interrupted: bool,
+}
+
+/// A step that is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Done {
+    /// The node.
+    pub node: Address,
+    /// What was done to it.
+    pub change: &'static str,
+    /// What AWS calls it.
+    pub id: String,
+}
+
+/// How long AWS may take for anything: attachments were seen to take ten minutes.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+/// How often one node may be brought nearer before it counts as one that never gets there.
+const ROUNDS: usize = 12;
+
+type Known = BTreeMap<Address, (Id, State)>;
+type Made = Result<Option<(Id, State)>, Error>;
+
+/// What a future of the engine's loop ends with.
+enum End {
+    /// A step exists and can be needed, but is not as declared yet.
+    Usable(Key, (Id, State)),
+    /// A step ended.
+    Step(Key, Made),
+}
+
+/// Carries a plan out.
+///
+/// `guard` ends only when the stack's lock is lost: then nothing more is started.
+pub async fn apply(
+    plan: &Plan,
+    hands: &Hands,
+    options: &Options,
+    guard: impl Future<Output = String>,
+) -> Outcome {
+    let steps: BTreeMap<&Key, &Step> = plan.work().map(|step| (&step.key, step)).collect();
+    let worker = Worker {
+        looks: Looks::new(hands),
+        hands,
+        options,
+    };
+    let mut graph = Graph::new(steps.values().map(|s| (s.key.clone(), s.after.clone())));
+    let mut known: Known = plan.known();
+    let mut running: FuturesUnordered<LocalBoxFuture<'_, End>> = FuturesUnordered::new();
+    let mut outcome = Outcome::default();
+    let mut interrupt = options.interrupt.clone();
+    let mut stopped: Option<String> = None;
+    tokio::pin!(guard);
+    options.events.say(&Event::Applying {
+        steps: plan.changes().count(),
+    });
+    loop {
+        if stopped.is_none() {
+            for key in graph.take_ready() {
+                let step = steps[&key];
+                let (node, change) = (key.address().clone(), step.change.word());
+                options.events.say(&Event::Started { node, change });
+                running.push(Box::pin(worker.begin(step, Rc::new(known.clone()))));
+            }
+        }
+        let end = tokio::select! {
+            end = running.next() => end,
+            () = interrupted(&mut interrupt), if stopped.is_none() => {
+                stopped = Some("interrupted".to_owned());
+                outcome.is_interrupted = true;
+                continue;
+            }
+            why = &mut guard, if stopped.is_none() => {
+                stopped = Some(why);
+                continue;
+            }
+        };
+        let Some(end) = end else { break };
+        match end {
+            End::Usable(key, (id, state)) => {
+                known.insert(key.address().clone(), (id.clone(), state.clone()));
+                graph.done(&key);
+                running.push(Box::pin(worker.finish(
+                    steps[&key],
+                    Rc::new(known.clone()),
+                    id,
+                    state,
+                )));
+            }
+            End::Step(key, Ok(made)) => {
+                let change = steps[&key].change.word();
+                let id = made.as_ref().map(|(id, _)| id).or(steps[&key].id.as_ref());
+                let id = id.map(ToString::to_string).unwrap_or_default();
+                let node = key.address().clone();
+                options.events.say(&Event::Done {
+                    node: node.clone(),
+                    change,
+                    id: id.clone(),
+                });
+                outcome.done.push(Done {
+                    node: node.clone(),
+                    change,
+                    id,
+                });
+                if let Some(made) = made {
+                    known.insert(node, made);
+                }
+                graph.done(&key);
+            }
+            End::Step(key, Err(error)) => {
+                let node = key.address().clone();
+                options.events.say(&Event::Failed {
+                    node: node.clone(),
+                    error: told(&error),
+                });
+                for (lost, needed) in graph.failed(&key) {
+                    let because = format!("needs {}", needed.address());
+                    skip(&mut outcome, &options.events, &lost, because);
+                }
+                outcome.failed.push(Failure { node, error });
+            }
+        }
+    }
+    let why = stopped.unwrap_or_else(|| "it waits for itself".to_owned());
+    for key in graph.take_rest() {
+        skip(&mut outcome, &options.events, &key, why.clone());
+    }
+    outcome
+}
+
+fn skip(outcome: &mut Outcome, events: &Events, key: &Key, because: String) {
+    let node = key.address().clone();
+    events.say(&Event::Skipped {
+        node: node.clone(),
+        because: because.clone(),
+    });
+    outcome.skipped.push((node, because));
+}
+
+async fn interrupted(interrupt: &mut watch::Receiver<bool>) {
+    if interrupt.wait_for(|is_so| *is_so).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Joins an error and its causes into one line.
+fn told(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}
+
+/// What every step works with.
+struct Worker<'h> {
+    looks: Looks<'h>,
+    hands: &'h Hands,
+    options: &'h Options,
+}
+
+/// One step that makes or changes a node.
+struct Making<'a> {
+    at: At<'a>,
+    spec: &'a Spec,
+    known: &'a Known,
+}
+
+impl Worker<'_> {
+    /// Takes the first part of a step: all of it, but for a node that can be used early.
+    async fn begin(&self, step: &Step, known: Rc<Known>) -> End {
+        let at = At {
+            address: step.key.address(),
+            place: &step.place,
+        };
+        let Some(spec) = &step.spec else {
+            let done = self.remove(&at, step).await;
+            return End::Step(step.key.clone(), done.map(|()| None));
+        };
+        let making = Making {
+            at,
+            spec,
+            known: &known,
+        };
+        let existing = match step.change {
+            Change::Create | Change::Replace(_) => None,
+            Change::Keep
+            | Change::Adopt
+            | Change::Check
+            | Change::Update(_)
+            | Change::Delete
+            | Change::Restore => step.id.clone().zip(step.state.clone()),
+        };
+        let node = match existing {
+            Some(node) => node,
+            None => match self.create(&making).await {
+                Ok(made) if spec.is_usable_early() => return End::Usable(step.key.clone(), made),
+                Ok(made) => made,
+                Err(error) => return End::Step(step.key.clone(), Err(error)),
+            },
+        };
+        let done = self.converge(&making, node).await;
+        End::Step(step.key.clone(), done.map(Some))
+    }
+
+    /// Takes the rest of a step whose node could be used early.
+    async fn finish(&self, step: &Step, known: Rc<Known>, id: Id, state: State) -> End {
+        let at = At {
+            address: step.key.address(),
+            place: &step.place,
+        };
+        let Some(spec) = &step.spec else {
+            return End::Step(step.key.clone(), Ok(None));
+        };
+        let making = Making {
+            at,
+            spec,
+            known: &known,
+        };
+        let done = self.converge(&making, (id, state)).await;
+        End::Step(step.key.clone(), done.map(Some))
+    }
+
+    /// Makes a node; when the reply is lost, looks for it before making it again.
+    async fn create(&self, making: &Making<'_>) -> Result<(Id, State), Error> {
+        let deps = Deps(making.known);
+        let mut last = None;
+        for _ in 0..ROUNDS {
+            let error = match making.spec.create(self.hands, &making.at, &deps).await {
+                Ok(made) => match made.state {
+                    Some(state) => return Ok((made.id, state)),
+                    None => return self.wait(making, Some(&made.id)).await,
+                },
+                Err(error) if error.is_lost() => error,
+                Err(error) => return Err(error),
+            };
+            if let Some(found) = self.search(making).await? {
+                return Ok(found);
+            }
+            // It is there already, and is not ours.
+            if matches!(&error, Error::Aws(aws) if aws.verdict == Verdict::AlreadySo) {
+                return Err(error);
+            }
+            last = Some(error);
+        }
+        Err(last.unwrap_or(Error::GivenUp("every reply was lost".to_owned())))
+    }
+
+    /// Looks for a node as long as a read may lag behind a write.
+    async fn search(&self, making: &Making<'_>) -> Result<Option<(Id, State)>, Error> {
+        let (first, longest) = (Duration::ZERO, Duration::from_secs(5));
+        let mut backoff = Backoff::new(first, longest, self.options.consistency);
+        let mut rest = Duration::ZERO;
+        loop {
+            let found = self.look(making, None, rest).await?;
+            if let Some(live) = found.into_iter().find(|l| l.state.phase() != Phase::Going) {
+                return Ok(Some((live.id, live.state)));
+            }
+            match backoff.next_rest() {
+                Some(next) => rest = next.max(Duration::from_millis(200)),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Waits until a node is ready, and changes it until it differs no more.
+    async fn converge(
+        &self,
+        making: &Making<'_>,
+        (mut id, mut state): (Id, State),
+    ) -> Result<(Id, State), Error> {
+        let deps = Deps(making.known);
+        for _ in 0..ROUNDS {
+            if state.phase() == Phase::Pending {
+                (id, state) = self.wait(making, Some(&id)).await?;
+            }
+            let diff = making.spec.diff(&state, &deps);
+            if diff.is_empty() {
+                return Ok((id, state));
+            }
+            if diff.replaces() {
+                return Err(Error::GivenUp(format!(
+                    "it is not what was asked for: {diff}"
+                )));
+            }
+            match making
+                .spec
+                .update(self.hands, &making.at, &id, &state, &deps)
+                .await
+            {
+                Ok(Next::Nothing) => return Ok((id, state)),
+                Ok(Next::Look) => (id, state) = self.wait(making, Some(&id)).await?,
+                Err(error) if error.is_lost() => match self.search(making).await? {
+                    Some(found) => (id, state) = found,
+                    None => return Err(error),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::GivenUp("it never gets to be as declared".to_owned()))
+    }
+
+    /// Waits until AWS has made a node ready.
+    async fn wait(&self, making: &Making<'_>, id: Option<&Id>) -> Result<(Id, State), Error> {
+        let mut waiting = Waiting::new(making.at.address, "ready");
+        loop {
+            let rest = waiting.rest()?;
+            let found = self.look(making, id, rest).await?;
+            let found = found
+                .into_iter()
+                .find(|live| id.is_none_or(|id| id == &live.id));
+            if let Some(live) = found {
+                match live.state.phase() {
+                    Phase::Ready => return Ok((live.id, live.state)),
+                    Phase::Failed(why) => return Err(Error::GivenUp(why)),
+                    Phase::Pending | Phase::Going => {}
+                }
+            }
+            waiting.say(self.options)?;
+        }
+    }
+
+    /// Removes an object, and waits until it is gone.
+    async fn remove(&self, at: &At<'_>, step: &Step) -> Result<(), Error> {
+        let (Some(id), Some(state)) = (&step.id, &step.state) else {
+            return Ok(());
+        };
+        if state.delete(self.hands, at, id).await? == Next::Nothing {
+            return Ok(());
+        }
+        let mut waiting = Waiting::new(at.address, "gone");
+        loop {
+            let rest = waiting.rest()?;
+            let reads = state.reads();
+            let found = self
+                .looks
+                .look(at.address, at.place, reads, Some(id), rest)
+                .await?;
+            if !found.iter().any(|live| &live.id == id) {
+                return Ok(());
+            }
+            waiting.say(self.options)?;
+        }
+    }
+
+    async fn look(
+        &self,
+        making: &Making<'_>,
+        id: Option<&Id>,
+        rest: Duration,
+    ) -> Result<Vec<Live<State>>, Error> {
+        let reads = making.spec.reads();
+        self.looks
+            .look(making.at.address, making.at.place, reads, id, rest)
+            .await
+    }
+}
+
+/// A wait: short rests first, an event a tick, always an end.
+struct Waiting<'a> {
+    address: &'a Address,
+    until: &'static str,
+    begun: time::Instant,
+    backoff: Backoff,
+    is_first: bool,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(address: &'a Address, until: &'static str) -> Self {
+        let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10), LIMIT);
+        Self {
+            address,
+            until,
+            begun: time::now(),
+            backoff,
+            is_first: true,
+        }
+    }
+
+    /// Returns how long to rest before the next look; the first comes at once.
+    fn rest(&mut self) -> Result<Duration, Error> {
+        if std::mem::take(&mut self.is_first) {
+            return Ok(Duration::ZERO);
+        }
+        let minutes = LIMIT.as_secs() / 60;
+        self.backoff.next_rest().ok_or(Error::TooLong {
+            until: self.until,
+            minutes,
+        })
+    }
+
+    fn say(&self, options: &Options) -> Result<(), Error> {
+        if *options.interrupt.borrow() {
+            return Err(Error::Interrupted);
+        }
+        options.events.say(&Event::Waiting {
+            node: self.address.clone(),
+            until: self.until,
+            usually: usually(self.address.kind),
+            seconds: self.begun.elapsed().as_secs(),
+        });
+        Ok(())
+    }
+}
+
+/// How long AWS usually takes (reports of public provider code and acceptance tests).
+fn usually(kind: &str) -> &'static str {
+    match kind {
+        "vpn-connection" => "2–10 minutes",
+        "vpn-gateway-attachment" => "1–2 minutes",
+        _ => "a few seconds",
+    }
+}

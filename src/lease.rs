@@ -1,0 +1,381 @@
+//! The stack's lock: a security group, because its name is unique in a VPC and so its creation is
+//! atomic.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use aws_sdk_ec2::types::{Filter, ResourceType, Tag};
+use jiff::Timestamp;
+
+use crate::address::{Address, AwsId, Stack};
+use crate::aws::{self, Action, Verdict, Writer};
+use crate::event::{Event, Events};
+use crate::time::{self, Backoff};
+
+/// The tag `cgw:node` of the lock: no kind of node has this name.
+const NODE: &str = "stack-lock";
+/// The tag that says who holds it.
+const HOLDER: &str = "cgw:holder";
+/// The tag that says when the holder was last seen alive.
+const RENEWED: &str = "cgw:renewed";
+/// How often the holder says that it is alive.
+const RENEWAL: Duration = Duration::from_secs(60);
+/// How long a holder may say nothing before its lock is taken over.
+const SILENCE: i64 = 5 * 60;
+
+/// Why the lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// EC2 refused a call.
+    #[error(transparent)]
+    Aws(#[from] aws::Error),
+    /// Somebody else holds it and is alive.
+    #[error("the stack {stack} is locked by {holder}, last seen {renewed}")]
+    Held {
+        /// The stack.
+        stack: Stack,
+        /// Who holds it.
+        holder: String,
+        /// When it was last seen alive.
+        renewed: String,
+    },
+}
+
+/// A process: on which host, in which boot of it, and since when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    host: String,
+    boot: String,
+    process: u32,
+    /// Clock ticks since boot at which the process began: a number that is given out again does
+    /// not begin at the same tick (proc(5), `starttime`).
+    begun: String,
+}
+
+impl Holder {
+    /// Returns this process.
+    #[must_use]
+    pub fn this() -> Self {
+        let line = |path: &str| {
+            std::fs::read_to_string(path)
+                .map(|text| text.trim().to_owned())
+                .unwrap_or_default()
+        };
+        let process = std::process::id();
+        Self {
+            host: line("/proc/sys/kernel/hostname"),
+            boot: line("/proc/sys/kernel/random/boot_id"),
+            process,
+            begun: begun(process).unwrap_or_default(),
+        }
+    }
+
+    /// Says whether it is certain that the process is gone: only on the same boot of this host.
+    fn is_gone(&self, here: &Self) -> bool {
+        self.host == here.host
+            && self.boot == here.boot
+            && begun(self.process).as_ref() != Some(&self.begun)
+    }
+}
+
+/// Returns when a process began, in ticks since boot, or `None` when there is no such process.
+fn begun(process: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The second field is the name in parentheses and may hold anything; `starttime` is the 22nd.
+    let rest = &stat[stat.rfind(')')? + 1..];
+    let mut fields = rest.split_whitespace();
+    let state = fields.next()?;
+    if state == "Z" {
+        return None;
+    }
+    fields.nth(18).map(str::to_owned)
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {} {} {}",
+            self.host, self.boot, self.process, self.begun
+        )
+    }
+}
+
+impl FromStr for Holder {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let [host, boot, process, begun] = text.split(' ').collect::<Vec<_>>()[..] else {
+            return Err(());
+        };
+        let process = process.parse().map_err(|_| ())?;
+        Ok(Self {
+            host: host.to_owned(),
+            boot: boot.to_owned(),
+            process,
+            begun: begun.to_owned(),
+        })
+    }
+}
+
+/// How a lock that somebody holds is treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Force {
+    /// It is taken over only when its holder is gone or silent.
+    No,
+    /// It is taken over from whoever holds it.
+    Yes,
+}
+
+/// The lock, held.
+#[derive(Debug)]
+pub struct Lease {
+    writer: Writer,
+    group: AwsId,
+    /// Whether somebody else held it before, so that reads may lag behind what that run did.
+    pub was_taken_over: bool,
+}
+
+impl Lease {
+    /// Takes the lock, waiting up to `patience` for somebody else to let go of it.
+    pub async fn take(
+        writer: &Writer,
+        stack: &Stack,
+        vpc: &AwsId,
+        force: Force,
+        patience: Duration,
+        events: &Events,
+    ) -> Result<Self, Error> {
+        let here = Holder::this();
+        let mut backoff =
+            Backoff::new(Duration::from_millis(500), Duration::from_secs(5), patience);
+        let mut was_taken_over = false;
+        loop {
+            match create(writer, stack, vpc, &here).await {
+                Ok(group) => {
+                    return Ok(Self {
+                        writer: writer.clone(),
+                        group,
+                        was_taken_over,
+                    });
+                }
+                Err(error) if matches!(error.verdict, Verdict::AlreadySo | Verdict::Lost) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let Some(held) = Held::read(writer, stack, vpc).await? else {
+                // Let go of between two calls, or not to be seen yet.
+                let Some(rest) = backoff.next_rest() else {
+                    let (holder, renewed) = ("somebody unknown".to_owned(), "never".to_owned());
+                    return Err(Error::Held {
+                        stack: stack.clone(),
+                        holder,
+                        renewed,
+                    });
+                };
+                time::sleep(rest).await;
+                continue;
+            };
+            if held.holder.as_ref() == Some(&here) {
+                let (writer, group) = (writer.clone(), held.group);
+                return Ok(Self {
+                    writer,
+                    group,
+                    was_taken_over,
+                });
+            }
+            if force == Force::Yes || held.is_over(&here) {
+                let what = format!("the lock of {} is taken over", held.who());
+                events.say(&Event::Lock { what });
+                // INVARIANT: deletes just the group that was read. Of two that take over at once,
+                // one deletes it, and both then try to make the one name.
+                delete(writer, &held.group).await?;
+                was_taken_over = true;
+                continue;
+            }
+            let Some(rest) = backoff.next_rest() else {
+                let (stack, holder) = (stack.clone(), held.who());
+                return Err(Error::Held {
+                    stack,
+                    holder,
+                    renewed: held.renewed,
+                });
+            };
+            let what = format!("waiting for {}, who holds the stack's lock", held.who());
+            events.say(&Event::Lock { what });
+            time::sleep(rest).await;
+        }
+    }
+
+    /// Says again and again that the holder is alive; ends with the reason when the lock is lost.
+    pub async fn keep(&self) -> String {
+        loop {
+            time::sleep(RENEWAL).await;
+            let tag = Tag::builder().key(RENEWED).value(now()).build();
+            let renewed = self
+                .writer
+                .call(Action::CreateTags, |ec2| {
+                    ec2.create_tags()
+                        .resources(self.group.as_str())
+                        .tags(tag.clone())
+                        .send()
+                })
+                .await;
+            if matches!(&renewed, Err(error) if error.verdict == Verdict::Gone) {
+                return "somebody took the stack's lock away".to_owned();
+            }
+        }
+    }
+
+    /// Lets go of the lock.
+    pub async fn release(self) -> Result<(), Error> {
+        delete(&self.writer, &self.group).await
+    }
+}
+
+/// A lock that somebody holds.
+struct Held {
+    group: AwsId,
+    holder: Option<Holder>,
+    renewed: String,
+}
+
+impl Held {
+    async fn read(writer: &Writer, stack: &Stack, vpc: &AwsId) -> Result<Option<Self>, Error> {
+        let filter = |name: &str, value: String| Filter::builder().name(name).values(value).build();
+        let filters = vec![
+            filter("group-name", name(stack)),
+            filter("vpc-id", vpc.to_string()),
+        ];
+        let reply = writer
+            .call(Action::DescribeSecurityGroups, |ec2| {
+                ec2.describe_security_groups()
+                    .set_filters(Some(filters.clone()))
+                    .send()
+            })
+            .await?;
+        Ok(reply.security_groups().first().and_then(|group| {
+            let tags = aws::Tags::read(group.tags());
+            Some(Self {
+                group: AwsId::new(group.group_id()?),
+                holder: tags.value(HOLDER).and_then(|text| text.parse().ok()),
+                renewed: tags.value(RENEWED).unwrap_or("never").to_owned(),
+            })
+        }))
+    }
+
+    /// Says whether the holder is gone, or has said nothing for too long.
+    fn is_over(&self, here: &Holder) -> bool {
+        let is_silent = match self.renewed.parse::<Timestamp>() {
+            Ok(then) => time::wall_clock().as_second() - then.as_second() > SILENCE,
+            Err(_) => true,
+        };
+        is_silent
+            || self
+                .holder
+                .as_ref()
+                .is_some_and(|holder| holder.is_gone(here))
+    }
+
+    fn who(&self) -> String {
+        match &self.holder {
+            Some(holder) => format!("process {} on {}", holder.process, holder.host),
+            None => "somebody unknown".to_owned(),
+        }
+    }
+}
+
+fn name(stack: &Stack) -> String {
+    format!("cgw-{stack}-lock")
+}
+
+fn now() -> String {
+    time::wall_clock().to_string()
+}
+
+async fn create(
+    writer: &Writer,
+    stack: &Stack,
+    vpc: &AwsId,
+    holder: &Holder,
+) -> Result<AwsId, aws::Error> {
+    let more = BTreeMap::from([
+        (HOLDER.to_owned(), holder.to_string()),
+        (RENEWED.to_owned(), now()),
+    ]);
+    let address = Address::new(stack, NODE, "");
+    let tags = aws::specification(ResourceType::SecurityGroup, &address, &more);
+    let reply = writer
+        .call(Action::CreateSecurityGroup, |ec2| {
+            ec2.create_security_group()
+                .vpc_id(vpc.as_str())
+                .group_name(name(stack))
+                .description("Lock of a cgw stack: exists only while cgw changes something.")
+                .tag_specifications(tags.clone())
+                .send()
+        })
+        .await?;
+    Ok(AwsId::new(reply.group_id().unwrap_or_default()))
+}
+
+async fn delete(writer: &Writer, group: &AwsId) -> Result<(), Error> {
+    let deleted = writer
+        .call(Action::DeleteSecurityGroup, |ec2| {
+            ec2.delete_security_group().group_id(group.as_str()).send()
+        })
+        .await;
+    match deleted {
+        Err(error) if error.verdict != Verdict::Gone => Err(error.into()),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_survives_its_tag() {
+        let here = Holder::this();
+        assert_eq!(here.to_string().parse(), Ok(here.clone()));
+        assert!(here.to_string().len() <= 256);
+        assert!(!here.begun.is_empty());
+    }
+
+    #[test]
+    fn only_a_process_of_this_boot_can_be_known_to_be_gone() {
+        let here = Holder::this();
+        assert!(!here.is_gone(&here));
+        let other_process = Holder {
+            begun: "1".to_owned(),
+            ..here.clone()
+        };
+        assert!(
+            other_process.is_gone(&here),
+            "the number was given out again"
+        );
+        let ended = Holder {
+            process: u32::MAX,
+            ..here.clone()
+        };
+        assert!(ended.is_gone(&here));
+        let elsewhere = Holder {
+            host: "elsewhere".to_owned(),
+            ..ended
+        };
+        assert!(!elsewhere.is_gone(&here));
+    }
+
+    #[test]
+    fn a_holder_that_says_nothing_is_over() {
+        let here = Holder::this();
+        let held = |renewed: String| Held {
+            group: AwsId::new("sg-1"),
+            holder: Some(here.clone()),
+            renewed,
+        };
+        assert!(!held(now()).is_over(&here));
+        assert!(held("2020-01-01T00:00:00Z".to_owned()).is_over(&here));
+        assert!(held("nonsense".to_owned()).is_over(&here));
+    }
+}

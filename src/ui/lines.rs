@@ -1,0 +1,51 @@
+//! Tells events in plain lines: for logs, and wherever there is no terminal.
+
+use crate::event::{Event, Listener};
+
+pub(super) struct Lines;
+
+impl Listener for Lines {
+    fn hear(&self, event: &Event) {
+        if let Some(text) = tell(event) {
+            super::talk(&text);
+        }
+    }
+}
+
+/// Returns an event in one line, unless it says nothing that lasts.
+pub(super) fn tell(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Observing { place } => format!("reading {place}"),
+        Event::Retrying { action, why } => format!("{action}: {why}; trying again"),
+        Event::Lock { what } => what.clone(),
+        Event::Applying { steps } => format!("{steps} changes"),
+        Event::Started { .. } => return None,
+        Event::Waiting {
+            node,
+            until,
+            usually,
+            seconds,
+        } => {
+            format!("{node}: waiting until it is {until}, {seconds} s so far (usually {usually})")
+        }
+        Event::Done { node, change, id } => format!("{node}: {change} done: {id}"),
+        Event::Failed { node, error } => format!("{node}: FAILED: {error}"),
+        Event::Skipped { node, because } => format!("{node}: left out: {because}"),
+        Event::Step {
+            id,
+            changed,
+            reboot,
+            error,
+        } => {
+            let what = match (error, changed) {
+                (Some(error), _) => format!("FAILED: {error}"),
+                (None, true) => "changed".to_owned(),
+                (None, false) => "no change".to_owned(),
+            };
+            let restart = if *reboot { " (takes a restart)" } else { "" };
+            format!("windows-setup: {id}: {what}{restart}")
+        }
+        Event::Note { text } => text.clone(),
+        Event::Warning { text } => format!("warning: {text}"),
+    })
+}

@@ -1,0 +1,99 @@
+//! Shows events and plans: data on standard output, talk on standard error.
+
+mod bars;
+mod json;
+mod lines;
+mod plan;
+
+use std::io::{IsTerminal as _, Write as _};
+
+use crate::event::Events;
+
+pub use json::{line as json_line, value as json_value};
+pub use plan::tell as tell_plan;
+
+/// How things are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    Text,
+    /// For programs: one event a line on standard output.
+    Json,
+}
+
+/// Returns where events go: bars on a terminal, lines elsewhere, JSON when asked.
+#[must_use]
+pub fn events(form: Form) -> Events {
+    match form {
+        Form::Json => Events::new(json::Json),
+        Form::Text if std::io::stderr().is_terminal() => Events::new(bars::Bars::new()),
+        Form::Text => Events::new(lines::Lines),
+    }
+}
+
+/// Prints data; a reader that went away is no error.
+pub fn data(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .is_err()
+    {
+        tracing::debug!(target: "cgw", "nobody reads standard output");
+    }
+}
+
+/// Prints talk, one line.
+pub fn talk(text: &str) {
+    let mut err = std::io::stderr().lock();
+    if writeln!(err, "{text}").is_err() {
+        tracing::debug!(target: "cgw", "nobody reads standard error");
+    }
+}
+
+/// Asks a question that is answered with yes or no.
+///
+/// Returns `None` when nobody can be asked.
+#[must_use]
+pub fn confirm(question: &str) -> Option<bool> {
+    if !can_ask() {
+        return None;
+    }
+    dialoguer::Confirm::new()
+        .with_prompt(question)
+        .default(false)
+        .interact()
+        .ok()
+}
+
+/// Asks which of several; returns `None` when nobody can be asked, or nothing was chosen.
+#[must_use]
+pub fn choose(question: &str, items: &[String]) -> Option<usize> {
+    if !can_ask() {
+        return None;
+    }
+    dialoguer::Select::new()
+        .with_prompt(question)
+        .items(items)
+        .interact_opt()
+        .ok()
+        .flatten()
+}
+
+/// Asks for a password without showing it.
+#[must_use]
+pub fn password(question: &str) -> Option<String> {
+    if !can_ask() {
+        return None;
+    }
+    dialoguer::Password::new()
+        .with_prompt(question)
+        .interact()
+        .ok()
+}
+
+/// Says whether a person sits at the other end.
+#[must_use]
+pub fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}

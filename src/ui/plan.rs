@@ -1,0 +1,72 @@
+//! Tells a plan in lines.
+
+use std::fmt::Write as _;
+
+use comfy_table::{Table, presets};
+
+use crate::plan::{Change, Plan};
+use crate::render::cost;
+
+/// Returns the plan: what changes, what stays and why, what a person should know, what it costs.
+#[must_use]
+pub fn tell(plan: &Plan, notes: &[String], tasks: &[String]) -> String {
+    let mut text = String::new();
+    let mut line = |words: String| writeln!(text, "{words}").expect("a String takes all");
+    if plan.is_empty() {
+        line(format!("stack {}: nothing to change", plan.stack));
+    } else {
+        line(format!(
+            "stack {}: {} changes",
+            plan.stack,
+            plan.changes().count()
+        ));
+        line(table(plan));
+    }
+    for step in &plan.steps {
+        if let (Change::Adopt, Some(id)) = (&step.change, &step.id) {
+            line(format!("used, not owned: {} {id}", step.key.address()));
+        }
+    }
+    for left in &plan.left {
+        line(format!(
+            "left: {} {}: {}",
+            left.address, left.id, left.because
+        ));
+    }
+    for note in notes {
+        line(format!("note: {note}"));
+    }
+    for task in tasks {
+        line(format!("for you to do: {task}"));
+    }
+    line(format!("cost: {}", cost::after(plan)));
+    text
+}
+
+fn table(plan: &Plan) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for step in plan.changes() {
+        let detail = match &step.change {
+            Change::Update(diff) | Change::Replace(diff) => diff.to_string(),
+            Change::Keep
+            | Change::Adopt
+            | Change::Check
+            | Change::Create
+            | Change::Delete
+            | Change::Restore => step.note.clone().unwrap_or_default(),
+        };
+        let id = step
+            .id
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        table.add_row([step.change.word(), &step.key.address().node(), &id, &detail]);
+    }
+    table
+        .to_string()
+        .lines()
+        .map(str::trim_end)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
