@@ -57,6 +57,12 @@ pub enum Error {
         /// What the step said.
         error: String,
     },
+    /// The steps after this one come only after a restart, which the server begins now.
+    #[error("a restart must come first, before step {id} on the server; it restarts now")]
+    RestartFirst {
+        /// The first step that was not run.
+        id: String,
+    },
     /// The scripts ended without saying so.
     #[error(
         "the scripts ended with exit code {code} and without their last line{}",
@@ -90,6 +96,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Transport(error) => error.hint().map(str::to_owned),
+            Self::RestartFirst { .. } => {
+                Some("run the same command again when the server is back".to_owned())
+            }
             Self::Step { .. } | Self::Unfinished { .. } => Some(
                 "all steps can be run again: mend what the step names, then run the same command"
                     .to_owned(),
@@ -197,6 +206,7 @@ async fn run(transport: &Transport, bundle: &Bundle, events: &Events) -> Result<
         deadline: LIMIT,
     };
     let mut failed = None;
+    let mut waits = None;
     let mut last = None;
     let mut changed = 0;
     let mut reboots = false;
@@ -207,6 +217,9 @@ async fn run(transport: &Transport, bundle: &Bundle, events: &Events) -> Result<
                 // A skipped step says why: an earlier one failed, or a restart comes first.
                 if let (None, Some(error), false) = (&failed, &step.error, step.skipped) {
                     failed = Some((step.id.clone(), error.clone()));
+                }
+                if step.skipped && step.error.is_some() && waits.is_none() {
+                    waits = Some(step.id.clone());
                 }
                 let StepLine {
                     id,
@@ -237,7 +250,11 @@ async fn run(transport: &Transport, bundle: &Bundle, events: &Events) -> Result<
             stderr: exit.stderr,
         });
     }
-    Ok(Report { changed, reboots })
+    // Nothing failed, yet some steps did not run.
+    match waits {
+        Some(id) => Err(Error::RestartFirst { id }),
+        None => Ok(Report { changed, reboots }),
+    }
 }
 
 /// Writes files that only their owner may read into a folder that only its owner may enter.

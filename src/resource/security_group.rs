@@ -12,7 +12,7 @@ use super::{Error, Hands};
 use crate::address::{Address, AwsId, Id, Stack};
 use crate::aws::{self, Action, Writer};
 use crate::diff::Diff;
-use crate::world::{Direction, GroupRule, Rule, World};
+use crate::world::{Direction, GroupRule, Rule, Rules, World};
 
 /// What is declared of a security group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -35,7 +35,7 @@ pub struct GroupState {
     /// The VPC it is in.
     pub vpc: AwsId,
     /// The rules that are the stack's, and AWS's default rule; other people's rules are not here.
-    pub rules: BTreeMap<Rule, AwsId>,
+    pub rules: Rules,
     /// Its tags that say what was declared.
     pub tags: BTreeMap<String, String>,
 }
@@ -107,7 +107,7 @@ pub(super) fn users(world: &World, id: &Id) -> Vec<Id> {
 
 /// Compares a group.
 pub(super) fn diff(spec: &GroupSpec, state: &GroupState) -> Diff {
-    let rules = state.rules.keys().cloned().collect();
+    let rules = state.rules.set();
     let mut diff =
         Diff::new()
             .fixed("vpc", &state.vpc, &spec.vpc)
@@ -149,7 +149,7 @@ pub(super) async fn create(
         lacks: "group id",
     };
     let id = reply.group_id().map(AwsId::new).ok_or(lacks)?;
-    let rules = BTreeMap::from([(all_out(), AwsId::new(""))]);
+    let rules = Rules(BTreeMap::from([(all_out(), AwsId::new(""))]));
     let state = GroupState {
         vpc: spec.vpc.clone(),
         rules,
@@ -170,7 +170,7 @@ pub(super) async fn update(
     state: &GroupState,
 ) -> Result<Next, Error> {
     let writer = at.writer(hands)?;
-    let have: BTreeSet<Rule> = state.rules.keys().cloned().collect();
+    let have = state.rules.set();
     let missing: Vec<Rule> = spec.rules.difference(&have).cloned().collect();
     let extra: Vec<Rule> = have.difference(&spec.rules).cloned().collect();
     let (rules, tags) = futures_util::join!(

@@ -12,7 +12,7 @@ use super::{Error, GatewaySecurityGroup, Hands, VpnConnection};
 use crate::address::{Address, AwsId, Id, Stack};
 use crate::aws::Source;
 use crate::diff::{Diff, Want};
-use crate::world::{Direction, Rule, World};
+use crate::world::{Direction, Rule, Rules, World};
 
 /// IP 50, IP 51, UDP 500 and UDP 4500, to and from both tunnels; ends with its group.
 ///
@@ -35,7 +35,7 @@ pub struct Spec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct State {
     /// The rules that are there, with their ids.
-    pub rules: BTreeMap<Rule, AwsId>,
+    pub rules: Rules,
 }
 
 const PROTOCOLS: [(&str, Option<i32>); 4] =
@@ -72,10 +72,10 @@ impl Kind for TunnelRules {
     fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
         let mut found = Vec::new();
         for region in &world.regions {
-            let mut of_group: BTreeMap<&AwsId, BTreeMap<Rule, AwsId>> = BTreeMap::new();
+            let mut of_group: BTreeMap<&AwsId, Rules> = BTreeMap::new();
             for rule in &region.rules {
                 if let (Some(_), Some(what)) = (rule.tags.node_key(stack, Self::NAME), &rule.rule) {
-                    of_group.entry(&rule.group).or_default().insert(what.clone(), rule.id.clone());
+                    of_group.entry(&rule.group).or_default().0.insert(what.clone(), rule.id.clone());
                 }
             }
             found.extend(of_group.into_iter().map(|(group, rules)| Live {
@@ -89,7 +89,7 @@ impl Kind for TunnelRules {
     }
 
     fn diff(spec: &Spec, state: &State, deps: &Deps<'_>) -> Diff {
-        let have: BTreeSet<Rule> = state.rules.keys().cloned().collect();
+        let have = state.rules.set();
         match deps.look(&spec.connection) {
             Want::Is((_, connection)) => Diff::new().set("rules", &have, &wanted(connection)),
             Want::KnownAfter(address) => {
@@ -121,7 +121,7 @@ impl Kind for TunnelRules {
         deps: &Deps<'_>,
     ) -> Result<Next, Error> {
         let want = wanted(deps.must(&spec.connection)?.1);
-        let have: BTreeSet<Rule> = state.rules.keys().cloned().collect();
+        let have = state.rules.set();
         let missing: Vec<Rule> = want.difference(&have).cloned().collect();
         let extra: Vec<Rule> = have.difference(&want).cloned().collect();
         change_rules(at.writer(hands)?, at.address, id.owner(), &missing, &extra).await?;
@@ -129,7 +129,7 @@ impl Kind for TunnelRules {
     }
 
     async fn delete(hands: &Hands, at: &At<'_>, id: &Id, state: &State) -> Result<Next, Error> {
-        let extra: Vec<Rule> = state.rules.keys().cloned().collect();
+        let extra: Vec<Rule> = state.rules.set().into_iter().collect();
         change_rules(at.writer(hands)?, at.address, id.owner(), &[], &extra).await?;
         Ok(Next::Nothing)
     }

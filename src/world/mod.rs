@@ -198,6 +198,30 @@ pub struct Rule {
     pub cidr: Ipv4Net,
 }
 
+/// Rules with their ids; as data only the rules count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules(pub BTreeMap<Rule, AwsId>);
+
+impl Rules {
+    /// Returns the rules without their ids.
+    #[must_use]
+    pub fn set(&self) -> BTreeSet<Rule> {
+        self.0.keys().cloned().collect()
+    }
+}
+
+impl FromIterator<(Rule, AwsId)> for Rules {
+    fn from_iter<I: IntoIterator<Item = (Rule, AwsId)>>(rules: I) -> Self {
+        Self(rules.into_iter().collect())
+    }
+}
+
+impl Serialize for Rules {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.0.keys().map(ToString::to_string))
+    }
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let direction = match self.direction {

@@ -1,0 +1,62 @@
+//! Calls, round trips and times against a proxy that adds 80 ms a call: reported, not asserted.
+//!
+//! `tests/bench` runs it.
+
+use std::time::{Duration, Instant};
+
+use crate::cloud::{Cloud, endpoint, words};
+use crate::proxy::{Call, Fate, Proxy};
+
+const ROUNDS: usize = 5;
+
+/// The longest chain of calls of which each began after the one before had its reply.
+fn round_trips(calls: &[Call]) -> usize {
+    let mut calls: Vec<&Call> = calls.iter().collect();
+    calls.sort_by_key(|call| call.span.1);
+    let (mut count, mut end): (usize, Option<Instant>) = (0, None);
+    for call in calls {
+        if end.is_none_or(|end| call.span.0 >= end) {
+            count += 1;
+            end = Some(call.span.1);
+        }
+    }
+    count
+}
+
+fn measure(cloud: &Cloud, arguments: &[&str]) -> (Duration, usize, usize) {
+    let proxy = Proxy::new(&endpoint(), Duration::from_millis(80), |_, _| Fate::Pass);
+    let begun = Instant::now();
+    cloud.through(&proxy, arguments).ok();
+    (
+        begun.elapsed(),
+        proxy.calls().len(),
+        round_trips(&proxy.calls()),
+    )
+}
+
+fn median(mut all: Vec<(Duration, usize, usize)>) -> String {
+    all.sort();
+    let (wall, calls, trips) = all[all.len() / 2];
+    format!(
+        "{:.3} s, {calls} calls, {trips} round trips",
+        wall.as_secs_f64()
+    )
+}
+
+#[test]
+#[ignore = "a benchmark: tests/bench runs it"]
+fn figures() {
+    let cloud = Cloud::new();
+    let (up, down) = (cloud.up(), cloud.down());
+    let (mut fresh, mut noop, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        fresh.push(measure(&cloud, &words(&up)));
+        noop.push(measure(&cloud, &words(&up)));
+        gone.push(measure(&cloud, &words(&down)));
+    }
+    assert_eq!(fresh.len(), ROUNDS);
+    println!("median of {ROUNDS}, 80 ms a call:");
+    println!("fresh up: {}", median(fresh));
+    println!("no-op up: {}", median(noop));
+    println!("down:     {}", median(gone));
+}

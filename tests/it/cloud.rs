@@ -1,0 +1,221 @@
+//! An account of its own on the LocalStack that `tests/run` started, seeded, with decoys.
+
+use std::collections::BTreeMap;
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::Value;
+
+use crate::proxy::Proxy;
+
+/// The region that the seed uses.
+const REGION: &str = "eu-west-1";
+
+pub(crate) fn endpoint() -> String {
+    std::env::var("CGW_LOCALSTACK_URL").expect("tests/run starts LocalStack and names it here")
+}
+
+/// A seeded account.
+pub(crate) struct Cloud {
+    pub(crate) account: String,
+    pub(crate) seed: Value,
+    pub(crate) home: tempfile::TempDir,
+}
+
+/// What a run of cgw left.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) status: ExitStatus,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Run {
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// Asserts success.
+    pub(crate) fn ok(self) -> Self {
+        assert_eq!(self.code(), Some(0), "{}\n{}", self.out, self.err);
+        self
+    }
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self {
+            status: output.status,
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
+    }
+}
+
+impl Cloud {
+    pub(crate) fn new() -> Self {
+        Self::seeded(&[])
+    }
+
+    pub(crate) fn seeded(options: &[&str]) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let account = format!(
+            "{:012}",
+            500_000_000_000 + u64::from(std::process::id()) * 1000 + number
+        );
+        let mut cloud = Self {
+            account,
+            seed: Value::Null,
+            home: tempfile::tempdir().unwrap(),
+        };
+        cloud.seed = serde_json::from_str(&cloud.script("seed", options)).unwrap();
+        cloud
+    }
+
+    pub(crate) fn id(&self, name: &str) -> String {
+        self.seed[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("the seed has no {name}"))
+            .to_owned()
+    }
+
+    fn script(&self, name: &str, options: &[&str]) -> String {
+        let path = format!("{}/localstack/{name}", env!("CARGO_MANIFEST_DIR"));
+        let output = Command::new(path)
+            .args([
+                "--endpoint-url",
+                &endpoint(),
+                "--account",
+                &self.account,
+                "--region",
+                REGION,
+            ])
+            .args(options)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Everything in the account that matters, as text that is equal when nothing changed.
+    pub(crate) fn dump(&self) -> String {
+        self.script("dump", &[])
+    }
+
+    /// Sets one of the plug-in's switches for this account.
+    pub(crate) fn control(&self, what: &str, mut body: Value) {
+        body["account"] = Value::String(self.account.clone());
+        let status = Command::new("curl")
+            .args([
+                "-sf",
+                "-o",
+                "/dev/null",
+                "-X",
+                "POST",
+                "-H",
+                "Content-Type: application/json",
+            ])
+            .args([
+                "-d",
+                &body.to_string(),
+                &format!("{}/_cgw/{what}", endpoint()),
+            ])
+            .status()
+            .unwrap();
+        assert!(status.success(), "{what}");
+    }
+
+    /// A command that runs cgw against an endpoint as this account's user.
+    pub(crate) fn command(&self, endpoint: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cgw"));
+        command
+            .args(arguments)
+            .args(["--endpoint-url", endpoint])
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", self.home.path())
+            .env("AWS_ACCESS_KEY_ID", &self.account)
+            .env("AWS_SECRET_ACCESS_KEY", "any")
+            .env("AWS_REGION", REGION)
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .current_dir(self.home.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn cgw(&self, arguments: &[&str]) -> Run {
+        self.command(&endpoint(), arguments)
+            .output()
+            .unwrap()
+            .into()
+    }
+
+    pub(crate) fn through(&self, proxy: &Proxy, arguments: &[&str]) -> Run {
+        self.command(proxy.url(), arguments)
+            .output()
+            .unwrap()
+            .into()
+    }
+
+    /// The flags of an `up` that makes the AWS side only.
+    pub(crate) fn up(&self) -> Vec<String> {
+        let (vpc, instance) = (self.id("cloud_vpc"), self.id("instance"));
+        let flags = ["up", "--yes", "--via", "none", "--consistency", "0"];
+        let mut flags: Vec<String> = flags.map(str::to_owned).to_vec();
+        flags.extend(["--vpc".to_owned(), vpc, "--instance".to_owned(), instance]);
+        flags
+    }
+
+    /// The flags of a `down` of the stack that [`Cloud::up`] makes.
+    pub(crate) fn down(&self) -> Vec<String> {
+        let stack = self.id("cloud_vpc");
+        ["down", "--yes", "--consistency", "0", "--stack", &stack]
+            .map(str::to_owned)
+            .to_vec()
+    }
+
+    /// The stack's nodes, each with all ids that were found for it.
+    pub(crate) fn nodes(&self) -> BTreeMap<String, Vec<String>> {
+        let run = self
+            .cgw(&["status", "--json", "--stack", &self.id("cloud_vpc")])
+            .ok();
+        let status = lines(&run.out)
+            .into_iter()
+            .find(|line| line["event"] == "status")
+            .unwrap();
+        let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for node in status["status"]["nodes"].as_array().unwrap() {
+            let text = |key: &str| node[key].as_str().unwrap().to_owned();
+            nodes.entry(text("node")).or_default().push(text("id"));
+        }
+        nodes
+    }
+
+    /// Asserts that all nodes are there, each once.
+    pub(crate) fn assert_whole(&self) {
+        let nodes = self.nodes();
+        assert_eq!(nodes.len(), 19, "{nodes:?}");
+        assert!(
+            nodes.values().all(|ids| ids.len() == 1),
+            "made twice: {nodes:?}"
+        );
+    }
+}
+
+/// Words as the `&[&str]` that a command takes.
+pub(crate) fn words(flags: &[String]) -> Vec<&str> {
+    flags.iter().map(String::as_str).collect()
+}
+
+/// JSON, one value a line.
+pub(crate) fn lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}

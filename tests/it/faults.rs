@@ -1,0 +1,169 @@
+//! Runs that are killed, and replies that are lost, at every changing call: all converge.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::cloud::{Cloud, endpoint, words};
+use crate::proxy::{Fate, Proxy};
+
+/// Runs a command that is killed right after its nth changing call was carried out.
+///
+/// Returns whether it was; otherwise it ended by itself before.
+fn killed_at(cloud: &Cloud, arguments: &[&str], n: usize) -> bool {
+    let process = Arc::new(AtomicU32::new(0));
+    let victim = process.clone();
+    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |_, number| {
+        if number < n {
+            return Fate::Pass;
+        }
+        let victim = victim.load(Ordering::SeqCst).to_string();
+        if number == n {
+            assert!(
+                Command::new("kill")
+                    .args(["-9", &victim])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        }
+        // What comes after is what was in flight already.
+        Fate::Lose
+    });
+    let mut command = cloud.command(proxy.url(), arguments);
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    process.store(child.id(), Ordering::SeqCst);
+    child.wait().unwrap().code().is_none()
+}
+
+#[test]
+fn up_killed_after_each_change_converges_when_run_again() {
+    let cloud = Cloud::new();
+    let before = cloud.dump();
+    let (up, down) = (cloud.up(), cloud.down());
+    let mut points = 0;
+    for n in 1.. {
+        if !killed_at(&cloud, &words(&up), n) {
+            break;
+        }
+        points = n;
+        cloud.cgw(&words(&up)).ok();
+        cloud.assert_whole();
+        cloud.cgw(&words(&down)).ok();
+        assert_eq!(cloud.dump(), before, "killed after change {n}");
+    }
+    assert!(points >= 30, "only {points} points");
+}
+
+#[test]
+fn down_of_a_half_built_stack_leaves_nothing() {
+    let cloud = Cloud::new();
+    let before = cloud.dump();
+    let (up, down) = (cloud.up(), cloud.down());
+    for n in 1.. {
+        if !killed_at(&cloud, &words(&up), n) {
+            break;
+        }
+        cloud.cgw(&words(&down)).ok();
+        assert_eq!(cloud.dump(), before, "killed after change {n}");
+    }
+}
+
+#[test]
+fn down_killed_after_each_change_converges_when_run_again() {
+    let cloud = Cloud::new();
+    let before = cloud.dump();
+    let (up, down) = (cloud.up(), cloud.down());
+    let mut points = 0;
+    for n in 1.. {
+        cloud.cgw(&words(&up)).ok();
+        if !killed_at(&cloud, &words(&down), n) {
+            break;
+        }
+        points = n;
+        cloud.cgw(&words(&down)).ok();
+        assert_eq!(cloud.dump(), before, "killed after change {n}");
+    }
+    assert!(points >= 20, "only {points} points");
+}
+
+/// Runs a command whose nth changing call loses its reply; returns how many changes it sent.
+fn with_lost_reply(cloud: &Cloud, arguments: &[&str], n: usize) -> usize {
+    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |_, number| {
+        if number == n { Fate::Lose } else { Fate::Pass }
+    });
+    cloud.through(&proxy, arguments).ok();
+    proxy.changes().len()
+}
+
+#[test]
+fn a_lost_reply_makes_nothing_twice() {
+    let cloud = Cloud::new();
+    let before = cloud.dump();
+    let (up, down) = (cloud.up(), cloud.down());
+    for n in 1.. {
+        let changes = with_lost_reply(&cloud, &words(&up), n);
+        cloud.assert_whole();
+        let removals = with_lost_reply(&cloud, &words(&down), n);
+        assert_eq!(cloud.dump(), before, "reply {n} was lost");
+        if n > changes.max(removals) {
+            assert!(n > 30);
+            break;
+        }
+    }
+}
+
+#[test]
+fn throttling_and_server_errors_pass() {
+    let cloud = Cloud::new();
+    let before = cloud.dump();
+    let throttled = serde_json::json!([["RequestLimitExceeded", "slow down", 503]]);
+    let broken = serde_json::json!([["InternalError", "oops", 500, "after"]]);
+    for (op, errors) in [
+        ("CreateVpnGateway", &throttled),
+        ("AllocateAddress", &broken),
+        ("CreateVpnConnection", &broken),
+        ("AttachVpnGateway", &throttled),
+        ("DescribeVpnConnections", &throttled),
+    ] {
+        cloud.control("faults", serde_json::json!({ "op": op, "errors": errors }));
+    }
+    cloud.cgw(&words(&cloud.up())).ok();
+    cloud.assert_whole();
+    cloud.cgw(&words(&cloud.down())).ok();
+    assert_eq!(cloud.dump(), before);
+}
+
+#[test]
+fn a_failure_says_what_was_left_and_how_to_go_on() {
+    let cloud = Cloud::new();
+    let before = cloud.dump();
+    let denied = serde_json::json!([["UnauthorizedOperation", "You are not authorized", 403]]);
+    cloud.control(
+        "faults",
+        serde_json::json!({ "op": "CreateCustomerGateway", "errors": denied }),
+    );
+    let run = cloud.cgw(&words(&cloud.up()));
+    assert_eq!(run.code(), Some(1));
+    assert!(run.err.contains("cgw iam-policy"), "{}", run.err);
+    assert!(
+        run.err.contains("run the same command to go on"),
+        "{}",
+        run.err
+    );
+    assert!(
+        run.err
+            .contains("vpn-connection: left out: needs customer-gateway"),
+        "{}",
+        run.err
+    );
+    cloud.cgw(&words(&cloud.up())).ok();
+    cloud.assert_whole();
+    cloud.cgw(&words(&cloud.down())).ok();
+    assert_eq!(cloud.dump(), before);
+}

@@ -1,0 +1,233 @@
+//! The whole life of a stack on LocalStack: made, made again, taken away, and no decoy touched.
+
+use crate::cloud::{Cloud, endpoint, lines, words};
+use crate::proxy::Proxy;
+
+#[test]
+fn up_makes_every_node_and_down_leaves_everything_as_it_was() {
+    let cloud = Cloud::new();
+    let before = cloud.dump();
+    cloud.cgw(&words(&cloud.up())).ok();
+    cloud.assert_whole();
+    cloud.cgw(&words(&cloud.down())).ok();
+    assert_eq!(cloud.dump(), before);
+}
+
+#[test]
+fn a_second_up_sends_no_changing_call_and_few_others() {
+    let cloud = Cloud::new();
+    cloud.cgw(&words(&cloud.up())).ok();
+    let proxy = Proxy::watching(&endpoint());
+    let run = cloud.through(&proxy, &words(&cloud.up())).ok();
+    assert!(run.out.contains("nothing to change"), "{}", run.out);
+    assert_eq!(proxy.changes(), Vec::<String>::new());
+    assert!(proxy.calls().len() <= 12, "{:?}", proxy.calls());
+}
+
+#[test]
+fn a_dry_run_sends_no_changing_call_whatever_there_is_to_do() {
+    let cloud = Cloud::new();
+    let proxy = Proxy::watching(&endpoint());
+    let (vpc, instance) = (cloud.id("cloud_vpc"), cloud.id("instance"));
+    let common = ["--vpc", &vpc, "--instance", &instance];
+    cloud
+        .through(&proxy, &[&["plan"][..], &common].concat())
+        .ok();
+    cloud
+        .through(
+            &proxy,
+            &[&["up", "--dry-run", "--yes"][..], &common].concat(),
+        )
+        .ok();
+    cloud.cgw(&words(&cloud.up())).ok();
+    cloud
+        .through(&proxy, &["down", "--dry-run", "--yes", "--stack", &vpc])
+        .ok();
+    assert!(!proxy.calls().is_empty());
+    assert_eq!(proxy.changes(), Vec::<String>::new());
+}
+
+#[test]
+fn waits_for_aws_end_when_it_is_ready() {
+    let cloud = Cloud::new();
+    let before = cloud.dump();
+    cloud.control("settle", serde_json::json!({ "seconds": 1.5 }));
+    cloud.cgw(&words(&cloud.up())).ok();
+    cloud.assert_whole();
+    cloud.cgw(&words(&cloud.down())).ok();
+    cloud.control("settle", serde_json::json!({ "seconds": 0 }));
+    assert_eq!(cloud.dump(), before);
+}
+
+#[test]
+fn a_changed_declaration_changes_just_what_it_says() {
+    let cloud = Cloud::new();
+    cloud.cgw(&words(&cloud.up())).ok();
+    let proxy = Proxy::watching(&endpoint());
+    let more = ["--crypto", "strict", "--workload-ports", "22,443"];
+    let up = cloud.up();
+    cloud
+        .through(&proxy, &[&words(&up)[..], &more].concat())
+        .ok();
+    let changes = proxy.changes();
+    let count = |action: &str| changes.iter().filter(|c| *c == action).count();
+    assert_eq!(
+        count("ModifyVpnTunnelOptions"),
+        2,
+        "one tunnel at a time: {changes:?}"
+    );
+    assert_eq!(count("AuthorizeSecurityGroupIngress"), 1, "{changes:?}");
+    assert_eq!(count("RevokeSecurityGroupIngress"), 1, "{changes:?}");
+    // Without flags the record says what was declared.
+    let stack = cloud.id("cloud_vpc");
+    let again = cloud.cgw(&["up", "--yes", "--stack", &stack]).ok();
+    assert!(again.out.contains("nothing to change"), "{}", again.out);
+}
+
+#[test]
+fn a_private_subnet_is_made_and_taken_away() {
+    let cloud = Cloud::new();
+    let before = cloud.dump();
+    let up = cloud.up();
+    cloud
+        .cgw(&[&words(&up)[..], &["--subnet-cidr", "10.0.99.0/24"]].concat())
+        .ok();
+    let nodes = cloud.nodes();
+    for node in [
+        "subnet",
+        "route-table",
+        "route-table-association",
+        "route/own/172.31.0.0/16",
+    ] {
+        assert!(nodes.contains_key(node), "{node}: {nodes:?}");
+    }
+    cloud.cgw(&words(&cloud.down())).ok();
+    assert_eq!(cloud.dump(), before);
+}
+
+#[test]
+fn an_own_server_needs_nothing_at_its_site() {
+    let cloud = Cloud::new();
+    let before = cloud.dump();
+    let vpc = cloud.id("cloud_vpc");
+    let flags = [
+        "up",
+        "--yes",
+        "--via",
+        "none",
+        "--consistency",
+        "0",
+        "--vpc",
+        &vpc,
+    ];
+    let own = [
+        "--gateway-ip",
+        "203.0.113.200",
+        "--private-ip",
+        "192.168.7.5",
+        "--site-cidr",
+        "192.168.7.0/24",
+    ];
+    let run = cloud.cgw(&[&flags[..], &own].concat()).ok();
+    assert!(
+        run.out.contains("forward UDP 500 and UDP 4500"),
+        "{}",
+        run.out
+    );
+    assert!(!cloud.nodes().contains_key("elastic-ip"));
+    cloud.cgw(&words(&cloud.down())).ok();
+    assert_eq!(cloud.dump(), before);
+}
+
+#[test]
+fn a_site_in_another_region_is_found_again_by_the_record() {
+    let cloud = Cloud::seeded(&["--site-region", "eu-central-1"]);
+    let up = cloud.up();
+    cloud
+        .cgw(&[&words(&up)[..], &["--site-region", "eu-central-1"]].concat())
+        .ok();
+    cloud.assert_whole();
+    // Another machine: no flags, no file.
+    let stack = cloud.id("cloud_vpc");
+    cloud
+        .cgw(&["down", "--yes", "--consistency", "0", "--stack", &stack])
+        .ok();
+    let plan = cloud.cgw(&[
+        "down",
+        "--dry-run",
+        "--json",
+        "--stack",
+        &stack,
+        "--site-region",
+        "eu-central-1",
+    ]);
+    let left = lines(&plan.out)
+        .into_iter()
+        .find(|line| line["event"] == "plan");
+    assert!(left.is_none_or(|plan| {
+        plan["plan"]["changes"]["steps"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    }));
+}
+
+#[test]
+fn two_at_once_make_nothing_twice() {
+    let cloud = Cloud::new();
+    let before = cloud.dump();
+    let up = cloud.up();
+    let start = || {
+        let mut command = cloud.command(&endpoint(), &words(&up));
+        command
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let (first, second) = (start(), start());
+    for child in [first, second] {
+        let output = child.wait_with_output().unwrap();
+        let code = output.status.code();
+        // One works; the other waits and then has nothing to do, or says who holds the lock.
+        assert!(
+            matches!(code, Some(0 | 2 | 4)),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    cloud.assert_whole();
+    cloud.cgw(&words(&cloud.down())).ok();
+    assert_eq!(cloud.dump(), before);
+}
+
+#[test]
+fn the_lock_of_a_living_process_is_respected() {
+    let cloud = Cloud::new();
+    // Holds the lock while AWS is slow.
+    cloud.control("settle", serde_json::json!({ "seconds": 8 }));
+    let up = cloud.up();
+    let mut holder = cloud.command(&endpoint(), &words(&up)).spawn().unwrap();
+    let proxy = Proxy::watching(&endpoint());
+    let locked = loop {
+        let refused = cloud.through(
+            &proxy,
+            &[&words(&up)[..], &["--lock-timeout", "0"]].concat(),
+        );
+        match refused.code() {
+            Some(4) => break refused,
+            // The holder had not begun yet, and this run was first.
+            code => assert!(
+                holder.try_wait().unwrap().is_none(),
+                "{code:?} {}",
+                refused.err
+            ),
+        }
+    };
+    assert!(
+        locked.err.contains("is locked by process"),
+        "{}",
+        locked.err
+    );
+    cloud.control("settle", serde_json::json!({ "seconds": 0 }));
+    assert!(holder.wait().unwrap().success());
+}

@@ -1,0 +1,199 @@
+//! A proxy between cgw and LocalStack that sees every call, and can lose replies, wait or kill.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+
+/// A call that went through.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    /// EC2's name of the action.
+    pub(crate) action: String,
+    /// When it came, and when its reply was there.
+    pub(crate) span: (std::time::Instant, std::time::Instant),
+}
+
+impl Call {
+    pub(crate) fn changes(&self) -> bool {
+        !(self.action.starts_with("Describe") || self.action.starts_with("Get"))
+    }
+}
+
+/// What becomes of a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It goes on to the client.
+    Pass,
+    /// The call is carried out, the connection is closed.
+    Lose,
+}
+
+/// Decides on the nth changing call (from 1), after it was carried out.
+type Rule = dyn Fn(&str, usize) -> Fate + Send + Sync;
+
+pub(crate) struct Proxy {
+    url: String,
+    calls: Arc<Mutex<Vec<Call>>>,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+struct Shared {
+    upstream: String,
+    delay: Duration,
+    rule: Box<Rule>,
+    calls: Arc<Mutex<Vec<Call>>>,
+    changes: Mutex<usize>,
+}
+
+impl Proxy {
+    /// Passes everything on.
+    pub(crate) fn watching(upstream: &str) -> Self {
+        Self::new(upstream, Duration::ZERO, |_, _| Fate::Pass)
+    }
+
+    pub(crate) fn new(
+        upstream: &str,
+        delay: Duration,
+        rule: impl Fn(&str, usize) -> Fate + Send + Sync + 'static,
+    ) -> Self {
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::new(Shared {
+            upstream: upstream.trim_start_matches("http://").to_owned(),
+            delay,
+            rule: Box::new(rule),
+            calls: calls.clone(),
+            changes: Mutex::new(0),
+        });
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || serve(&shared, &tell, stopped));
+        let url = format!("http://{}", told.recv().unwrap());
+        Self {
+            url,
+            calls,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    pub(crate) fn changes(&self) -> Vec<String> {
+        self.calls()
+            .into_iter()
+            .filter(Call::changes)
+            .map(|call| call.action)
+            .collect()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        self.thread.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+fn serve(
+    shared: &Arc<Shared>,
+    tell: &std::sync::mpsc::Sender<SocketAddr>,
+    stopped: tokio::sync::oneshot::Receiver<()>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        tell.send(listener.local_addr().unwrap()).unwrap();
+        let accept = async {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                stream.set_nodelay(true).unwrap();
+                let shared = shared.clone();
+                tokio::task::spawn_local(async move {
+                    let service = hyper::service::service_fn(|request| pass(&shared, request));
+                    let http = hyper::server::conn::http1::Builder::new();
+                    // A reply that is to be lost ends the connection with an error.
+                    drop(http.serve_connection(TokioIo::new(stream), service).await);
+                });
+            }
+        };
+        tokio::select! { () = accept => {}, _ = stopped => {} }
+    });
+}
+
+async fn pass(
+    shared: &Shared,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    let begun = std::time::Instant::now();
+    let (parts, body) = request.into_parts();
+    let body = body
+        .collect()
+        .await
+        .map_err(std::io::Error::other)?
+        .to_bytes();
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let action = text
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("Action="))
+        .unwrap_or_default();
+    tokio::time::sleep(shared.delay).await;
+    let reply = forward(shared, Request::from_parts(parts, Full::new(body))).await?;
+    let call = Call {
+        action: action.to_owned(),
+        span: (begun, std::time::Instant::now()),
+    };
+    let changes = call.changes();
+    shared.calls.lock().unwrap().push(call);
+    if changes {
+        let number = {
+            let mut count = shared.changes.lock().unwrap();
+            *count += 1;
+            *count
+        };
+        if (shared.rule)(action, number) == Fate::Lose {
+            return Err(std::io::Error::other("the reply is lost"));
+        }
+    }
+    Ok(reply)
+}
+
+async fn forward(
+    shared: &Shared,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    let stream = tokio::net::TcpStream::connect(&shared.upstream).await?;
+    stream.set_nodelay(true)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(std::io::Error::other)?;
+    tokio::task::spawn_local(connection);
+    let reply = sender
+        .send_request(request)
+        .await
+        .map_err(std::io::Error::other)?;
+    let (parts, body) = reply.into_parts();
+    let body = body
+        .collect()
+        .await
+        .map_err(std::io::Error::other)?
+        .to_bytes();
+    Ok::<_, Infallible>(Response::from_parts(parts, Full::new(body)))
+        .map_err(|never| match never {})
+}

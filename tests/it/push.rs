@@ -1,0 +1,202 @@
+//! Scripts pushed over SSH to a real sshd with a stand-in for Windows PowerShell.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::cloud::{Cloud, Run};
+use crate::sshd::{Setup, Sshd};
+
+/// A server to push to.
+pub(crate) struct Windows {
+    sshd: Sshd,
+    folder: tempfile::TempDir,
+}
+
+impl Windows {
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let python =
+            std::env::var("CGW_PYTHON").expect("tests/run names the Python that has the grammar");
+        let stand_in = format!(
+            "{}/localstack/windows/powershell.exe",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let launcher = folder.path().join("powershell.exe");
+        fs::write(
+            &launcher,
+            format!("#!/bin/sh\nexec '{python}' '{stand_in}' \"$@\"\n"),
+        )
+        .unwrap();
+        fs::set_permissions(&launcher, fs::Permissions::from_mode(0o755)).unwrap();
+        let state = folder.path().join("state");
+        fs::create_dir(&state).unwrap();
+        let sshd = Sshd::with(&Setup {
+            path_first: Some(folder.path().to_owned()),
+            windows_state: Some(state),
+            ..Setup::default()
+        });
+        Self { sshd, folder }
+    }
+
+    pub(crate) fn state(&self, name: &str) -> Value {
+        let text = fs::read_to_string(self.folder.path().join("state").join(name)).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    pub(crate) fn faults(&self, faults: &Value) {
+        fs::write(
+            self.folder.path().join("state/faults.json"),
+            faults.to_string(),
+        )
+        .unwrap();
+    }
+
+    /// The flags that lead there.
+    pub(crate) fn flags(&self) -> Vec<String> {
+        let login = self.sshd.ssh();
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let (port, user) = (login.port.to_string(), login.user);
+        let known = text(&self.folder.path().join("known_hosts"));
+        let key = text(&self.sshd.key());
+        [
+            "--via",
+            "ssh",
+            "--accept-no-guard",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            &port,
+            "--user",
+            &user,
+        ]
+        .into_iter()
+        .chain(["--identity", &key, "--known-hosts", &known])
+        .map(str::to_owned)
+        .collect()
+    }
+
+    pub(crate) fn up(&self, cloud: &Cloud, more: &[&str]) -> Run {
+        let (vpc, instance) = (cloud.id("cloud_vpc"), cloud.id("instance"));
+        let flags = self.flags();
+        let mut words = vec![
+            "up",
+            "--yes",
+            "--consistency",
+            "0",
+            "--vpc",
+            &vpc,
+            "--instance",
+            &instance,
+        ];
+        words.extend(flags.iter().map(String::as_str));
+        words.extend(more);
+        cloud.cgw(&words)
+    }
+}
+
+/// Takes the tag away that says what was pushed.
+fn forget(cloud: &Cloud) {
+    let python = std::env::var("CGW_PYTHON").unwrap();
+    let stack = cloud.id("cloud_vpc");
+    let code = format!(
+        "import boto3\nec2 = boto3.client('ec2', endpoint_url='{}', region_name='eu-west-1', \
+         aws_access_key_id='{}', aws_secret_access_key='x')\n\
+         g = ec2.describe_security_groups(Filters=[dict(Name='group-name', Values=['cgw-{stack}'])])\n\
+         ec2.delete_tags(Resources=[g['SecurityGroups'][0]['GroupId']], Tags=[dict(Key='cgw:windows-setup')])",
+        crate::cloud::endpoint(),
+        cloud.account
+    );
+    assert!(
+        std::process::Command::new(python)
+            .args(["-c", &code])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[test]
+fn the_server_gets_what_aws_has_and_a_second_push_changes_nothing() {
+    let (cloud, windows) = (Cloud::new(), Windows::start());
+    let run = windows.up(&cloud, &[]).ok();
+    assert!(
+        run.err.contains("the server's host key is new: SHA256:"),
+        "{}",
+        run.err
+    );
+    assert!(
+        run.err.contains("windows-setup: tunnels: changed"),
+        "{}",
+        run.err
+    );
+    let told = windows.state("last-parameters.json");
+    let nodes = cloud.nodes();
+    assert_eq!(told["connection"], nodes["vpn-connection"][0].as_str());
+    assert_eq!(told["privateIp"], cloud.id("private_ip"));
+    assert_eq!(told["siteCidr"], "172.31.0.0/16");
+    assert_eq!(told["cloudCidr"], "10.0.0.0/16");
+    let again = windows.up(&cloud, &[]).ok();
+    assert!(again.out.contains("nothing to change"), "{}", again.out);
+    forget(&cloud);
+    let pushed = windows.up(&cloud, &[]).ok();
+    assert!(
+        pushed.err.contains("no change on the server"),
+        "{}",
+        pushed.err
+    );
+}
+
+#[test]
+fn without_the_guard_nothing_is_pushed_unless_that_is_accepted() {
+    let (cloud, windows) = (Cloud::new(), Windows::start());
+    let before = cloud.dump();
+    let mut flags = windows.flags();
+    flags.retain(|flag| flag != "--accept-no-guard");
+    let (vpc, instance) = (cloud.id("cloud_vpc"), cloud.id("instance"));
+    let mut words = vec!["up", "--yes", "--vpc", &vpc, "--instance", &instance];
+    words.extend(flags.iter().map(String::as_str));
+    let run = cloud.cgw(&words);
+    assert_eq!(run.code(), Some(2));
+    assert!(run.err.contains("--accept-no-guard"), "{}", run.err);
+    assert_eq!(cloud.dump(), before);
+}
+
+#[test]
+fn a_step_that_fails_is_named_and_the_next_run_goes_on() {
+    let (cloud, windows) = (Cloud::new(), Windows::start());
+    windows.faults(&json!({ "fail": "routing", "once": true }));
+    let run = windows.up(&cloud, &[]);
+    assert_eq!(run.code(), Some(1));
+    assert!(
+        run.err.contains("step routing failed on the server"),
+        "{}",
+        run.err
+    );
+    windows.up(&cloud, &[]).ok();
+}
+
+#[test]
+fn scripts_that_end_without_their_last_line_are_no_success() {
+    let (cloud, windows) = (Cloud::new(), Windows::start());
+    windows.faults(&json!({ "no-marker": true, "once": true }));
+    let run = windows.up(&cloud, &[]);
+    assert_eq!(run.code(), Some(1));
+    assert!(run.err.contains("without their last line"), "{}", run.err);
+    windows.faults(&json!({ "die": "tunnels", "once": true }));
+    let run = windows.up(&cloud, &[]);
+    assert_eq!(run.code(), Some(1), "{}", run.err);
+    windows.up(&cloud, &[]).ok();
+}
+
+#[test]
+fn a_restart_that_must_come_first_is_told_and_the_push_comes_again() {
+    let (cloud, windows) = (Cloud::new(), Windows::start());
+    windows.faults(&json!({ "restart-first": true, "once": true }));
+    let run = windows.up(&cloud, &[]);
+    assert_eq!(run.code(), Some(1), "{}", run.err);
+    assert!(run.err.contains("a restart must come first"), "{}", run.err);
+    windows.up(&cloud, &[]).ok();
+}

@@ -1,0 +1,101 @@
+//! Keys are nowhere but in the files that are meant for them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::cloud::Cloud;
+use crate::push::Windows;
+
+/// Everything that any process has on its command line while it lasts.
+fn command_lines(stop: &AtomicBool) -> String {
+    let mut all = String::new();
+    while !stop.load(Ordering::SeqCst) {
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            if !all.contains(&line) {
+                all.push_str(&line);
+                all.push('\n');
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn keys_are_nowhere_but_in_the_files_meant_for_them() {
+    let (cloud, windows) = (Cloud::new(), Windows::start());
+    let stop = Arc::new(AtomicBool::new(false));
+    let watcher = {
+        let stop = stop.clone();
+        std::thread::spawn(move || command_lines(&stop))
+    };
+    let mut said = String::new();
+    let mut keep = |run: crate::cloud::Run| {
+        said.push_str(&run.out);
+        said.push_str(&run.err);
+    };
+    keep(windows.up(&cloud, &["--log", "trace"]).ok());
+    let stack = cloud.id("cloud_vpc");
+    for arguments in [
+        &["status", "--stack", &stack, "--log", "trace"][..],
+        &["status", "--stack", &stack, "--json"],
+        &[
+            "plan", "--stack", &stack, "--crypto", "guide", "--json", "--log", "debug",
+        ],
+        &["scripts", "out", "--stack", &stack, "--log", "trace"],
+        &["down", "--stack", &stack, "--dry-run", "--json"],
+    ] {
+        keep(cloud.cgw(arguments).ok());
+    }
+    stop.store(true, Ordering::SeqCst);
+    said.push_str(&watcher.join().unwrap());
+    said.push_str(&cloud.dump());
+    let told = windows.state("last-parameters.json");
+    let keys: Vec<&str> = (0..2)
+        .map(|n| told["tunnels"][n]["presharedKey"].as_str().unwrap())
+        .collect();
+    assert_ne!(keys[0], keys[1]);
+    assert!(said.contains("stack-record"), "something was said");
+    for key in keys {
+        assert!(key.len() >= 32);
+        assert!(!said.contains(key), "a key was said");
+    }
+    // The files meant for them: for their owner only.
+    let folder = cloud.home.path().join("out");
+    assert_eq!(
+        fs::metadata(&folder).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+    let mut holding = Vec::new();
+    for entry in fs::read_dir(&folder).unwrap().flatten() {
+        assert_eq!(
+            entry.metadata().unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        let name = entry.file_name().into_string().unwrap();
+        if fs::read_to_string(entry.path())
+            .unwrap()
+            .contains(told["tunnels"][0]["presharedKey"].as_str().unwrap())
+        {
+            holding.push(name);
+        }
+    }
+    holding.sort();
+    let meant = [
+        "aws-configuration.xml",
+        "aws-windows-sample.txt",
+        "parameters.json",
+    ];
+    assert!(
+        meant.iter().all(|name| holding.iter().any(|h| h == name)),
+        "{holding:?}"
+    );
+    assert_eq!(
+        holding.iter().filter(|name| name.ends_with(".cmd")).count(),
+        1,
+        "{holding:?}"
+    );
+}
