@@ -139,7 +139,7 @@ impl Reader {
     ) -> Result<T, Error>
     where
         F: Future<Output = Result<T, SdkError<E>>>,
-        E: ProvideErrorMetadata + std::error::Error + 'static,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
         let mut patience: Option<Backoff> = None;
         loop {
@@ -235,7 +235,7 @@ impl Writer {
     ) -> Result<T, Error>
     where
         F: Future<Output = Result<T, SdkError<E>>>,
-        E: ProvideErrorMetadata + std::error::Error + 'static,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
         self.0.call(action, send).await
     }

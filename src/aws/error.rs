@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 
 use super::action::{Action, Effect};
@@ -37,6 +38,8 @@ pub struct Error {
     pub verdict: Verdict,
 }
 
+/// The code of an error that EC2 never saw: the SDK found no credentials to send.
+const NO_CREDENTIALS: &str = "NoCredentials";
 /// A fresh id may be unknown to the next call for a while (EC2 developer guide, «Eventual
 /// consistency»).
 const FRESH: Verdict = Verdict::NotYet(Duration::from_secs(60));
@@ -206,7 +209,7 @@ impl Error {
     /// Sorts one of the SDK's errors in.
     pub(super) fn from_sdk<E>(action: Action, error: &SdkError<E>) -> Self
     where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
         if let SdkError::ServiceError(refused) = error {
             let code = refused.err().code().unwrap_or("Unknown").to_owned();
@@ -223,21 +226,30 @@ impl Error {
                 verdict,
             };
         }
+        // The SDK looks for credentials while it sends: it then never sent anything.
+        if causes(error).any(<dyn std::error::Error>::is::<CredentialsError>) {
+            let code = Some(NO_CREDENTIALS.to_owned());
+            return Self {
+                action,
+                code,
+                message: chain(error),
+                verdict: Verdict::No,
+            };
+        }
         let (verdict, what) = match error {
             SdkError::ConstructionFailure(_) => (Verdict::No, "the request could not be made"),
-            SdkError::DispatchFailure(failure)
-                if failure.is_user() || failure.is_other().to_owned() =>
-            {
+            SdkError::DispatchFailure(failure) if failure.is_user() => {
                 (Verdict::No, "the request could not be sent")
             }
             SdkError::DispatchFailure(_) => (Verdict::Lost, "the connection failed"),
             SdkError::TimeoutError(_) => (Verdict::Lost, "no reply in time"),
             _ => (Verdict::Lost, "the reply could not be read"),
         };
+        let message = format!("{what}: {}", chain(error));
         Self {
             action,
             code: None,
-            message: format!("{what}: {}", chain(error)),
+            message,
             verdict,
         }
     }
@@ -246,6 +258,7 @@ impl Error {
     #[must_use]
     pub fn is_about_credentials(&self) -> bool {
         const CODES: &[&str] = &[
+            NO_CREDENTIALS,
             "AuthFailure",
             "ExpiredToken",
             "ExpiredTokenException",
@@ -257,7 +270,7 @@ impl Error {
         ];
         self.code
             .as_deref()
-            .map_or(self.message.contains("credential"), |c| CODES.contains(&c))
+            .is_some_and(|code| CODES.contains(&code))
     }
 
     /// Says what a person can do about it.
@@ -303,16 +316,19 @@ impl Error {
     }
 }
 
-/// Joins an error and its causes into one line, each once.
-fn chain(error: &dyn std::error::Error) -> String {
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |cause| cause.source())
+}
+
+/// Joins the causes of an error into one line, each once.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
+    for text in causes(error).map(ToString::to_string) {
         if !texts.iter().any(|seen| seen.contains(&text)) {
             texts.push(text);
         }
-        next = cause.source();
     }
     texts.join(": ")
 }
