@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone)]
 pub struct Graph<K> {
     waits_for: BTreeMap<K, BTreeSet<K>>,
+    /// How many steps, one after another, still come after each.
+    heights: BTreeMap<K, usize>,
 }
 
 impl<K: Ord + Clone> Graph<K> {
@@ -15,24 +17,27 @@ impl<K: Ord + Clone> Graph<K> {
     /// done already.
     pub fn new(steps: impl IntoIterator<Item = (K, Vec<K>)>) -> Self {
         let all: BTreeMap<K, Vec<K>> = steps.into_iter().collect();
-        let waits_for = all
+        let waits_for: BTreeMap<K, BTreeSet<K>> = all
             .iter()
             .map(|(step, after)| {
                 let open = after.iter().filter(|k| all.contains_key(*k) && *k != step);
                 (step.clone(), open.cloned().collect())
             })
             .collect();
-        Self { waits_for }
+        let heights = heights(&waits_for);
+        Self { waits_for, heights }
     }
 
-    /// Takes out every step that waits for nothing.
+    /// Takes out every step that waits for nothing, the one with the longest way to go first: what
+    /// runs beside the longest chain must never lengthen it.
     pub fn take_ready(&mut self) -> Vec<K> {
-        let ready: Vec<K> = self
+        let mut ready: Vec<K> = self
             .waits_for
             .iter()
             .filter(|(_, w)| w.is_empty())
             .map(|(k, _)| k.clone())
             .collect();
+        ready.sort_by_key(|step| std::cmp::Reverse(self.heights.get(step).copied()));
         for step in &ready {
             self.waits_for.remove(step);
         }
@@ -89,6 +94,31 @@ impl<K: Ord + Clone> Graph<K> {
     }
 }
 
+/// Counts, for each step, the steps of the longest chain that waits for it. Steps of a ring get
+/// what was counted before it closed.
+fn heights<K: Ord + Clone>(waits_for: &BTreeMap<K, BTreeSet<K>>) -> BTreeMap<K, usize> {
+    let mut heights: BTreeMap<K, usize> = waits_for.keys().map(|step| (step.clone(), 0)).collect();
+    for _ in 0..waits_for.len() {
+        let mut grown = false;
+        for (step, waits) in waits_for {
+            let least = heights[step] + 1;
+            for first in waits {
+                let height = heights
+                    .get_mut(first)
+                    .expect("arrows lead to steps of the graph");
+                if *height < least && least <= waits_for.len() {
+                    *height = least;
+                    grown = true;
+                }
+            }
+        }
+        if !grown {
+            break;
+        }
+    }
+    heights
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +144,19 @@ mod tests {
         assert!(graph.take_ready().is_empty());
         graph.done(&"c");
         assert_eq!(graph.take_ready(), ["d"]);
+    }
+
+    #[test]
+    fn the_longest_chain_is_begun_first() {
+        let mut graph = Graph::new([
+            ("a", vec![]),
+            ("b", vec![]),
+            ("after b", vec!["b"]),
+            ("c", vec![]),
+            ("after c", vec!["c"]),
+            ("after that", vec!["after c"]),
+        ]);
+        assert_eq!(graph.take_ready(), ["c", "b", "a"]);
     }
 
     #[test]

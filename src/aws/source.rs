@@ -44,6 +44,21 @@ impl Source {
     ];
 }
 
+impl Source {
+    /// Those that show what stacks are made of; the others show what they are made in.
+    pub const OF_STACKS: [Self; 9] = [
+        Self::Subnets,
+        Self::RouteTables,
+        Self::SecurityGroups,
+        Self::SecurityGroupRules,
+        Self::NetworkInterfaces,
+        Self::Addresses,
+        Self::VpnGateways,
+        Self::CustomerGateways,
+        Self::VpnConnections,
+    ];
+}
+
 /// Which objects to read.
 #[derive(Debug, Clone, Copy)]
 pub enum Only<'a> {

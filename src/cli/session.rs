@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::{Common, Stopped};
 use crate::address::Stack;
 use crate::aws::{Clients, Place, Reader, Tags};
-use crate::engine::observe;
+use crate::engine::{observe, observe_again};
 use crate::event::Events;
 use crate::preflight::Request;
 use crate::resource::{Kind as _, StackRecord};
@@ -111,7 +111,7 @@ impl Session {
 
     /// Reads the world anew.
     pub(super) async fn observe_again(&mut self) -> Result<(), Stopped> {
-        self.world = observe(&self.readers, &self.events).await?;
+        self.world = observe_again(&self.world, &self.readers).await?;
         Ok(())
     }
 

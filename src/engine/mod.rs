@@ -5,4 +5,4 @@ mod look;
 mod observe;
 
 pub use apply::{Failure, Options, Outcome, apply};
-pub use observe::observe;
+pub use observe::{observe, observe_again};

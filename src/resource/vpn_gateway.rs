@@ -76,9 +76,9 @@ impl Kind for VpnGateway {
             .collect()
     }
 
+    /// A pending one can be used: where AWS refuses it, the call that uses it is sent again.
     fn phase(state: &State) -> Phase {
         match state.state.as_str() {
-            "pending" => Phase::Pending,
             "deleting" => Phase::Going,
             _ => Phase::Ready,
         }

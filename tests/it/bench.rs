@@ -23,15 +23,33 @@ fn round_trips(calls: &[Call]) -> usize {
     count
 }
 
+/// Tells when each call came and how long it took, in milliseconds.
+fn timeline(calls: &[Call]) -> String {
+    let Some(zero) = calls.iter().map(|call| call.span.0).min() else {
+        return String::new();
+    };
+    let mut calls: Vec<&Call> = calls.iter().collect();
+    calls.sort_by_key(|call| call.span.0);
+    let line = |call: &&Call| {
+        let (from, to) = (
+            (call.span.0 - zero).as_millis(),
+            (call.span.1 - zero).as_millis(),
+        );
+        format!("{from:>6} {to:>6} {}\n", call.action)
+    };
+    calls.iter().map(line).collect()
+}
+
 fn measure(cloud: &Cloud, arguments: &[&str]) -> (Duration, usize, usize) {
     let proxy = Proxy::new(&endpoint(), Duration::from_millis(80), |_, _| Fate::Pass);
     let begun = Instant::now();
     cloud.through(&proxy, arguments).ok();
-    (
-        begun.elapsed(),
-        proxy.calls().len(),
-        round_trips(&proxy.calls()),
-    )
+    let wall = begun.elapsed();
+    let calls = proxy.calls();
+    if std::env::var_os("CGW_TIMELINE").is_some() {
+        println!("{}", timeline(&calls));
+    }
+    (wall, calls.len(), round_trips(&calls))
 }
 
 fn median(mut all: Vec<(Duration, usize, usize)>) -> String {

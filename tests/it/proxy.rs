@@ -1,12 +1,12 @@
 //! A proxy between cgw and LocalStack that sees every call, and can lose replies, wait or kill.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::SendRequest;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 
@@ -50,6 +50,8 @@ struct Shared {
     rule: Box<Rule>,
     calls: Arc<Mutex<Vec<Call>>>,
     changes: Mutex<usize>,
+    /// Connections to LocalStack that wait for a call.
+    idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
 }
 
 impl Proxy {
@@ -70,6 +72,7 @@ impl Proxy {
             rule: Box::new(rule),
             calls: calls.clone(),
             changes: Mutex::new(0),
+            idle: Mutex::default(),
         });
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
@@ -178,12 +181,11 @@ async fn forward(
     shared: &Shared,
     request: Request<Full<Bytes>>,
 ) -> Result<Response<Full<Bytes>>, std::io::Error> {
-    let stream = tokio::net::TcpStream::connect(&shared.upstream).await?;
-    stream.set_nodelay(true)?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(std::io::Error::other)?;
-    tokio::task::spawn_local(connection);
+    let kept = shared.idle.lock().unwrap().pop();
+    let mut sender = match kept.filter(SendRequest::is_ready) {
+        Some(sender) => sender,
+        None => connect(shared).await?,
+    };
     let reply = sender
         .send_request(request)
         .await
@@ -194,6 +196,16 @@ async fn forward(
         .await
         .map_err(std::io::Error::other)?
         .to_bytes();
-    Ok::<_, Infallible>(Response::from_parts(parts, Full::new(body)))
-        .map_err(|never| match never {})
+    shared.idle.lock().unwrap().push(sender);
+    Ok(Response::from_parts(parts, Full::new(body)))
+}
+
+async fn connect(shared: &Shared) -> Result<SendRequest<Full<Bytes>>, std::io::Error> {
+    let stream = tokio::net::TcpStream::connect(&shared.upstream).await?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(std::io::Error::other)?;
+    tokio::task::spawn_local(connection);
+    Ok(sender)
 }
