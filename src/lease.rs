@@ -21,7 +21,7 @@ const HOLDER: &str = "cgw:holder";
 /// The tag that says when the holder was last seen alive.
 const RENEWED: &str = "cgw:renewed";
 /// How often the holder says that it is alive.
-const RENEWAL: Duration = Duration::from_secs(60);
+const RENEWAL: Duration = Duration::from_mins(1);
 /// How long a holder may say nothing before its lock is taken over.
 const SILENCE: i64 = 5 * 60;
 

@@ -235,8 +235,8 @@ pub fn plan(stack: &Stack, desired: &[Node], live: &[Live<State>], world: &World
         }
     }
     let left = planner.leave_what_is_used();
-    let mut steps = planner.steps;
-    let removals = order_removals(world, planner.going, &steps);
+    let (going, mut steps) = (planner.going, planner.steps);
+    let removals = order_removals(world, &going, &steps);
     steps.extend(removals);
     steps.sort_by_key(|step| rank(&step.key));
     Plan {
@@ -424,7 +424,7 @@ impl Planner<'_> {
 /// Orders what goes by the links that are live; what ends with its owner is not removed by itself.
 fn order_removals(
     world: &World,
-    going: BTreeMap<(Address, Id), Live<State>>,
+    going: &BTreeMap<(Address, Id), Live<State>>,
     made: &[Step],
 ) -> Vec<Step> {
     let gone_with_owner = |live: &Live<State>| {

@@ -16,7 +16,7 @@ use crate::transport::ssh::Ssh;
 use crate::transport::{self, Call, Transport};
 
 /// How long all steps may take: installing roles is the slowest.
-const LIMIT: Duration = Duration::from_secs(45 * 60);
+const LIMIT: Duration = Duration::from_mins(45);
 
 /// The Windows Server.
 #[derive(Debug)]

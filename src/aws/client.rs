@@ -117,9 +117,9 @@ pub struct Reader {
 /// How long a read goes on over a connection that cannot be made.
 const UNREACHABLE: Duration = Duration::from_secs(3);
 /// How long a call goes on against throttling and server errors.
-const THROTTLED: Duration = Duration::from_secs(180);
+const THROTTLED: Duration = Duration::from_mins(3);
 /// How long a change that may be sent twice goes on over lost replies.
-const LOST: Duration = Duration::from_secs(60);
+const LOST: Duration = Duration::from_mins(1);
 
 impl Reader {
     /// Returns where it reads.

@@ -42,9 +42,9 @@ pub struct Error {
 const NO_CREDENTIALS: &str = "NoCredentials";
 /// A fresh id may be unknown to the next call for a while (EC2 developer guide, «Eventual
 /// consistency»).
-const FRESH: Verdict = Verdict::NotYet(Duration::from_secs(60));
+const FRESH: Verdict = Verdict::NotYet(Duration::from_mins(1));
 /// Gateways and connections take minutes to change their state.
-const STATE: Verdict = Verdict::NotYet(Duration::from_secs(20 * 60));
+const STATE: Verdict = Verdict::NotYet(Duration::from_mins(20));
 
 /// One row: for which action (`None`: for all), EC2's code, what to do.
 type Row = (Option<Action>, &'static str, Verdict);
@@ -139,12 +139,12 @@ const TABLE: &[Row] = &[
     (
         Some(Action::DeleteSecurityGroup),
         "DependencyViolation",
-        Verdict::NotYet(Duration::from_secs(120)),
+        Verdict::NotYet(Duration::from_mins(2)),
     ),
     (
         Some(Action::DeleteSubnet),
         "DependencyViolation",
-        Verdict::NotYet(Duration::from_secs(120)),
+        Verdict::NotYet(Duration::from_mins(2)),
     ),
     (
         Some(Action::ReleaseAddress),
@@ -215,9 +215,15 @@ impl Error {
             let code = refused.err().code().unwrap_or("Unknown").to_owned();
             let status = refused.raw().status().as_u16();
             let message = refused.err().message().unwrap_or("no message").to_owned();
-            let verdict = match verdict(action, &code, status) {
+            let verdict = verdict(action, &code, status);
+            let verdict = match verdict {
                 Verdict::Lost if action.effect() == Effect::Read => Verdict::Again,
-                other => other,
+                Verdict::Again
+                | Verdict::Lost
+                | Verdict::NotYet(_)
+                | Verdict::AlreadySo
+                | Verdict::Gone
+                | Verdict::No => verdict,
             };
             return Self {
                 action,
@@ -236,6 +242,7 @@ impl Error {
                 verdict: Verdict::No,
             };
         }
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK may add variants")]
         let (verdict, what) = match error {
             SdkError::ConstructionFailure(_) => (Verdict::No, "the request could not be made"),
             SdkError::DispatchFailure(failure) if failure.is_user() => {

@@ -194,8 +194,8 @@ fn stack(
     match (several.next(), several.next(), unnamed, &said.vpc) {
         (Some(one), None, _, _) => Ok(one.clone()),
         (Some(_), Some(_), _, _) => {
-            let names: Vec<String> = all.iter().map(ToString::to_string).collect();
-            let text = format!("there are several stacks: {}", names.join(", "));
+            let stacks: Vec<String> = all.iter().map(ToString::to_string).collect();
+            let text = format!("there are several stacks: {}", stacks.join(", "));
             Err(Stopped::refused(text, "name one with --stack"))
         }
         (None, _, Unnamed::MayBeNew, Some(vpc)) => vpc

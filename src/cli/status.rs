@@ -54,10 +54,10 @@ pub(super) fn show(session: &Session, common: &Common) -> Result<Code, Stopped> 
         return Ok(Code::Done);
     }
     let mut text = String::new();
-    let mut line = |words: String| writeln!(text, "{words}").expect("a String takes all");
-    line(format!("stack {}", session.stack));
+    let mut say = |words: String| writeln!(text, "{words}").expect("a String takes all");
+    say(format!("stack {}", session.stack));
     for node in &live {
-        line(format!(
+        say(format!(
             "  {:<52} {:<28} {}",
             node.address.node(),
             node.id.owner(),
@@ -75,18 +75,18 @@ pub(super) fn show(session: &Session, common: &Common) -> Result<Code, Stopped> 
         } else {
             format!(": {}", tunnel.message)
         };
-        line(format!("tunnel {} {state}{since}{message}", tunnel.outside));
+        say(format!("tunnel {} {state}{since}{message}", tunnel.outside));
     }
     if !tunnels.is_empty() {
-        line(judgement(&tunnels).to_owned());
+        say(judgement(&tunnels).to_owned());
     }
     for words in &drift {
-        line(format!("drift: {words}"));
+        say(format!("drift: {words}"));
     }
     if drift.is_empty() {
-        line("as declared".to_owned());
+        say("as declared".to_owned());
     }
-    line(format!("cost: {cost}"));
+    say(format!("cost: {cost}"));
     ui::data(&text);
     Ok(Code::Done)
 }

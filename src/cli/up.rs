@@ -31,6 +31,7 @@ pub struct Plan {
 
 /// Options of `up`.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Up {
     /// What is common with `plan`.
     #[command(flatten)]
@@ -279,11 +280,9 @@ fn auth(options: &Up, session: &Session) -> Result<Vec<Auth>, Stopped> {
         )));
     } else if ways.is_empty() {
         ways.push(Auth::Agent(None));
-        if let Some(password) = ui::password("Password for the server (empty: the agent's keys)") {
-            if !password.is_empty() {
-                ways.push(Auth::Password(Secret::new(password)));
-            }
-        }
+        let password = ui::password("Password for the server (empty: the agent's keys)");
+        let password = password.filter(|text| !text.is_empty());
+        ways.extend(password.map(|text| Auth::Password(Secret::new(text))));
     } else {
         ways.push(Auth::Agent(None));
     }

@@ -66,7 +66,7 @@ pub struct Done {
 }
 
 /// How long AWS may take for anything: attachments were seen to take ten minutes.
-const LIMIT: Duration = Duration::from_secs(20 * 60);
+const LIMIT: Duration = Duration::from_mins(20);
 /// How often one node may be brought nearer before it counts as one that never gets there.
 const ROUNDS: usize = 12;
 
@@ -191,7 +191,7 @@ fn skip(outcome: &mut Outcome, events: &Events, key: &Key, because: String) {
 
 async fn interrupted(interrupt: &mut watch::Receiver<bool>) {
     if interrupt.wait_for(|is_so| *is_so).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

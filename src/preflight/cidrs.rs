@@ -118,16 +118,16 @@ fn endpoint2(request: &Request<'_>, site: &Site, pair: CidrPair) -> Vec<Refusal>
             hint,
         ));
     }
-    if let Site::Instance(server) = site {
-        if let Some(subnet) = server.subnet_cidr.filter(|s| overlap(*s, pair.cloud)) {
-            refusals.push(Refusal::new(
-                format!(
-                    "the VPC's network {} covers the server's own subnet {subnet}",
-                    pair.cloud
-                ),
-                hint,
-            ));
-        }
+    let own_subnet = match site {
+        Site::Instance(server) => server.subnet_cidr,
+        Site::Own { .. } => None,
+    };
+    if let Some(subnet) = own_subnet.filter(|s| overlap(*s, pair.cloud)) {
+        let text = format!(
+            "the VPC's network {} covers the server's own subnet {subnet}",
+            pair.cloud
+        );
+        refusals.push(Refusal::new(text, hint));
     }
     if let Some(own) = request.operator.filter(|ip| pair.cloud.contains(ip)) {
         refusals.push(Refusal::new(

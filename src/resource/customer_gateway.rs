@@ -45,12 +45,12 @@ pub struct State {
     /// The autonomous system number.
     pub asn: String,
     /// `pending`, `available`, `deleting`.
-    pub state: String,
+    pub status: String,
 }
 
 impl From<&Customer> for State {
     fn from(o: &Customer) -> Self {
-        Self { ip: o.ip, asn: o.asn.clone(), state: o.state.clone() }
+        Self { ip: o.ip, asn: o.asn.clone(), status: o.state.clone() }
     }
 }
 
@@ -95,7 +95,7 @@ impl Kind for CustomerGateway {
 
     /// A pending one can be used: where AWS refuses it, the call that uses it is sent again.
     fn phase(state: &State) -> Phase {
-        match state.state.as_str() {
+        match state.status.as_str() {
             "deleting" => Phase::Going,
             _ => Phase::Ready,
         }

@@ -126,14 +126,17 @@ pub trait Kind: Sized {
     /// Finds all of a stack's nodes of this kind.
     fn find(world: &World, stack: &Stack) -> Vec<Live<Self::State>>;
     /// Looks at somebody else's object that is to serve as this node.
+    #[must_use]
     fn adopted(_world: &World, _id: &Id) -> Option<Self::State> {
         None
     }
     /// Returns what must be gone before this can be, ours or not.
+    #[must_use]
     fn removed_after(_world: &World, _id: &Id) -> Vec<Id> {
         Vec::new()
     }
     /// Returns what a removal leaves as it is because somebody else changed it.
+    #[must_use]
     fn left_alone(_state: &Self::State) -> Option<String> {
         None
     }
@@ -217,6 +220,7 @@ pub struct Deps<'a>(pub &'a BTreeMap<Address, (Id, State)>);
 
 impl<'a> Deps<'a> {
     /// Returns what another node is, or that it is known only after that node is made.
+    #[must_use]
     pub fn look<K: Stated>(&self, of: &Ref<K>) -> Want<(&'a AwsId, &'a K::State)> {
         match self
             .0
@@ -229,6 +233,7 @@ impl<'a> Deps<'a> {
     }
 
     /// Returns another node's id, or that it is known only after that node is made.
+    #[must_use]
     pub fn id<K: Stated>(&self, of: &Ref<K>) -> Want<&'a AwsId> {
         self.look(of).map(|(id, _)| id)
     }

@@ -39,8 +39,7 @@ macro_rules! kinds {
         $(
             impl kind::Stated for $Kind {
                 fn among(state: &State) -> Option<&<$Kind as Kind>::State> {
-                    #[expect(clippy::wildcard_enum_match_arm, reason = "asks for one kind")]
-                    match state { State::$Kind(state) => Some(state), _ => None }
+                    if let State::$Kind(state) = state { Some(state) } else { None }
                 }
             }
         )*

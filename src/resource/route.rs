@@ -83,7 +83,7 @@ impl Table {
         }
     }
 
-    pub(super) fn must<'a>(&'a self, deps: &Deps<'a>) -> Result<&'a AwsId, Error> {
+    pub(super) fn must<'a>(&'a self, deps: Deps<'a>) -> Result<&'a AwsId, Error> {
         match self {
             Self::Given(id) => Ok(id),
             Self::Made(table) => Ok(deps.must(table)?.0),
@@ -154,8 +154,8 @@ impl Kind for Route {
         deps: &Deps<'_>,
     ) -> Result<Made<State>, Error> {
         let writer = at.writer(hands)?;
-        let table = spec.table.must(deps)?;
-        let target = target(spec, deps)?;
+        let table = spec.table.must(*deps)?;
+        let target = target(spec, *deps)?;
         announce(writer, table, at.stack(), &what(spec.cidr), target.as_str()).await?;
         make(writer, table, spec, target).await?;
         let state =
@@ -172,7 +172,7 @@ impl Kind for Route {
         deps: &Deps<'_>,
     ) -> Result<Next, Error> {
         let writer = at.writer(hands)?;
-        let (table, target) = (id.owner(), target(spec, deps)?);
+        let (table, target) = (id.owner(), target(spec, *deps)?);
         if &state.announced != target {
             announce(writer, table, at.stack(), &what(spec.cidr), target.as_str()).await?;
         }
@@ -214,7 +214,7 @@ impl Kind for Route {
     }
 }
 
-fn target<'a>(spec: &'a Spec, deps: &Deps<'a>) -> Result<&'a AwsId, Error> {
+fn target<'a>(spec: &'a Spec, deps: Deps<'a>) -> Result<&'a AwsId, Error> {
     match &spec.target {
         Target::Gateway(gateway, _) => Ok(deps.must(gateway)?.0),
         Target::Interface(id) => Ok(id),

@@ -79,7 +79,7 @@ impl Kind for RoutePropagation {
         spec: &Spec,
         deps: &Deps<'_>,
     ) -> Result<Made<State>, Error> {
-        let table = spec.table.must(deps)?;
+        let table = spec.table.must(*deps)?;
         let (gateway, _) = deps.must(&spec.gateway)?;
         switch_on(at.writer(hands)?, at.stack(), table, gateway).await?;
         let state = State { gateway: gateway.clone(), is_on: true };

@@ -194,46 +194,50 @@ pub(super) async fn change_rules(
     let (come_in, go_out) = (of(missing, Direction::In), of(missing, Direction::Out));
     let (no_more_in, no_more_out) = (of(extra, Direction::In), of(extra, Direction::Out));
     let tags = || aws::specification(ResourceType::SecurityGroupRule, node, &BTreeMap::new());
-    let results = futures_util::join!(
-        unless_empty(&come_in, || writer.call(
-            Action::AuthorizeSecurityGroupIngress,
-            |ec2| {
-                ec2.authorize_security_group_ingress()
-                    .group_id(group.as_str())
-                    .set_ip_permissions(Some(come_in.clone()))
-                    .tag_specifications(tags())
-                    .send()
-            }
-        )),
-        unless_empty(&go_out, || writer.call(
-            Action::AuthorizeSecurityGroupEgress,
-            |ec2| {
-                ec2.authorize_security_group_egress()
-                    .group_id(group.as_str())
-                    .set_ip_permissions(Some(go_out.clone()))
-                    .tag_specifications(tags())
-                    .send()
-            }
-        )),
-        unless_empty(&no_more_in, || writer.call(
-            Action::RevokeSecurityGroupIngress,
-            |ec2| {
-                ec2.revoke_security_group_ingress()
-                    .group_id(group.as_str())
-                    .set_ip_permissions(Some(no_more_in.clone()))
-                    .send()
-            }
-        )),
-        unless_empty(&no_more_out, || writer.call(
-            Action::RevokeSecurityGroupEgress,
-            |ec2| {
-                ec2.revoke_security_group_egress()
-                    .group_id(group.as_str())
-                    .set_ip_permissions(Some(no_more_out.clone()))
-                    .send()
-            }
-        )),
-    );
+    // Each call's future is large, and there are four.
+    let results = Box::pin(async {
+        futures_util::join!(
+            unless_empty(&come_in, || writer.call(
+                Action::AuthorizeSecurityGroupIngress,
+                |ec2| {
+                    ec2.authorize_security_group_ingress()
+                        .group_id(group.as_str())
+                        .set_ip_permissions(Some(come_in.clone()))
+                        .tag_specifications(tags())
+                        .send()
+                }
+            )),
+            unless_empty(&go_out, || writer.call(
+                Action::AuthorizeSecurityGroupEgress,
+                |ec2| {
+                    ec2.authorize_security_group_egress()
+                        .group_id(group.as_str())
+                        .set_ip_permissions(Some(go_out.clone()))
+                        .tag_specifications(tags())
+                        .send()
+                }
+            )),
+            unless_empty(&no_more_in, || writer.call(
+                Action::RevokeSecurityGroupIngress,
+                |ec2| {
+                    ec2.revoke_security_group_ingress()
+                        .group_id(group.as_str())
+                        .set_ip_permissions(Some(no_more_in.clone()))
+                        .send()
+                }
+            )),
+            unless_empty(&no_more_out, || writer.call(
+                Action::RevokeSecurityGroupEgress,
+                |ec2| {
+                    ec2.revoke_security_group_egress()
+                        .group_id(group.as_str())
+                        .set_ip_permissions(Some(no_more_out.clone()))
+                        .send()
+                }
+            )),
+        )
+    })
+    .await;
     already_is_fine(results.0)?;
     already_is_fine(results.1)?;
     gone_is_fine(results.2)?;

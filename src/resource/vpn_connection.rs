@@ -37,7 +37,7 @@ pub struct Spec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct State {
     /// `pending`, `available`, `modifying`, `deleting`.
-    pub state: String,
+    pub status: String,
     /// The customer gateway.
     pub customer: AwsId,
     /// The VPN gateway.
@@ -59,7 +59,7 @@ impl From<&Connection> for State {
             o.telemetry.iter().any(|t| t.outside == tunnel.outside && t.is_up)
         };
         Self {
-            state: o.state.clone(),
+            status: o.state.clone(),
             customer: o.customer.clone(),
             gateway: o.gateway.clone(),
             is_static: o.is_static,
@@ -97,7 +97,7 @@ impl Kind for VpnConnection {
     }
 
     fn phase(state: &State) -> Phase {
-        match state.state.as_str() {
+        match state.status.as_str() {
             "pending" | "modifying" => Phase::Pending,
             "deleting" => Phase::Going,
             // Its tunnels are what the rest waits for.
@@ -278,7 +278,7 @@ mod tests {
 
     fn state(tunnels: Vec<Tunnel>, up: Vec<bool>) -> State {
         State {
-            state: "available".to_owned(),
+            status: "available".to_owned(),
             customer: AwsId::new("cgw-1"),
             gateway: Some(AwsId::new("vgw-1")),
             is_static: true,

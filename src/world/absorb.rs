@@ -89,11 +89,8 @@ fn vpc(o: &sdk::Vpc) -> Option<Vpc> {
                 sdk::VpcCidrBlockStateCode::Associated | sdk::VpcCidrBlockStateCode::Associating
             )
         });
-        if let Some(net) = cidr(association.cidr_block()) {
-            if is_there && !cidrs.contains(&net) {
-                cidrs.push(net);
-            }
-        }
+        let net = cidr(association.cidr_block());
+        cidrs.extend(net.filter(|net| is_there && !cidrs.contains(net)));
     }
     Some(Vpc {
         id: id(o.vpc_id())?,
@@ -228,7 +225,9 @@ fn interface(o: &sdk::NetworkInterface) -> Option<Interface> {
         vpc: id(o.vpc_id())?,
         subnet: id(o.subnet_id())?,
         instance: attachment.and_then(|a| id(a.instance_id())),
-        device: attachment.and_then(|a| a.device_index()).unwrap_or(0),
+        device: attachment
+            .and_then(sdk::NetworkInterfaceAttachment::device_index)
+            .unwrap_or(0),
         private_ip: ip(o.private_ip_address()),
         groups: o.groups().iter().filter_map(|g| id(g.group_id())).collect(),
         source_dest_check: o.source_dest_check().unwrap_or(true),
@@ -298,7 +297,7 @@ pub(crate) fn connection(o: &sdk::VpnConnection) -> Option<Connection> {
         customer: id(o.customer_gateway_id())?,
         gateway: id(o.vpn_gateway_id()),
         is_static: options
-            .and_then(|o| o.static_routes_only())
+            .and_then(sdk::VpnConnectionOptions::static_routes_only)
             .unwrap_or(false),
         prefixes: o
             .routes()
@@ -349,7 +348,7 @@ fn tunnel(o: &sdk::TunnelOption) -> Option<Tunnel> {
             phase1_groups: numbers(
                 o.phase1_dh_group_numbers()
                     .iter()
-                    .filter_map(|v| v.value())
+                    .filter_map(sdk::Phase1DhGroupNumbersListValue::value)
                     .collect(),
             ),
             phase2_ciphers: words(
@@ -367,7 +366,7 @@ fn tunnel(o: &sdk::TunnelOption) -> Option<Tunnel> {
             phase2_groups: numbers(
                 o.phase2_dh_group_numbers()
                     .iter()
-                    .filter_map(|v| v.value())
+                    .filter_map(sdk::Phase2DhGroupNumbersListValue::value)
                     .collect(),
             ),
             ike_versions: words(o.ike_versions().iter().map(|v| v.value()).collect()),

@@ -77,7 +77,7 @@ impl Cloud {
     pub(crate) fn id(&self, name: &str) -> String {
         self.seed[name]
             .as_str()
-            .unwrap_or_else(|| panic!("the seed has no {name}"))
+            .expect("the seed has it")
             .to_owned()
     }
 

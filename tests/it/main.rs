@@ -1,6 +1,11 @@
 //! All integration tests in one binary, so that linking is paid once.
 
-#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "tests unwrap, report, read the environment that tests/run makes, and take the time"
+)]
 
 mod bench;
 mod cloud;

@@ -94,7 +94,10 @@ fn keys_are_nowhere_but_in_the_files_meant_for_them() {
         "{holding:?}"
     );
     assert_eq!(
-        holding.iter().filter(|name| name.ends_with(".cmd")).count(),
+        holding
+            .iter()
+            .filter(|name| name.starts_with("tunnel-"))
+            .count(),
         1,
         "{holding:?}"
     );
