@@ -7,6 +7,7 @@
     reason = "tests unwrap, report, read the environment that tests/run makes, and take the time"
 )]
 
+mod architecture;
 mod bench;
 mod cloud;
 mod faults;
