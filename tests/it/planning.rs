@@ -1,0 +1,469 @@
+//! Planning by value: what any mix of present, missing, changed, duplicated and foreign objects
+//! comes to; and the plans of the usual cases as snapshots.
+
+use std::collections::BTreeSet;
+
+use cgw::address::{AwsId, Id};
+use cgw::aws::{NODE, STACK, Tags};
+use cgw::plan::Plan;
+use cgw::preflight::Stop;
+use cgw::spec::{Declared, Via};
+use cgw::topology::for_the_owner;
+use cgw::tunnel::{Crypto, Suites};
+use cgw::ui::tell_plan;
+use cgw::world::{ElasticAddress, Gateway, Group, GroupRule, World};
+use proptest::prelude::*;
+
+use crate::model::{
+    after, base, connection, declared, default_rule, down, id, net, place, situation, tags, up,
+};
+
+/// One thing that happened to a world behind cgw's back.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    LoseGroup(usize),
+    LoseRule(usize),
+    LoseAddress,
+    LoseCustomer,
+    LoseGateway,
+    LoseConnection,
+    LosePrefix,
+    LoseRoute(usize),
+    LosePropagation(usize),
+    LoseMembership,
+    LoseRecordTag,
+    Detach,
+    Disassociate,
+    SwitchCheckOn,
+    OtherSuites(usize),
+    OtherTarget(usize),
+    DefaultRule(usize),
+    TwiceAddress,
+    TwiceGateway,
+    TwiceConnection,
+    TwiceCustomer,
+    Going,
+    Foreign,
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let one = prop_oneof![
+        (0usize..3).prop_map(Event::LoseGroup),
+        (0usize..40).prop_map(Event::LoseRule),
+        Just(Event::LoseAddress),
+        Just(Event::LoseCustomer),
+        Just(Event::LoseGateway),
+        Just(Event::LoseConnection),
+        Just(Event::LosePrefix),
+        (0usize..2).prop_map(Event::LoseRoute),
+        (0usize..2).prop_map(Event::LosePropagation),
+        Just(Event::LoseMembership),
+        Just(Event::LoseRecordTag),
+        Just(Event::Detach),
+        Just(Event::Disassociate),
+        Just(Event::SwitchCheckOn),
+        (0usize..2).prop_map(Event::OtherSuites),
+        (0usize..2).prop_map(Event::OtherTarget),
+        (0usize..3).prop_map(Event::DefaultRule),
+        Just(Event::TwiceAddress),
+        Just(Event::TwiceGateway),
+        Just(Event::TwiceConnection),
+        Just(Event::TwiceCustomer),
+        Just(Event::Going),
+        Just(Event::Foreign),
+    ];
+    prop::collection::vec(one, 0..6)
+}
+
+#[expect(clippy::too_many_lines, reason = "one arm an event")]
+fn happen(world: &mut World, event: Event, number: usize) {
+    let region = &mut world.regions[0];
+    let is_own = |tags: &Tags| tags.stack() == Some("office");
+    let twin = |id: &AwsId| AwsId::new(format!("{id}-twin{number}"));
+    match event {
+        Event::LoseGroup(n) => {
+            let own: Vec<AwsId> = region
+                .groups
+                .iter()
+                .filter(|g| is_own(&g.tags))
+                .map(|g| g.id.clone())
+                .collect();
+            // AWS deletes no group that an interface is in.
+            let used = |id: &AwsId| region.interfaces.iter().any(|i| i.groups.contains(id));
+            if let Some(lost) = own.get(n).filter(|id| !used(id)).cloned() {
+                region.groups.retain(|g| g.id != lost);
+                region.rules.retain(|r| r.group != lost);
+            }
+        }
+        Event::LoseRule(n) if !region.rules.is_empty() => {
+            let n = n % region.rules.len();
+            if is_own(&region.rules[n].tags) {
+                region.rules.remove(n);
+            }
+        }
+        Event::LoseRule(_) => {}
+        Event::LoseAddress => region.addresses.retain(|a| !is_own(&a.tags)),
+        Event::LoseCustomer => region.customer_gateways.retain(|c| !is_own(&c.tags)),
+        Event::LoseGateway => region.vpn_gateways.retain(|g| !is_own(&g.tags)),
+        Event::LoseConnection => region.connections.retain(|c| !is_own(&c.tags)),
+        Event::LosePrefix => region
+            .connections
+            .iter_mut()
+            .filter(|c| is_own(&c.tags))
+            .for_each(|c| c.prefixes.clear()),
+        Event::LoseRoute(n) => region.route_tables[n]
+            .routes
+            .retain(|r| matches!(r.target.as_str(), "local" | "igw-00000001")),
+        Event::LosePropagation(n) => region.route_tables[n].propagating.clear(),
+        Event::LoseMembership => {
+            region.interfaces[0].groups = BTreeSet::from([id("sg-user")]);
+        }
+        Event::LoseRecordTag => region.groups.iter_mut().for_each(|g| {
+            g.tags.0.remove("cgw:declared:instance");
+        }),
+        Event::Detach => region
+            .vpn_gateways
+            .iter_mut()
+            .filter(|g| is_own(&g.tags))
+            .for_each(|g| g.attachment = None),
+        Event::Disassociate => region
+            .addresses
+            .iter_mut()
+            .filter(|a| is_own(&a.tags))
+            .for_each(|a| {
+                (a.association, a.interface) = (None, None);
+            }),
+        Event::SwitchCheckOn => region.interfaces[0].source_dest_check = true,
+        Event::OtherSuites(n) => {
+            if let Some(own) = region.connections.iter_mut().find(|c| is_own(&c.tags)) {
+                own.tunnels[n].suites = Suites::of(Crypto::Strong);
+            }
+        }
+        Event::OtherTarget(n) => {
+            let routes = &mut region.route_tables[n].routes;
+            let own = routes
+                .iter_mut()
+                .find(|r| !matches!(r.target.as_str(), "local" | "igw-00000001"));
+            own.into_iter().for_each(|r| r.target = id("pcx-00000001"));
+        }
+        Event::DefaultRule(n) => {
+            let own: Vec<AwsId> = region
+                .groups
+                .iter()
+                .filter(|g| is_own(&g.tags))
+                .map(|g| g.id.clone())
+                .collect();
+            if let Some(group) = own.get(n) {
+                region.rules.push(GroupRule {
+                    id: AwsId::new(format!("sgr-default{number}")),
+                    group: group.clone(),
+                    rule: Some(default_rule()),
+                    referenced: None,
+                    tags: Tags::default(),
+                });
+            }
+        }
+        Event::TwiceAddress => {
+            let own = region.addresses.iter().find(|a| is_own(&a.tags)).cloned();
+            region.addresses.extend(own.map(|a| ElasticAddress {
+                id: twin(&a.id),
+                ip: std::net::Ipv4Addr::new(192, 0, 2, u8::try_from(number).unwrap_or(250)),
+                association: None,
+                interface: None,
+                tags: a.tags,
+            }));
+        }
+        Event::TwiceGateway => {
+            let own = region
+                .vpn_gateways
+                .iter()
+                .find(|g| is_own(&g.tags))
+                .cloned();
+            region.vpn_gateways.extend(own.map(|g| Gateway {
+                id: twin(&g.id),
+                attachment: None,
+                ..g
+            }));
+        }
+        Event::TwiceConnection => {
+            let own = region.connections.iter().find(|c| is_own(&c.tags)).cloned();
+            region
+                .connections
+                .extend(own.map(|c| cgw::world::Connection {
+                    id: twin(&c.id),
+                    ..c
+                }));
+        }
+        Event::TwiceCustomer => {
+            let own = region
+                .customer_gateways
+                .iter()
+                .find(|c| is_own(&c.tags))
+                .cloned();
+            region
+                .customer_gateways
+                .extend(own.map(|c| cgw::world::Customer {
+                    id: twin(&c.id),
+                    ..c
+                }));
+        }
+        Event::Going => {
+            if let Some(own) = region.connections.iter_mut().find(|c| is_own(&c.tags)) {
+                "deleting".clone_into(&mut own.state);
+            }
+        }
+        Event::Foreign => foreign(world, number),
+    }
+}
+
+/// Another stack's things, and a stranger's.
+fn foreign(world: &mut World, number: usize) {
+    let region = &mut world.regions[0];
+    let named = |prefix: &str| AwsId::new(format!("{prefix}-foreign{number}"));
+    let other = |node: &str| tags(&[(STACK, "other"), (NODE, node)]);
+    region.groups.push(Group {
+        id: named("sg"),
+        name: format!("cgw-other{number}"),
+        vpc: id("vpc-00000001"),
+        tags: other("stack-record"),
+    });
+    region.vpn_gateways.push(Gateway {
+        id: named("vgw"),
+        state: "available".to_owned(),
+        asn: 64512,
+        attachment: Some((named("vpc"), "attached".to_owned())),
+        tags: other("vpn-gateway"),
+    });
+    region.connections.push(connection(
+        &named("vpn"),
+        &named("cgw"),
+        &named("vgw"),
+        Crypto::Guide,
+        u32::try_from(number).unwrap_or(0) + 5000,
+        other("vpn-connection"),
+    ));
+    region.addresses.push(ElasticAddress {
+        id: named("eipalloc"),
+        ip: std::net::Ipv4Addr::new(192, 0, 2, 200 + u8::try_from(number % 50).unwrap_or(0)),
+        association: None,
+        interface: None,
+        tags: Tags::default(),
+    });
+}
+
+fn touched(plan: &Plan) -> BTreeSet<String> {
+    plan.changes()
+        .filter_map(|step| Some(step.id.as_ref()?.owner().to_string()))
+        .filter(|id| id.contains("foreign") || id.contains("sg-user"))
+        .collect()
+}
+
+/// The same world, told in another order.
+fn turned(world: &World) -> World {
+    let mut world = world.clone();
+    let region = &mut world.regions[0];
+    region.groups.reverse();
+    region.rules.reverse();
+    region.addresses.reverse();
+    region.vpn_gateways.reverse();
+    region.customer_gateways.reverse();
+    region.connections.reverse();
+    region.route_tables.reverse();
+    region.interfaces.reverse();
+    world
+}
+
+fn foreign_parts(world: &World) -> World {
+    let mut world = world.clone();
+    let region = &mut world.regions[0];
+    let is_foreign = |id: &AwsId| id.as_str().contains("foreign");
+    region.groups.retain(|o| is_foreign(&o.id));
+    region.vpn_gateways.retain(|o| is_foreign(&o.id));
+    region.connections.retain(|o| is_foreign(&o.id));
+    region.addresses.retain(|o| is_foreign(&o.id));
+    region.rules.clear();
+    region.customer_gateways.clear();
+    region.interfaces.clear();
+    region.route_tables.clear();
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_plan_that_was_carried_out_leaves_nothing_to_plan(happened in events()) {
+        let whole = after(&base(), &up(&base(), &declared()).unwrap());
+        let mut world = whole;
+        for (n, event) in happened.iter().enumerate() {
+            happen(&mut world, *event, n);
+        }
+        let before = foreign_parts(&world);
+        let first = match up(&world, &declared()) {
+            Ok(plan) => plan,
+            // Its quota of gateways or addresses may be used up by what is foreign or twice.
+            Err(Stop::Refused(refusals)) => {
+                prop_assume!(!refusals.iter().all(|r| r.text.contains("quota")));
+                return Err(TestCaseError::fail(format!("{refusals:?}")));
+            }
+            Err(Stop::Choose(_)) => return Err(TestCaseError::fail("the server is named")),
+        };
+        let told = |plan: &Plan| serde_json::to_string(plan).unwrap();
+        prop_assert_eq!(told(&first), told(&up(&turned(&world), &declared()).unwrap()));
+        prop_assert_eq!(touched(&first), BTreeSet::new());
+        let world = after(&world, &first);
+        let second = up(&world, &declared()).unwrap();
+        prop_assert!(second.is_empty() && second.left.is_empty(), "{}", tell_plan(&second, &[], &[]));
+        let last = down(&world);
+        prop_assert_eq!(touched(&last), BTreeSet::new());
+        let world = after(&world, &last);
+        prop_assert!(down(&world).steps.is_empty(), "{}", tell_plan(&down(&world), &[], &[]));
+        prop_assert_eq!(foreign_parts(&world), before);
+    }
+
+    #[test]
+    fn down_leaves_nothing_of_whatever_there_is(happened in events()) {
+        let mut world = after(&base(), &up(&base(), &declared()).unwrap());
+        for (n, event) in happened.iter().enumerate() {
+            happen(&mut world, *event, n);
+        }
+        let before = foreign_parts(&world);
+        let world = after(&world, &down(&world));
+        prop_assert!(down(&world).steps.is_empty(), "{}", tell_plan(&down(&world), &[], &[]));
+        prop_assert!(!world.stacks().contains("office"));
+        prop_assert_eq!(foreign_parts(&world), before);
+    }
+}
+
+#[test]
+fn up_and_down_again_is_the_world_as_it_was() {
+    let whole = after(&base(), &up(&base(), &declared()).unwrap());
+    assert_eq!(after(&whole, &down(&whole)), base());
+}
+
+#[test]
+fn what_others_use_is_left_and_the_record_with_it() {
+    let mut world = after(&base(), &up(&base(), &declared()).unwrap());
+    let region = &mut world.regions[0];
+    let gateway = region.vpn_gateways[0].id.clone();
+    let theirs = connection(
+        &id("vpn-theirs"),
+        &id("cgw-theirs"),
+        &gateway,
+        Crypto::Guide,
+        900,
+        Tags::default(),
+    );
+    region.connections.push(theirs);
+    let plan = down(&world);
+    let left: Vec<&str> = plan.left.iter().map(|left| left.address.kind).collect();
+    assert!(
+        left.contains(&"vpn-gateway") && left.contains(&"stack-record"),
+        "{left:?}"
+    );
+    assert!(
+        !plan
+            .changes()
+            .any(|s| s.id == Some(Id::Aws(gateway.clone())))
+    );
+    assert!(
+        !plan
+            .changes()
+            .any(|s| s.id == Some(Id::Aws(id("vpn-theirs"))))
+    );
+}
+
+#[test]
+fn a_value_that_somebody_changed_since_is_left_alone() {
+    let mut world = after(&base(), &up(&base(), &declared()).unwrap());
+    for table in &mut world.regions[0].route_tables {
+        table
+            .routes
+            .iter_mut()
+            .filter(|r| r.cidr == net("172.31.0.0/16") && r.target.as_str() != "local")
+            .for_each(|r| r.target = id("pcx-theirs"));
+    }
+    let world = after(&world, &down(&world));
+    let kept = world.regions[0].route_tables.iter().flat_map(|t| &t.routes);
+    assert_eq!(
+        kept.filter(|r| r.target.as_str() == "pcx-theirs").count(),
+        1
+    );
+}
+
+fn told(world: &World, declared: &Declared) -> String {
+    let plan = up(world, declared).unwrap();
+    let situation = situation(world, declared).unwrap();
+    tell_plan(&plan, &situation.notes, &for_the_owner(&situation))
+}
+
+#[test]
+fn the_plan_of_a_fresh_stack() {
+    insta::assert_snapshot!(told(&base(), &declared()));
+}
+
+#[test]
+fn the_plan_of_an_own_server_with_a_private_subnet() {
+    let declared = Declared {
+        instance: None,
+        gateway_ip: Some("203.0.113.7".parse().unwrap()),
+        private_ip: Some("192.168.7.5".parse().unwrap()),
+        site_cidr: Some(net("192.168.7.0/24")),
+        subnet_cidr: Some(net("10.0.99.0/24")),
+        via: Some(Via::Files),
+        ..declared()
+    };
+    insta::assert_snapshot!(told(&base(), &declared));
+}
+
+#[test]
+fn the_plan_with_everything_adopted() {
+    let mut world = base();
+    let region = &mut world.regions[0];
+    region.addresses.push(ElasticAddress {
+        id: id("eipalloc-user"),
+        ip: "203.0.113.9".parse().unwrap(),
+        association: Some(id("eipassoc-user")),
+        interface: Some(id("eni-00000001")),
+        tags: Tags::default(),
+    });
+    region.vpn_gateways.push(Gateway {
+        id: id("vgw-user"),
+        state: "available".to_owned(),
+        asn: 65000,
+        attachment: Some((id("vpc-00000001"), "attached".to_owned())),
+        tags: Tags::default(),
+    });
+    region.customer_gateways.push(cgw::world::Customer {
+        id: id("cgw-user"),
+        state: "available".to_owned(),
+        ip: Some("203.0.113.9".parse().unwrap()),
+        asn: "65001".to_owned(),
+        device: None,
+        tags: Tags::default(),
+    });
+    insta::assert_snapshot!(told(&world, &declared()));
+    let whole = after(&world, &up(&world, &declared()).unwrap());
+    assert!(up(&whole, &declared()).unwrap().is_empty());
+    assert_eq!(after(&whole, &down(&whole)), world);
+}
+
+#[test]
+fn the_plan_of_down() {
+    let whole = after(&base(), &up(&base(), &declared()).unwrap());
+    insta::assert_snapshot!(tell_plan(&down(&whole), &[], &[]));
+}
+
+#[test]
+fn a_changed_address_replaces_the_chain_that_hangs_from_it() {
+    let mut world = after(&base(), &up(&base(), &declared()).unwrap());
+    world.regions[0].addresses.clear();
+    let plan = up(&world, &declared()).unwrap();
+    let replaced: Vec<&str> = plan
+        .changes()
+        .filter(|s| s.change.word() == "replace")
+        .map(|s| s.key.address().kind)
+        .collect();
+    assert_eq!(replaced, ["customer-gateway", "vpn-connection"]);
+    assert_eq!(place().region, "eu-west-1");
+}
