@@ -7,6 +7,7 @@ use cgw::address::{AwsId, Id};
 use cgw::aws::{NODE, STACK, Tags};
 use cgw::plan::Plan;
 use cgw::preflight::Stop;
+use cgw::resource;
 use cgw::spec::{Declared, Via};
 use cgw::topology::for_the_owner;
 use cgw::tunnel::{Crypto, Suites};
@@ -15,7 +16,8 @@ use cgw::world::{ElasticAddress, Gateway, Group, GroupRule, World};
 use proptest::prelude::*;
 
 use crate::model::{
-    after, base, connection, declared, default_rule, down, id, net, place, situation, tags, up,
+    after, base, connection, declared, default_rule, down, id, net, place, situation, stack, tags,
+    up,
 };
 
 /// One thing that happened to a world behind cgw's back.
@@ -273,6 +275,108 @@ fn turned(world: &World) -> World {
     world
 }
 
+/// Says what is not as `up` should leave it.
+fn lacking(world: &World) -> Option<&'static str> {
+    whole(world).unwrap_or(Some("an object of its own"))
+}
+
+/// `None`: an object is missing; else the first check that does not hold.
+fn whole(world: &World) -> Option<Option<&'static str>> {
+    let region = &world.regions[0];
+    let mut nodes: Vec<String> = resource::find(world, &stack())
+        .iter()
+        .map(|live| live.address.node())
+        .collect();
+    let count = nodes.len();
+    nodes.sort();
+    nodes.dedup();
+    let own = |tags: &Tags, node: &str| tags.node_key(&stack(), node).is_some();
+    let interface = &region.interfaces[0];
+    let group = region
+        .groups
+        .iter()
+        .find(|g| own(&g.tags, "gateway-security-group"))?;
+    let gateway = region
+        .vpn_gateways
+        .iter()
+        .find(|g| own(&g.tags, "vpn-gateway"))?;
+    let connection = region
+        .connections
+        .iter()
+        .find(|c| own(&c.tags, "vpn-connection"))?;
+    let address = region
+        .addresses
+        .iter()
+        .find(|a| own(&a.tags, "elastic-ip"))?;
+    let leads = |table: usize, cidr: &str, target: &AwsId| {
+        region.route_tables[table]
+            .routes
+            .iter()
+            .any(|r| r.cidr == net(cidr) && &r.target == target)
+    };
+    let rules = |node: &str| region.rules.iter().filter(|r| own(&r.tags, node)).count();
+    let has_default = |id: &AwsId| {
+        region
+            .rules
+            .iter()
+            .any(|r| &r.group == id && r.rule == Some(default_rule()))
+    };
+    let checks = [
+        ("every node is there", count == 17),
+        ("no node is there twice", count == nodes.len()),
+        ("the check is off", !interface.source_dest_check),
+        (
+            "the group is on the interface",
+            interface.groups.contains(&group.id),
+        ),
+        (
+            "the user's group stays",
+            interface.groups.contains(&id("sg-user")),
+        ),
+        (
+            "the gateway is attached",
+            gateway
+                .attachment
+                .as_ref()
+                .is_some_and(|a| a.1 == "attached"),
+        ),
+        (
+            "the connection is there to stay",
+            connection.state == "available",
+        ),
+        (
+            "the suites are right",
+            connection
+                .tunnels
+                .iter()
+                .all(|t| t.suites == Suites::of(Crypto::Modern)),
+        ),
+        (
+            "the prefix is there",
+            connection.prefixes.contains(&net("172.31.0.0/16")),
+        ),
+        (
+            "the address serves",
+            address.interface.as_ref() == Some(&interface.id),
+        ),
+        ("the VPC's route", leads(0, "172.31.0.0/16", &gateway.id)),
+        ("the site's route", leads(1, "10.0.0.0/16", &interface.id)),
+        (
+            "propagation",
+            region.route_tables[0].propagating.contains(&gateway.id),
+        ),
+        ("the tunnels' rules", rules("tunnel-rules") == 16),
+        ("the gateway's rules", rules("gateway-security-group") == 3),
+        ("nothing may leave by default", !has_default(&group.id)),
+    ];
+    Some(
+        checks
+            .into_iter()
+            .find(|(_, holds)| !holds)
+            .map(|(what, _)| what),
+    )
+}
+
 fn foreign_parts(world: &World) -> World {
     let mut world = world.clone();
     let region = &mut world.regions[0];
@@ -314,6 +418,7 @@ proptest! {
         let world = after(&world, &first);
         let second = up(&world, &declared()).unwrap();
         prop_assert!(second.is_empty() && second.left.is_empty(), "{}", tell_plan(&second, &[], &[]));
+        prop_assert_eq!(lacking(&world), None);
         let last = down(&world);
         prop_assert_eq!(touched(&last), BTreeSet::new());
         let world = after(&world, &last);
@@ -338,6 +443,7 @@ proptest! {
 #[test]
 fn up_and_down_again_is_the_world_as_it_was() {
     let whole = after(&base(), &up(&base(), &declared()).unwrap());
+    assert_eq!(lacking(&whole), None);
     assert_eq!(after(&whole, &down(&whole)), base());
 }
 
