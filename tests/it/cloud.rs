@@ -17,6 +17,7 @@ pub(crate) fn endpoint() -> String {
 
 /// A seeded account.
 pub(crate) struct Cloud {
+    endpoint: String,
     pub(crate) account: String,
     pub(crate) seed: Value,
     pub(crate) home: tempfile::TempDir,
@@ -59,6 +60,10 @@ impl Cloud {
     }
 
     pub(crate) fn seeded(options: &[&str]) -> Self {
+        Self::on(&endpoint(), options)
+    }
+
+    pub(crate) fn on(endpoint: &str, options: &[&str]) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let account = format!(
@@ -66,6 +71,7 @@ impl Cloud {
             500_000_000_000 + u64::from(std::process::id()) * 1000 + number
         );
         let mut cloud = Self {
+            endpoint: endpoint.to_owned(),
             account,
             seed: Value::Null,
             home: tempfile::tempdir().unwrap(),
@@ -86,7 +92,7 @@ impl Cloud {
         let output = Command::new(path)
             .args([
                 "--endpoint-url",
-                &endpoint(),
+                &self.endpoint,
                 "--account",
                 &self.account,
                 "--region",
@@ -150,7 +156,7 @@ impl Cloud {
     }
 
     pub(crate) fn cgw(&self, arguments: &[&str]) -> Run {
-        self.command(&endpoint(), arguments)
+        self.command(&self.endpoint, arguments)
             .output()
             .unwrap()
             .into()

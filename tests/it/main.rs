@@ -20,3 +20,4 @@ mod push;
 mod secrets;
 mod ssh;
 mod sshd;
+mod stock;
