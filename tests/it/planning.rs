@@ -146,7 +146,9 @@ fn happen(world: &mut World, event: Event, number: usize) {
             let own = routes
                 .iter_mut()
                 .find(|r| !matches!(r.target.as_str(), "local" | "igw-00000001"));
-            own.into_iter().for_each(|r| r.target = id("pcx-00000001"));
+            if let Some(route) = own {
+                route.target = id("pcx-00000001");
+            }
         }
         Event::DefaultRule(n) => {
             let own: Vec<AwsId> = region
@@ -277,11 +279,17 @@ fn turned(world: &World) -> World {
 
 /// Says what is not as `up` should leave it.
 fn lacking(world: &World) -> Option<&'static str> {
-    whole(world).unwrap_or(Some("an object of its own"))
+    match whole(world) {
+        None => Some("an object of its own"),
+        Some(checks) => checks
+            .into_iter()
+            .find(|(_, holds)| !holds)
+            .map(|(what, _)| what),
+    }
 }
 
-/// `None`: an object is missing; else the first check that does not hold.
-fn whole(world: &World) -> Option<Option<&'static str>> {
+/// What must hold, and whether it does; `None`: an object is missing.
+fn whole(world: &World) -> Option<Vec<(&'static str, bool)>> {
     let region = &world.regions[0];
     let mut nodes: Vec<String> = resource::find(world, &stack())
         .iter()
@@ -369,12 +377,7 @@ fn whole(world: &World) -> Option<Option<&'static str>> {
         ("the gateway's rules", rules("gateway-security-group") == 3),
         ("nothing may leave by default", !has_default(&group.id)),
     ];
-    Some(
-        checks
-            .into_iter()
-            .find(|(_, holds)| !holds)
-            .map(|(what, _)| what),
-    )
+    Some(checks.to_vec())
 }
 
 fn foreign_parts(world: &World) -> World {
