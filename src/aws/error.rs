@@ -70,6 +70,21 @@ const TABLE: &[Row] = &[
         FRESH,
     ),
     (
+        Some(Action::AttachVpnGateway),
+        "InvalidVpnGatewayState",
+        STATE,
+    ),
+    (
+        Some(Action::CreateVpnConnection),
+        "InvalidVpnGatewayState",
+        STATE,
+    ),
+    (
+        Some(Action::CreateVpnConnection),
+        "InvalidCustomerGatewayState",
+        STATE,
+    ),
+    (
         Some(Action::CreateVpnConnection),
         "InvalidVpnGatewayID.NotFound",
         FRESH,

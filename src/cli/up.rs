@@ -90,7 +90,7 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
     if changes.is_empty() {
         return status::show(&session, common);
     }
-    allowed(&options, &changes)?;
+    allowed(&options, &situation, &changes)?;
     ask(&options.changing, "Carry this out?")?;
     let reach = reach(&options, &session, &situation, &changes)?;
     let again =
@@ -199,7 +199,7 @@ fn show(common: &Common, situation: &Situation, changes: &Changes) {
 }
 
 /// What a plan may not do without being told.
-fn allowed(options: &Up, changes: &Changes) -> Result<(), Stopped> {
+fn allowed(options: &Up, situation: &Situation, changes: &Changes) -> Result<(), Stopped> {
     let touches = |kind: &str, word: &[&str]| {
         let mut steps = changes.changes();
         steps.any(|s| s.key.address().kind == kind && word.contains(&s.change.word()))
@@ -211,8 +211,7 @@ fn allowed(options: &Up, changes: &Changes) -> Result<(), Stopped> {
         ));
     }
     let pushes = touches(WindowsSetup::NAME, &["create", "update", "replace"]);
-    let via = options.plan.common.declared.via.unwrap_or_default();
-    if pushes && via == Via::Ssh && !options.accept_no_guard {
+    if pushes && situation.via == Via::Ssh && !options.accept_no_guard {
         return Err(Stopped::refused(
             "nothing restores the server yet if the tunnel rules lock you out of it",
             "accept that with --accept-no-guard, or choose --via files or --via none",

@@ -7,7 +7,7 @@ use aws_sdk_ec2::types::{GatewayType, ResourceType};
 use serde::Serialize;
 
 use super::hands::gone_is_fine;
-use super::kind::{At, Deps, Kind, Live, Made, Next, Phase, Ref};
+use super::kind::{At, Deps, Kind, Live, Made, Next, Ref};
 use super::{ElasticIp, Error, Hands};
 use crate::address::{Address, Id, Stack};
 use crate::aws::{self, Action, Source};
@@ -15,6 +15,8 @@ use crate::diff::{Diff, Want};
 use crate::world::{self, Customer, World};
 
 /// A customer gateway; an equal one that is somebody else's is adopted.
+///
+/// A pending one can be used: where AWS refuses it, the call that uses it is sent again.
 #[derive(Debug)]
 pub struct CustomerGateway;
 
@@ -91,14 +93,6 @@ impl Kind for CustomerGateway {
     fn removed_after(world: &World, id: &Id) -> Vec<Id> {
         let all = world.regions.iter().flat_map(|r| &r.connections);
         all.filter(|c| &c.customer == id.owner()).map(|c| c.id.clone().into()).collect()
-    }
-
-    /// A pending one can be used: where AWS refuses it, the call that uses it is sent again.
-    fn phase(state: &State) -> Phase {
-        match state.status.as_str() {
-            "deleting" => Phase::Going,
-            _ => Phase::Ready,
-        }
     }
 
     fn diff(spec: &Spec, state: &State, deps: &Deps<'_>) -> Diff {

@@ -6,7 +6,7 @@ use aws_sdk_ec2::types::{GatewayType, ResourceType};
 use serde::Serialize;
 
 use super::hands::gone_is_fine;
-use super::kind::{At, Deps, Kind, Live, Made, Next, Phase};
+use super::kind::{At, Deps, Kind, Live, Made, Next};
 use super::{Error, Hands, VpnGatewayAttachment};
 use crate::address::{Address, Id, Stack};
 use crate::aws::{self, Action, Source};
@@ -14,6 +14,8 @@ use crate::diff::Diff;
 use crate::world::{self, Gateway, World};
 
 /// A virtual private gateway; one that the VPC has already is adopted and never deleted.
+///
+/// A pending one can be used: where AWS refuses it, the call that uses it is sent again.
 #[derive(Debug)]
 pub struct VpnGateway;
 
@@ -76,14 +78,6 @@ impl Kind for VpnGateway {
             .collect()
     }
 
-    /// A pending one can be used: where AWS refuses it, the call that uses it is sent again.
-    fn phase(state: &State) -> Phase {
-        match state.state.as_str() {
-            "deleting" => Phase::Going,
-            _ => Phase::Ready,
-        }
-    }
-
     fn diff(_: &Spec, _: &State, _: &Deps<'_>) -> Diff {
         Diff::new()
     }
@@ -120,17 +114,15 @@ impl Kind for VpnGateway {
         Ok(Next::Nothing)
     }
 
-    async fn delete(hands: &Hands, at: &At<'_>, id: &Id, state: &State) -> Result<Next, Error> {
+    async fn delete(hands: &Hands, at: &At<'_>, id: &Id, _: &State) -> Result<Next, Error> {
         let id = id.owner().as_str();
-        if Self::phase(state) != Phase::Going {
-            gone_is_fine(
-                at.writer(hands)?
-                    .call(Action::DeleteVpnGateway, |ec2| {
-                        ec2.delete_vpn_gateway().vpn_gateway_id(id).send()
-                    })
-                    .await,
-            )?;
-        }
+        gone_is_fine(
+            at.writer(hands)?
+                .call(Action::DeleteVpnGateway, |ec2| {
+                    ec2.delete_vpn_gateway().vpn_gateway_id(id).send()
+                })
+                .await,
+        )?;
         Ok(Next::Nothing)
     }
 }

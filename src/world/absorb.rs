@@ -246,7 +246,7 @@ fn address(o: &sdk::Address) -> Option<ElasticAddress> {
     })
 }
 
-/// Reads a VPN gateway, unless it is deleted.
+/// Reads a VPN gateway, unless it is deleted or about to be: nobody waits for that.
 pub(crate) fn gateway(o: &sdk::VpnGateway) -> Option<Gateway> {
     let state = o.state().map_or("available", |s| s.as_str()).to_owned();
     // A detached attachment stays listed (terraform-provider-aws #6987).
@@ -254,7 +254,7 @@ pub(crate) fn gateway(o: &sdk::VpnGateway) -> Option<Gateway> {
         let state = a.state().map_or("attached", |s| s.as_str());
         (state != "detached").then(|| Some((id(a.vpc_id())?, state.to_owned())))?
     });
-    (state != "deleted").then_some(())?;
+    (!matches!(state.as_str(), "deleting" | "deleted")).then_some(())?;
     Some(Gateway {
         id: id(o.vpn_gateway_id())?,
         state,
@@ -264,10 +264,10 @@ pub(crate) fn gateway(o: &sdk::VpnGateway) -> Option<Gateway> {
     })
 }
 
-/// Reads a customer gateway, unless it is deleted.
+/// Reads a customer gateway, unless it is deleted or about to be: nobody waits for that.
 pub(crate) fn customer(o: &sdk::CustomerGateway) -> Option<Customer> {
     let state = o.state().unwrap_or("available").to_owned();
-    (state != "deleted").then_some(())?;
+    (!matches!(state.as_str(), "deleting" | "deleted")).then_some(())?;
     Some(Customer {
         id: id(o.customer_gateway_id())?,
         state,
