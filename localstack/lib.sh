@@ -3,6 +3,9 @@
 
 set -euo pipefail
 
+# Whose credentials and profiles stand in the environment is no matter of LocalStack's.
+unset "${!AWS_@}" 2>/dev/null || true
+
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${CGW_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cgw}
 

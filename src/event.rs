@@ -55,7 +55,7 @@ pub enum Event {
     Done {
         /// The node.
         node: Address,
-        /// What was done to it.
+        /// What was done to it: «created», «deleted», ….
         change: &'static str,
         /// What AWS calls it.
         id: String,

@@ -51,6 +51,21 @@ impl Change {
         }
     }
 
+    /// Returns the word for it once it is done.
+    #[must_use]
+    pub fn done(&self) -> &'static str {
+        match self {
+            Self::Keep => "kept",
+            Self::Adopt => "adopted",
+            Self::Check => "ready",
+            Self::Create => "created",
+            Self::Update(_) => "updated",
+            Self::Replace(_) => "replaced",
+            Self::Delete => "deleted",
+            Self::Restore => "restored",
+        }
+    }
+
     /// Says whether it changes anything.
     #[must_use]
     pub fn is_change(&self) -> bool {

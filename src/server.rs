@@ -58,7 +58,9 @@ pub enum Error {
         error: String,
     },
     /// The steps after this one come only after a restart, which the server begins now.
-    #[error("a restart must come first, before step {id} on the server; it restarts now")]
+    #[error(
+        "a restart must come first, before step {id} on the server; it restarts within 15 seconds"
+    )]
     RestartFirst {
         /// The first step that was not run.
         id: String,

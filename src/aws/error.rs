@@ -253,7 +253,7 @@ impl Error {
             return Self {
                 action,
                 code,
-                message: chain(error),
+                message: first_line(&chain(error)),
                 verdict: Verdict::No,
             };
         }
@@ -336,6 +336,15 @@ impl Error {
             },
         }
     }
+}
+
+/// What the SDK tried comes in further lines.
+fn first_line(text: &str) -> String {
+    text.lines()
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches(" Attempted:")
+        .to_owned()
 }
 
 fn causes<'a>(

@@ -8,10 +8,10 @@ use super::session::Session;
 use super::{Changing, Code, Stopped};
 use crate::address::AwsId;
 use crate::aws::Writer;
-use crate::engine::{Options, Outcome, apply};
+use crate::engine::{Failure, Options, Outcome, apply};
 use crate::lease::{Force, Lease};
 use crate::plan::{Approved, Plan};
-use crate::resource::{Dice, Hands};
+use crate::resource::{Dice, Error, Hands};
 use crate::server::Reach;
 use crate::time::{self, Backoff};
 use crate::ui;
@@ -152,7 +152,8 @@ async fn under_lock(
 
 /// Says what failed, why, what was left, and what to do.
 fn report(outcome: &Outcome, again: &str) -> Code {
-    for failure in &outcome.failed {
+    let was_cut = |failure: &&Failure| matches!(failure.error, Error::Interrupted);
+    for failure in outcome.failed.iter().filter(|failure| !was_cut(failure)) {
         ui::talk(&format!("error: {}: {}", failure.node, failure.error));
         if let Some(hint) = failure.error.hint() {
             ui::talk(&format!("  hint: {hint}"));

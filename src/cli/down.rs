@@ -5,10 +5,11 @@ use serde_json::json;
 
 use super::change::{Change, ask, carry_out};
 use super::session::{Session, Unnamed};
-use super::{Changing, Code, Common, Stopped};
-use crate::address::AwsId;
+use super::{Changing, Code, Common, Stopped, Whereabouts};
+use crate::address::{AwsId, Id};
 use crate::plan::{self, Plan};
-use crate::{resource, ui};
+use crate::resource::{self, Kind as _, VpnConnection};
+use crate::ui;
 
 /// Options of `down`.
 #[derive(Debug, Clone, Args)]
@@ -16,6 +17,9 @@ pub struct Down {
     /// What is common.
     #[command(flatten)]
     pub common: Common,
+    /// Where the stack is.
+    #[command(flatten)]
+    pub at: Whereabouts,
     /// What is common with `up`.
     #[command(flatten)]
     pub changing: Changing,
@@ -26,7 +30,12 @@ pub struct Down {
 
 /// Takes a stack down: the same planner with nothing desired.
 pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
-    let mut session = Session::open(&options.common, Unnamed::MustExist).await?;
+    let mut session = Session::open(
+        &options.common,
+        &options.at.clone().into(),
+        Unnamed::MustExist,
+    )
+    .await?;
     if !session.exists {
         session
             .events
@@ -77,18 +86,21 @@ fn changes(session: &Session) -> Plan {
     plan::plan(&session.stack, &[], &live, &session.world)
 }
 
+/// What only a person can take away from the server.
 fn notes(plan: &Plan) -> Vec<String> {
-    let has_setup = plan
+    let is_connection = |step: &&plan::Step| step.key.address().kind == VpnConnection::NAME;
+    let ids = plan
         .steps
         .iter()
-        .any(|s| s.key.address().kind == "stack-record");
-    let note = "the Windows Server keeps its settings: remove its two tunnel rules with netsh \
-                advfirewall consec delete rule name=\"vpn-… Tunnel 1\" (and 2)";
-    if has_setup {
-        vec![note.to_owned()]
-    } else {
-        Vec::new()
-    }
+        .filter(is_connection)
+        .filter_map(|step| step.id.as_ref());
+    let rule = |id: &Id| {
+        format!(
+            "the Windows Server keeps its settings; remove its rules there with netsh advfirewall \
+             consec delete rule name=\"{id} Tunnel 1\", and the same for Tunnel 2"
+        )
+    };
+    ids.map(rule).collect()
 }
 
 /// The VPC that holds the lock: where the record is, or any other group of the stack.

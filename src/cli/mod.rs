@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::address::Stack;
+use crate::address::{Stack, VpcId};
 use crate::spec::Declared;
 use crate::ui;
 
@@ -24,7 +24,7 @@ pub use stopped::{Code, Stopped};
 /// Makes a Windows Server the customer gateway of an AWS Site-to-Site VPN, and takes it away again.
 ///
 /// Exit codes: 0 done; 1 failed; 2 usage, or refused before anything was changed; 3 there is
-/// something to change (plan --detailed-exitcode); 4 somebody else holds the stack's lock;
+/// something to change, 5 both tunnels are down (--detailed-exitcode); 4 somebody else holds the stack's lock;
 /// 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "cgw", version, about, max_term_width = 100)]
@@ -73,9 +73,51 @@ pub struct Common {
     /// Print JSON: one event a line, each with "v":1
     #[arg(long)]
     pub json: bool,
-    /// What is declared.
-    #[command(flatten)]
-    pub declared: Declared,
+}
+
+/// Where a stack that exists is to be found; the rest its record says.
+#[derive(Debug, Clone, Args)]
+pub struct Whereabouts {
+    /// The VPC that has the VPN gateway
+    #[arg(long, value_name = "VPC-ID")]
+    pub vpc: Option<VpcId>,
+    /// The VPC's region [default: that of the profile or the environment]
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+    /// The AWS profile for the VPC's side
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// The instance's region [default: what the record says]
+    #[arg(long, value_name = "REGION")]
+    pub site_region: Option<String>,
+    /// The AWS profile for the instance's side [default: that of the VPC's side]
+    #[arg(long, value_name = "NAME")]
+    pub site_profile: Option<String>,
+    /// Another endpoint than AWS's own, such as LocalStack's
+    #[arg(long, value_name = "URL")]
+    pub endpoint_url: Option<String>,
+}
+
+impl From<Whereabouts> for Declared {
+    fn from(at: Whereabouts) -> Self {
+        let Whereabouts {
+            vpc,
+            region,
+            profile,
+            site_region,
+            site_profile,
+            endpoint_url,
+        } = at;
+        Self {
+            vpc,
+            region,
+            profile,
+            site_region,
+            site_profile,
+            endpoint_url,
+            ..Self::default()
+        }
+    }
 }
 
 impl Common {
@@ -91,7 +133,7 @@ impl Common {
 /// What every subcommand that changes a stack takes.
 #[derive(Debug, Clone, Args)]
 pub struct Changing {
-    /// Do not ask; the server must then be named
+    /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
     /// How many seconds a read of AWS may lag behind a write

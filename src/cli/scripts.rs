@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::session::{Session, Unnamed};
-use super::{Code, Common, Stopped};
+use super::{Code, Common, Stopped, Whereabouts};
 use crate::playbook::{self, Bundle};
 use crate::preflight::{Stop, examine};
 use crate::resource::{Kind as _, VpnConnection};
@@ -19,11 +19,19 @@ pub struct Scripts {
     /// What is common.
     #[command(flatten)]
     pub common: Common,
+    /// Where the stack is.
+    #[command(flatten)]
+    pub at: Whereabouts,
 }
 
 /// Writes the bundle, the guide's two netsh commands, and AWS's own files.
 pub(super) async fn scripts(options: Scripts) -> Result<Code, Stopped> {
-    let session = Session::open(&options.common, Unnamed::MustExist).await?;
+    let session = Session::open(
+        &options.common,
+        &options.at.clone().into(),
+        Unnamed::MustExist,
+    )
+    .await?;
     let situation = examine(&session.request()).map_err(|stop| match stop {
         Stop::Refused(refusals) => Stopped::from(refusals),
         Stop::Choose(_) => Stopped::refused("which server?", "name it with --instance"),

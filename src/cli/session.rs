@@ -40,7 +40,11 @@ pub(super) enum Unnamed {
 
 impl Session {
     /// Reads the file, the flags, the world and the record.
-    pub(super) async fn open(common: &Common, unnamed: Unnamed) -> Result<Self, Stopped> {
+    pub(super) async fn open(
+        common: &Common,
+        declared: &Declared,
+        unnamed: Unnamed,
+    ) -> Result<Self, Stopped> {
         let events = ui::events(common.form());
         let path = common
             .config
@@ -55,9 +59,22 @@ impl Session {
             )
         })?;
         let table = file.stack(common.stack.as_ref());
+        if table.is_none() && common.stack.is_none() && !file.stacks.is_empty() {
+            let names: Vec<&str> = file
+                .stacks
+                .iter()
+                .map(|table| table.name.as_str())
+                .collect();
+            let text = format!(
+                "{} declares several stacks: {}",
+                path.display(),
+                names.join(", ")
+            );
+            return Err(Stopped::refused(text, "name one with --stack"));
+        }
         let said = match table {
-            Some(table) => common.declared.clone().or(table.declared.clone()),
-            None => common.declared.clone(),
+            Some(table) => declared.clone().or(table.declared.clone()),
+            None => declared.clone(),
         };
         let mut clients = Clients::new(events.clone());
         let cloud = cloud(&said).await?;

@@ -1,12 +1,14 @@
 //! `status`: nodes, tunnels, drift and cost.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::session::{Session, Unnamed};
-use super::{Code, Common, Stopped};
+use super::{Code, Common, Stopped, Whereabouts};
 use crate::address::Stack;
 use crate::preflight::{Stop, examine};
 use crate::render::cost;
@@ -20,16 +22,47 @@ pub struct Status {
     /// What is common.
     #[command(flatten)]
     pub common: Common,
+    /// Where the stack is.
+    #[command(flatten)]
+    pub at: Whereabouts,
+    /// Show the tunnels' pre-shared keys
+    #[arg(long)]
+    pub show_secrets: bool,
+    /// Exit with 5 when both tunnels are down, else with 3 when something is not as declared
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+}
+
+/// Whether keys are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Secrets {
+    Hidden,
+    Shown,
 }
 
 /// Shows a stack.
 pub(super) async fn status(options: Status) -> Result<Code, Stopped> {
-    let session = Session::open(&options.common, Unnamed::MustExist).await?;
-    show(&session, &options.common)
+    let session = Session::open(
+        &options.common,
+        &options.at.clone().into(),
+        Unnamed::MustExist,
+    )
+    .await?;
+    let secrets = if options.show_secrets {
+        Secrets::Shown
+    } else {
+        Secrets::Hidden
+    };
+    let code = show(&session, &options.common, secrets)?;
+    Ok(if options.detailed_exitcode {
+        code
+    } else {
+        Code::Done
+    })
 }
 
-/// Shows the stack of a session.
-pub(super) fn show(session: &Session, common: &Common) -> Result<Code, Stopped> {
+/// Shows the stack of a session; the code says what is not well.
+pub(super) fn show(session: &Session, common: &Common, secrets: Secrets) -> Result<Code, Stopped> {
     if !session.exists {
         return Err(Stopped::refused(
             format!("there is no stack {} in {}", session.stack, session.cloud),
@@ -38,7 +71,17 @@ pub(super) fn show(session: &Session, common: &Common) -> Result<Code, Stopped> 
     }
     let live = resource::find(&session.world, &session.stack);
     let tunnels = tunnels(session);
+    let keys = if secrets == Secrets::Shown {
+        keys(session)
+    } else {
+        BTreeMap::new()
+    };
     let (drift, cost) = drift(session, &live);
+    let code = match (tunnels.iter().any(|tunnel| tunnel.is_up), drift.is_empty()) {
+        (false, _) => Code::TunnelsDown,
+        (true, false) => Code::Changes,
+        (true, true) => Code::Done,
+    };
     if common.json {
         let nodes: Vec<Value> = live.iter().map(node).collect();
         ui::data(&ui::json_line(
@@ -47,11 +90,12 @@ pub(super) fn show(session: &Session, common: &Common) -> Result<Code, Stopped> 
                 "stack": session.stack,
                 "nodes": nodes,
                 "tunnels": tunnels,
+                "keys": keys,
                 "drift": drift,
                 "cost": cost,
             }),
         ));
-        return Ok(Code::Done);
+        return Ok(code);
     }
     let mut text = String::new();
     let mut say = |words: String| writeln!(text, "{words}").expect("a String takes all");
@@ -77,6 +121,9 @@ pub(super) fn show(session: &Session, common: &Common) -> Result<Code, Stopped> 
         };
         say(format!("tunnel {} {state}{since}{message}", tunnel.outside));
     }
+    for (outside, key) in &keys {
+        say(format!("key of the tunnel to {outside}: {key}"));
+    }
     if !tunnels.is_empty() {
         say(judgement(&tunnels).to_owned());
     }
@@ -88,7 +135,7 @@ pub(super) fn show(session: &Session, common: &Common) -> Result<Code, Stopped> 
     }
     say(format!("cost: {cost}"));
     ui::data(&text);
-    Ok(Code::Done)
+    Ok(code)
 }
 
 /// One tunnel that is down is normal: AWS uses one at a time.
@@ -112,6 +159,24 @@ fn tunnels(session: &Session) -> Vec<Telemetry> {
     connections
         .filter(|c| is_own(&session.stack, &c.tags))
         .flat_map(|c| c.telemetry.clone())
+        .collect()
+}
+
+/// The keys, only for who asked to see them.
+fn keys(session: &Session) -> BTreeMap<Ipv4Addr, String> {
+    let connections = session
+        .world
+        .regions
+        .iter()
+        .flat_map(|region| &region.connections);
+    connections
+        .filter(|c| {
+            c.tags
+                .node_key(&session.stack, VpnConnection::NAME)
+                .is_some()
+        })
+        .flat_map(|c| &c.tunnels)
+        .filter_map(|t| Some((t.outside, t.key.as_ref()?.expose().to_owned())))
         .collect()
 }
 

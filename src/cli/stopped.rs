@@ -22,6 +22,8 @@ pub enum Code {
     Changes = 3,
     /// Somebody else holds the lock.
     Locked = 4,
+    /// Both tunnels are down.
+    TunnelsDown = 5,
     /// Interrupted.
     Interrupted = 130,
 }

@@ -7,14 +7,15 @@ use serde_json::json;
 
 use super::change::{Change, ask, carry_out};
 use super::session::{Session, Unnamed};
-use super::{Changing, Code, Common, Stopped, status};
+use super::status::{self, Secrets};
+use super::{Changing, Code, Common, Stopped};
 use crate::plan::{self, Plan as Changes};
 use crate::preflight::{Situation, Stop, examine};
 use crate::render::cost;
 use crate::resource::{self, Kind as _, VpnConnection, WindowsSetup};
 use crate::secret::Secret;
 use crate::server::Reach;
-use crate::spec::Via;
+use crate::spec::{Declared, Via};
 use crate::transport::ssh::{Auth, HostKeys, Ssh, Tell};
 use crate::{topology, ui};
 
@@ -24,6 +25,9 @@ pub struct Plan {
     /// What is common.
     #[command(flatten)]
     pub common: Common,
+    /// What is declared.
+    #[command(flatten)]
+    pub declared: Declared,
     /// Exit with 3 when there is something to change
     #[arg(long)]
     pub detailed_exitcode: bool,
@@ -61,7 +65,7 @@ pub struct Up {
 
 /// Shows what `up` would do. Holds only readers, so it cannot change anything.
 pub(super) async fn plan(options: Plan) -> Result<Code, Stopped> {
-    let session = Session::open(&options.common, Unnamed::MayBeNew).await?;
+    let session = Session::open(&options.common, &options.declared, Unnamed::MayBeNew).await?;
     let situation = situation(&session)?;
     let changes = changes(&session, &situation);
     show(&options.common, &situation, &changes);
@@ -75,7 +79,7 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
         return plan(options.plan).await;
     }
     let common = &options.plan.common;
-    let mut session = Session::open(common, Unnamed::MayBeNew).await?;
+    let mut session = Session::open(common, &options.plan.declared, Unnamed::MayBeNew).await?;
     if options.changing.yes {
         must_name_the_server(&session)?;
     }
@@ -86,10 +90,13 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
     // The server that was found is the one that was shown.
     session.declared = situation.declared.clone();
     let changes = changes(&session, &situation);
-    show(common, &situation, &changes);
     if changes.is_empty() {
-        return status::show(&session, common);
+        if !common.json {
+            ui::data(&format!("stack {}: nothing to change\n", session.stack));
+        }
+        return status::show(&session, common, Secrets::Hidden).map(|_| Code::Done);
     }
+    show(common, &situation, &changes);
     allowed(&options, &situation, &changes)?;
     ask(&options.changing, "Carry this out?")?;
     let reach = reach(&options, &session, &situation, &changes)?;

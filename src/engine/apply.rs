@@ -140,9 +140,9 @@ pub async fn apply(
                 )));
             }
             End::Step(key, Ok(made)) => {
-                let change = steps[&key].change.word();
+                let change = steps[&key].change.done();
                 let id = made.as_ref().map(|(id, _)| id).or(steps[&key].id.as_ref());
-                let id = id.map(ToString::to_string).unwrap_or_default();
+                let id = id.map(|id| id.owner().to_string()).unwrap_or_default();
                 let node = key.address().clone();
                 options.events.say(&Event::Done {
                     node: node.clone(),

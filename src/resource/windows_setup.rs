@@ -142,7 +142,7 @@ async fn push(
         hands.events.note("no change on the server");
     }
     if report.reboots {
-        hands.events.note("the server restarts now; the tunnels come up after it");
+        hands.events.note("the server restarts within 15 seconds; the tunnels come up after it");
     }
     let tag = Tag::builder().key(TAG).value(&bundle.digest).build();
     at.writer(hands)?

@@ -18,8 +18,10 @@ pub(super) fn tell(event: &Event) -> Option<String> {
         Event::Observing { place } => format!("reading {place}"),
         Event::Retrying { action, why } => format!("{action}: {why}; trying again"),
         Event::Lock { what } => what.clone(),
+        Event::Applying { steps: 1 } => "1 change".to_owned(),
         Event::Applying { steps } => format!("{steps} changes"),
-        Event::Started { .. } => return None,
+        // What is ready within moments is no wait.
+        Event::Started { .. } | Event::Waiting { seconds: ..5, .. } => return None,
         Event::Waiting {
             node,
             until,
@@ -28,7 +30,7 @@ pub(super) fn tell(event: &Event) -> Option<String> {
         } => {
             format!("{node}: waiting until it is {until}, {seconds} s so far (usually {usually})")
         }
-        Event::Done { node, change, id } => format!("{node}: {change} done: {id}"),
+        Event::Done { node, change, id } => format!("{node}: {change} {id}"),
         Event::Failed { node, error } => format!("{node}: FAILED: {error}"),
         Event::Skipped { node, because } => format!("{node}: left out: {because}"),
         Event::Step {

@@ -36,10 +36,13 @@ pub fn tell(plan: &Plan, notes: &[String], tasks: &[String]) -> String {
     for note in notes {
         line(format!("note: {note}"));
     }
+    let cost = cost::after(plan);
+    if !plan.is_empty() && cost.usd_per_hour > 0.0 {
+        line(format!("cost: {cost}"));
+    }
     for task in tasks {
         line(format!("for you to do: {task}"));
     }
-    line(format!("cost: {}", cost::after(plan)));
     text
 }
 

@@ -63,6 +63,14 @@ fn keys_are_nowhere_but_in_the_files_meant_for_them() {
         assert!(key.len() >= 32);
         assert!(!said.contains(key), "a key was said");
     }
+    let shown = cloud
+        .cgw(&["status", "--stack", &stack, "--show-secrets"])
+        .ok();
+    assert!(
+        shown
+            .out
+            .contains(told["tunnels"][0]["presharedKey"].as_str().unwrap())
+    );
     // The files meant for them: for their owner only.
     let folder = cloud.home.path().join("out");
     assert_eq!(
