@@ -37,9 +37,7 @@ impl FromStr for Stack {
     fn from_str(text: &str) -> Result<Self, Malformed> {
         let fits = (1..=48).contains(&text.len())
             && !text.starts_with('-')
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if fits {
             Ok(Self(text.to_owned()))
         } else {
@@ -88,11 +86,7 @@ impl Address {
     /// Names the stack's node of a kind; `key` is empty where there is just one.
     #[must_use]
     pub fn new(stack: &Stack, kind: &'static str, key: impl Into<String>) -> Self {
-        Self {
-            stack: stack.clone(),
-            kind,
-            key: key.into(),
-        }
+        Self { stack: stack.clone(), kind, key: key.into() }
     }
 
     /// Returns the text that stands in the tag `cgw:node`.
@@ -227,10 +221,7 @@ impl Id {
     /// Names a link of `owner`.
     #[must_use]
     pub fn link(owner: &AwsId, key: impl Into<String>) -> Self {
-        Self::Link {
-            owner: owner.clone(),
-            key: key.into(),
-        }
+        Self::Link { owner: owner.clone(), key: key.into() }
     }
 }
 
@@ -262,10 +253,7 @@ mod tests {
     #[test]
     fn an_address_prints_as_its_tag() {
         let stack: Stack = "office".parse().unwrap();
-        assert_eq!(
-            Address::new(&stack, "vpn-gateway", "").node(),
-            "vpn-gateway"
-        );
+        assert_eq!(Address::new(&stack, "vpn-gateway", "").node(), "vpn-gateway");
         assert_eq!(Address::new(&stack, "route", "rtb-1").node(), "route/rtb-1");
     }
 
@@ -280,19 +268,8 @@ mod tests {
     #[test]
     fn an_id_of_another_kind_is_refused_with_the_rule() {
         let error = "subnet-0a1b2c3d".parse::<VpcId>().unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("is not a VPC's id: vpc- and 8 or 17"),
-            "{error}"
-        );
-        assert!(
-            "vpc-0a1b2c3d4e5f6000".parse::<VpcId>().is_err(),
-            "16 digits"
-        );
-        assert_eq!(
-            "vpc-0a1b2c3d".parse::<VpcId>().unwrap().to_string(),
-            "vpc-0a1b2c3d"
-        );
+        assert!(error.to_string().contains("is not a VPC's id: vpc- and 8 or 17"), "{error}");
+        assert!("vpc-0a1b2c3d4e5f6000".parse::<VpcId>().is_err(), "16 digits");
+        assert_eq!("vpc-0a1b2c3d".parse::<VpcId>().unwrap().to_string(), "vpc-0a1b2c3d");
     }
 }

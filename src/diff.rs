@@ -81,22 +81,14 @@ impl Diff {
         now: &BTreeSet<T>,
     ) -> Self {
         let list = |a: &BTreeSet<T>, b: &BTreeSet<T>| {
-            a.difference(b)
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", ")
+            a.difference(b).map(ToString::to_string).collect::<Vec<_>>().join(", ")
         };
         self.push(name, &list(was, now), &list(now, was), false)
     }
 
     fn push(mut self, name: &'static str, was: &str, now: &str, replaces: bool) -> Self {
         if was != now {
-            self.0.push(Field {
-                name,
-                was: was.to_owned(),
-                now: now.to_owned(),
-                replaces,
-            });
+            self.0.push(Field { name, was: was.to_owned(), now: now.to_owned(), replaces });
         }
         self
     }
@@ -150,9 +142,6 @@ mod tests {
     #[test]
     fn sets_show_only_what_is_missing_and_what_is_too_much() {
         let (was, now) = (BTreeSet::from([1, 2]), BTreeSet::from([2, 3]));
-        assert_eq!(
-            Diff::new().set("rules", &was, &now).to_string(),
-            "rules: 1 → 3"
-        );
+        assert_eq!(Diff::new().set("rules", &was, &now).to_string(), "rules: 1 → 3");
     }
 }

@@ -31,12 +31,8 @@ impl<K: Ord + Clone> Graph<K> {
     /// Takes out every step that waits for nothing, the one with the longest way to go first: what
     /// runs beside the longest chain must never lengthen it.
     pub fn take_ready(&mut self) -> Vec<K> {
-        let mut ready: Vec<K> = self
-            .waits_for
-            .iter()
-            .filter(|(_, w)| w.is_empty())
-            .map(|(k, _)| k.clone())
-            .collect();
+        let mut ready: Vec<K> =
+            self.waits_for.iter().filter(|(_, w)| w.is_empty()).map(|(k, _)| k.clone()).collect();
         ready.sort_by_key(|step| std::cmp::Reverse(self.heights.get(step).copied()));
         for step in &ready {
             self.waits_for.remove(step);
@@ -103,9 +99,7 @@ fn heights<K: Ord + Clone>(waits_for: &BTreeMap<K, BTreeSet<K>>) -> BTreeMap<K, 
         for (step, waits) in waits_for {
             let least = heights[step] + 1;
             for first in waits {
-                let height = heights
-                    .get_mut(first)
-                    .expect("arrows lead to steps of the graph");
+                let height = heights.get_mut(first).expect("arrows lead to steps of the graph");
                 if *height < least && least <= waits_for.len() {
                     *height = least;
                     grown = true;
@@ -173,11 +167,7 @@ mod tests {
     fn a_failure_reaches_what_needs_it_from_afar() {
         let mut graph = diamond();
         graph.take_ready();
-        let dropped: Vec<_> = graph
-            .failed(&"a")
-            .into_iter()
-            .map(|(step, _)| step)
-            .collect();
+        let dropped: Vec<_> = graph.failed(&"a").into_iter().map(|(step, _)| step).collect();
         assert_eq!(dropped, ["b", "c", "d"]);
     }
 

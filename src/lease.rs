@@ -59,9 +59,7 @@ impl Holder {
     #[must_use]
     pub fn this() -> Self {
         let line = |path: &str| {
-            std::fs::read_to_string(path)
-                .map(|text| text.trim().to_owned())
-                .unwrap_or_default()
+            std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
         };
         let process = std::process::id();
         Self {
@@ -95,11 +93,7 @@ fn begun(process: u32) -> Option<String> {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {} {} {}",
-            self.host, self.boot, self.process, self.begun
-        )
+        write!(f, "{} {} {} {}", self.host, self.boot, self.process, self.begun)
     }
 }
 
@@ -110,12 +104,7 @@ impl FromStr for Holder {
             return Err(());
         };
         let process = process.parse().map_err(|_| ())?;
-        Ok(Self {
-            host: host.to_owned(),
-            boot: boot.to_owned(),
-            process,
-            begun: begun.to_owned(),
-        })
+        Ok(Self { host: host.to_owned(), boot: boot.to_owned(), process, begun: begun.to_owned() })
     }
 }
 
@@ -154,11 +143,7 @@ impl Lease {
         loop {
             match create(writer, stack, vpc, &here).await {
                 Ok(group) => {
-                    return Ok(Self {
-                        writer: writer.clone(),
-                        group,
-                        was_taken_over,
-                    });
+                    return Ok(Self { writer: writer.clone(), group, was_taken_over });
                 }
                 Err(error) if matches!(error.verdict, Verdict::AlreadySo | Verdict::Lost) => {}
                 Err(error) => return Err(error.into()),
@@ -167,22 +152,14 @@ impl Lease {
                 // Let go of between two calls, or not to be seen yet.
                 let Some(rest) = backoff.next_rest() else {
                     let (holder, renewed) = ("somebody unknown".to_owned(), "never".to_owned());
-                    return Err(Error::Held {
-                        stack: stack.clone(),
-                        holder,
-                        renewed,
-                    });
+                    return Err(Error::Held { stack: stack.clone(), holder, renewed });
                 };
                 time::sleep(rest).await;
                 continue;
             };
             if held.holder.as_ref() == Some(&here) {
                 let (writer, group) = (writer.clone(), held.group);
-                return Ok(Self {
-                    writer,
-                    group,
-                    was_taken_over,
-                });
+                return Ok(Self { writer, group, was_taken_over });
             }
             if force == Force::Yes || held.is_over(&here) {
                 let what = format!("the lock of {} is taken over", held.who());
@@ -195,11 +172,7 @@ impl Lease {
             }
             let Some(rest) = backoff.next_rest() else {
                 let (stack, holder) = (stack.clone(), held.who());
-                return Err(Error::Held {
-                    stack,
-                    holder,
-                    renewed: held.renewed,
-                });
+                return Err(Error::Held { stack, holder, renewed: held.renewed });
             };
             let what = format!("waiting for {}, who holds the stack's lock", held.who());
             events.say(&Event::Lock { what });
@@ -215,10 +188,7 @@ impl Lease {
             let renewed = self
                 .writer
                 .call(Action::CreateTags, |ec2| {
-                    ec2.create_tags()
-                        .resources(self.group.as_str())
-                        .tags(tag.clone())
-                        .send()
+                    ec2.create_tags().resources(self.group.as_str()).tags(tag.clone()).send()
                 })
                 .await;
             if matches!(&renewed, Err(error) if error.verdict == Verdict::Gone) {
@@ -243,15 +213,10 @@ struct Held {
 impl Held {
     async fn read(writer: &Writer, stack: &Stack, vpc: &AwsId) -> Result<Option<Self>, Error> {
         let filter = |name: &str, value: String| Filter::builder().name(name).values(value).build();
-        let filters = vec![
-            filter("group-name", name(stack)),
-            filter("vpc-id", vpc.to_string()),
-        ];
+        let filters = vec![filter("group-name", name(stack)), filter("vpc-id", vpc.to_string())];
         let reply = writer
             .call(Action::DescribeSecurityGroups, |ec2| {
-                ec2.describe_security_groups()
-                    .set_filters(Some(filters.clone()))
-                    .send()
+                ec2.describe_security_groups().set_filters(Some(filters.clone())).send()
             })
             .await?;
         Ok(reply.security_groups().first().and_then(|group| {
@@ -270,11 +235,7 @@ impl Held {
             Ok(then) => time::wall_clock().as_second() - then.as_second() > SILENCE,
             Err(_) => true,
         };
-        is_silent
-            || self
-                .holder
-                .as_ref()
-                .is_some_and(|holder| holder.is_gone(here))
+        is_silent || self.holder.as_ref().is_some_and(|holder| holder.is_gone(here))
     }
 
     fn who(&self) -> String {
@@ -299,10 +260,8 @@ async fn create(
     vpc: &AwsId,
     holder: &Holder,
 ) -> Result<AwsId, aws::Error> {
-    let more = BTreeMap::from([
-        (HOLDER.to_owned(), holder.to_string()),
-        (RENEWED.to_owned(), now()),
-    ]);
+    let more =
+        BTreeMap::from([(HOLDER.to_owned(), holder.to_string()), (RENEWED.to_owned(), now())]);
     let address = Address::new(stack, NODE, "");
     let tags = aws::specification(ResourceType::SecurityGroup, &address, &more);
     let reply = writer
@@ -346,23 +305,11 @@ mod tests {
     fn only_a_process_of_this_boot_can_be_known_to_be_gone() {
         let here = Holder::this();
         assert!(!here.is_gone(&here));
-        let other_process = Holder {
-            begun: "1".to_owned(),
-            ..here.clone()
-        };
-        assert!(
-            other_process.is_gone(&here),
-            "the number was given out again"
-        );
-        let ended = Holder {
-            process: u32::MAX,
-            ..here.clone()
-        };
+        let other_process = Holder { begun: "1".to_owned(), ..here.clone() };
+        assert!(other_process.is_gone(&here), "the number was given out again");
+        let ended = Holder { process: u32::MAX, ..here.clone() };
         assert!(ended.is_gone(&here));
-        let elsewhere = Holder {
-            host: "elsewhere".to_owned(),
-            ..ended
-        };
+        let elsewhere = Holder { host: "elsewhere".to_owned(), ..ended };
         assert!(!elsewhere.is_gone(&here));
     }
 

@@ -11,15 +11,9 @@ fn main() -> ExitCode {
     if let Some(level) = cli.log {
         // INVARIANT: only cgw's own events are logged: the SDK's hold replies, and so keys.
         let filter = tracing_subscriber::EnvFilter::new(format!("off,cgw={level}"));
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .init();
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             ui::talk(&format!("error: this process cannot begin: {error}"));

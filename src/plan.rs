@@ -166,9 +166,7 @@ impl Plan {
     #[must_use]
     pub fn does_the_same_as(&self, other: &Self) -> bool {
         let outline = |plan: &Self| -> Vec<(Key, &'static str)> {
-            plan.changes()
-                .map(|step| (step.key.clone(), step.change.word()))
-                .collect()
+            plan.changes().map(|step| (step.key.clone(), step.change.word())).collect()
         };
         outline(self) == outline(other)
     }
@@ -177,19 +175,13 @@ impl Plan {
     #[must_use]
     pub fn known(&self) -> BTreeMap<Address, (Id, State)> {
         let stays = |change: &Change| {
-            matches!(
-                change,
-                Change::Keep | Change::Adopt | Change::Check | Change::Update(_)
-            )
+            matches!(change, Change::Keep | Change::Adopt | Change::Check | Change::Update(_))
         };
         self.steps
             .iter()
             .filter(|step| stays(&step.change))
             .filter_map(|step| {
-                Some((
-                    step.key.address().clone(),
-                    (step.id.clone()?, step.state.clone()?),
-                ))
+                Some((step.key.address().clone(), (step.id.clone()?, step.state.clone()?)))
             })
             .collect()
     }
@@ -254,11 +246,7 @@ pub fn plan(stack: &Stack, desired: &[Node], live: &[Live<State>], world: &World
     let removals = order_removals(world, &going, &steps);
     steps.extend(removals);
     steps.sort_by_key(|step| rank(&step.key));
-    Plan {
-        stack: stack.clone(),
-        steps,
-        left,
-    }
+    Plan { stack: stack.clone(), steps, left }
 }
 
 fn sorted(live: &[Live<State>]) -> Vec<Live<State>> {
@@ -270,10 +258,7 @@ fn sorted(live: &[Live<State>]) -> Vec<Live<State>> {
 
 /// Steps are told in the order of the kinds; what is removed after what is made.
 fn rank(key: &Key) -> (bool, usize, Key) {
-    let kind = NAMES
-        .iter()
-        .position(|name| *name == key.address().kind)
-        .unwrap_or(NAMES.len());
+    let kind = NAMES.iter().position(|name| *name == key.address().kind).unwrap_or(NAMES.len());
     (matches!(key, Key::Remove(..)), kind, key.clone())
 }
 
@@ -289,18 +274,13 @@ struct Planner<'a> {
 impl Planner<'_> {
     /// Plans one declared node; what it needs was planned before.
     fn make(&mut self, node: &Node) {
-        let found: Vec<usize> = (0..self.live.len())
-            .filter(|n| self.live[*n].address == node.address)
-            .collect();
+        let found: Vec<usize> =
+            (0..self.live.len()).filter(|n| self.live[*n].address == node.address).collect();
         let adopted = node
             .adopt
             .as_ref()
             .and_then(|id| Some((id.clone(), node.spec.adopted(self.world, id)?)));
-        let keep = if adopted.is_some() {
-            None
-        } else {
-            self.one_to_keep(&found)
-        };
+        let keep = if adopted.is_some() { None } else { self.one_to_keep(&found) };
         for n in found {
             if Some(n) != keep {
                 self.remove(n);
@@ -330,8 +310,7 @@ impl Planner<'_> {
             after.push(Key::Remove(node.address.clone(), self.live[n].id.clone()));
             self.remove(n);
         } else if let Some((id, state)) = &existing {
-            self.known
-                .insert(node.address.clone(), (id.clone(), state.clone()));
+            self.known.insert(node.address.clone(), (id.clone(), state.clone()));
         }
         // One that is on its way out has to be gone first.
         let leaving = self.going.iter().filter(|((address, _), live)| {
@@ -342,16 +321,7 @@ impl Planner<'_> {
         let spec = Some(node.spec.clone());
         let key = Key::Make(node.address.clone());
         let place = node.place.clone();
-        self.steps.push(Step {
-            key,
-            place,
-            change,
-            id,
-            spec,
-            state,
-            after,
-            note: None,
-        });
+        self.steps.push(Step { key, place, change, id, spec, state, after, note: None });
     }
 
     /// Of several that were found for one node, keeps the one that is most in use.
@@ -360,10 +330,9 @@ impl Planner<'_> {
             let live = &self.live[**n];
             let owner_goes = match &live.id {
                 Id::Aws(_) => false,
-                Id::Link { owner, .. } => self
-                    .going
-                    .keys()
-                    .any(|(_, id)| *id == Id::Aws(owner.clone())),
+                Id::Link { owner, .. } => {
+                    self.going.keys().any(|(_, id)| *id == Id::Aws(owner.clone()))
+                }
             };
             live.state.phase() != Phase::Going && !owner_goes
         };
@@ -371,18 +340,12 @@ impl Planner<'_> {
             let live = &self.live[*n];
             live.state.removed_after(self.world, &live.id).len()
         };
-        found
-            .iter()
-            .filter(stays)
-            .rev()
-            .max_by_key(|n| uses(n))
-            .copied()
+        found.iter().filter(stays).rev().max_by_key(|n| uses(n)).copied()
     }
 
     fn remove(&mut self, n: usize) {
         let live = self.live[n].clone();
-        self.going
-            .insert((live.address.clone(), live.id.clone()), live);
+        self.going.insert((live.address.clone(), live.id.clone()), live);
     }
 
     /// Takes out of what goes all that others use; what then cannot go either follows.
@@ -398,38 +361,21 @@ impl Planner<'_> {
                 .collect();
             let stuck = self.going.iter().find_map(|(key, live)| {
                 let users = live.state.removed_after(self.world, &live.id);
-                let user = users
-                    .into_iter()
-                    .find(|u| !ids.contains(u) && !made.contains(u))?;
-                Some((
-                    key.clone(),
-                    format!("{user} uses it and is not this stack's to remove"),
-                ))
+                let user = users.into_iter().find(|u| !ids.contains(u) && !made.contains(u))?;
+                Some((key.clone(), format!("{user} uses it and is not this stack's to remove")))
             });
             let Some((key, because)) = stuck else { break };
             self.going.remove(&key);
-            left.push(Left {
-                address: key.0,
-                id: key.1,
-                because,
-            });
+            left.push(Left { address: key.0, id: key.1, because });
         }
         if !left.is_empty() {
             let is_record = |address: &Address| address.kind == NAMES[0];
-            let records: Vec<_> = self
-                .going
-                .keys()
-                .filter(|(a, _)| is_record(a))
-                .cloned()
-                .collect();
+            let records: Vec<_> =
+                self.going.keys().filter(|(a, _)| is_record(a)).cloned().collect();
             for (address, id) in records {
                 self.going.remove(&(address.clone(), id.clone()));
                 let because = "the record stays as long as anything else does".to_owned();
-                left.push(Left {
-                    address,
-                    id,
-                    because,
-                });
+                left.push(Left { address, id, because });
             }
         }
         left
@@ -444,9 +390,7 @@ fn order_removals(
 ) -> Vec<Step> {
     let gone_with_owner = |live: &Live<State>| {
         live.state.goes_with_owner()
-            && going
-                .keys()
-                .any(|(_, id)| *id == Id::Aws(live.id.owner().clone()))
+            && going.keys().any(|(_, id)| *id == Id::Aws(live.id.owner().clone()))
     };
     let by_itself: BTreeMap<&Id, Key> = going
         .values()
@@ -457,10 +401,7 @@ fn order_removals(
     for live in going.values().filter(|live| !gone_with_owner(live)) {
         let key = Key::Remove(live.address.clone(), live.id.clone());
         let users = live.state.removed_after(world, &live.id);
-        let mut after: Vec<Key> = users
-            .iter()
-            .filter_map(|u| by_itself.get(u).cloned())
-            .collect();
+        let mut after: Vec<Key> = users.iter().filter_map(|u| by_itself.get(u).cloned()).collect();
         // What uses it and is changed lets go of it by that change.
         let changed = made.iter().filter(|step| {
             matches!(step.change, Change::Update(_))
@@ -472,11 +413,7 @@ fn order_removals(
         }
         after.sort();
         after.dedup();
-        let change = if live.state.is_restored() {
-            Change::Restore
-        } else {
-            Change::Delete
-        };
+        let change = if live.state.is_restored() { Change::Restore } else { Change::Delete };
         steps.push(Step {
             key,
             place: live.place.clone(),

@@ -96,26 +96,15 @@ impl Bundle {
         files.sort_by(|a, b| a.0.cmp(&b.0));
         let mut digest = Sha256::new();
         for (name, contents) in &files {
-            digest.update(
-                u64::try_from(name.len())
-                    .expect("names are short")
-                    .to_be_bytes(),
-            );
+            digest.update(u64::try_from(name.len()).expect("names are short").to_be_bytes());
             digest.update(name.as_bytes());
             digest.update(Sha256::digest(contents));
         }
-        let digest = digest
-            .finalize()
-            .iter()
-            .fold(String::new(), |mut hex, byte| {
-                write!(hex, "{byte:02x}").expect("a String takes all that is written");
-                hex
-            });
-        Ok(Self {
-            digest,
-            stack: parameters.stack.clone(),
-            files,
-        })
+        let digest = digest.finalize().iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").expect("a String takes all that is written");
+            hex
+        });
+        Ok(Self { digest, stack: parameters.stack.clone(), files })
     }
 
     /// Returns the command line that reads the bundle from standard input, unpacks and runs it.
@@ -125,14 +114,9 @@ impl Bundle {
     pub fn command() -> String {
         let script = SCRIPTS.get_file(BOOTSTRAP).and_then(|f| f.contents_utf8());
         let script = script.expect("the playbook has its bootstrap, in UTF-8");
-        let code = script
-            .lines()
-            .map(str::trim)
-            .filter(|l| !l.is_empty() && !l.starts_with('#'));
-        let utf16: Vec<u8> = code
-            .flat_map(|l| l.encode_utf16().chain([10]))
-            .flat_map(u16::to_le_bytes)
-            .collect();
+        let code = script.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+        let utf16: Vec<u8> =
+            code.flat_map(|l| l.encode_utf16().chain([10])).flat_map(u16::to_le_bytes).collect();
         format!(
             "powershell.exe -NoProfile -NonInteractive -ExecutionPolicy Bypass -EncodedCommand {}",
             BASE64.encode(utf16)
@@ -158,10 +142,7 @@ impl Bundle {
 
 fn values(parameters: &Parameters, connection: &AwsId, tunnels: &[Tunnel]) -> Result<Value, Error> {
     if tunnels.len() != 2 {
-        return Err(Error::NotTwo {
-            connection: connection.clone(),
-            count: tunnels.len(),
-        });
+        return Err(Error::NotTwo { connection: connection.clone(), count: tunnels.len() });
     }
     let mut rules = Vec::new();
     for (n, tunnel) in tunnels.iter().enumerate() {
@@ -171,11 +152,7 @@ fn values(parameters: &Parameters, connection: &AwsId, tunnels: &[Tunnel]) -> Re
             "presharedKey": usable_key(tunnel)?.expose(),
         }));
     }
-    let Phase2 {
-        cipher,
-        hash,
-        group,
-    } = parameters.crypto.phase2();
+    let Phase2 { cipher, hash, group } = parameters.crypto.phase2();
     let suite = |p: &Phase1| {
         json!({
             "keyExchange": format!("DH{}", p.group.number()),
@@ -184,11 +161,7 @@ fn values(parameters: &Parameters, connection: &AwsId, tunnels: &[Tunnel]) -> Re
         })
     };
     // With GCM the cmdlets, like netsh, want the cipher's name for the hash too.
-    let esp_hash = if cipher == Cipher::Aes256Gcm {
-        "AESGCM256"
-    } else {
-        cmdlet_hash(hash)
-    };
+    let esp_hash = if cipher == Cipher::Aes256Gcm { "AESGCM256" } else { cmdlet_hash(hash) };
     Ok(json!({
         "version": 1,
         "stack": parameters.stack,
@@ -224,15 +197,8 @@ fn rule_name(connection: &AwsId, n: usize) -> String {
 
 /// A key whose every character is inert in a command, in JSON and in a file for netsh.
 fn usable_key(tunnel: &Tunnel) -> Result<&Secret, Error> {
-    let key = tunnel
-        .key
-        .as_ref()
-        .ok_or(Error::KeyWithheld(tunnel.outside))?;
-    if crate::tunnel::is_valid_key(key) {
-        Ok(key)
-    } else {
-        Err(Error::BadKey(tunnel.outside))
-    }
+    let key = tunnel.key.as_ref().ok_or(Error::KeyWithheld(tunnel.outside))?;
+    if crate::tunnel::is_valid_key(key) { Ok(key) } else { Err(Error::BadKey(tunnel.outside)) }
 }
 
 /// Microsoft's words («New-NetIPsecMainModeCryptoProposal»).
@@ -264,16 +230,9 @@ fn netsh_group(group: DhGroup) -> &'static str {
 fn netsh_quick_mode(crypto: Crypto) -> String {
     let Phase2 { cipher, hash, .. } = crypto.phase2();
     // AES-GCM must be named for both integrity and encryption.
-    let hash = if cipher == Cipher::Aes256Gcm {
-        "AESGCM256"
-    } else {
-        cmdlet_hash(hash)
-    };
+    let hash = if cipher == Cipher::Aes256Gcm { "AESGCM256" } else { cmdlet_hash(hash) };
     let minutes = PHASE2_SECONDS / 60;
-    format!(
-        "ESP:{hash}-{}+{minutes}min+{PHASE2_KILOBYTES}kb",
-        cmdlet_cipher(cipher)
-    )
+    format!("ESP:{hash}-{}+{minutes}min+{PHASE2_KILOBYTES}kb", cmdlet_cipher(cipher))
 }
 
 /// Renders the guide's own netsh command for one tunnel, as a file that a person can run.
@@ -304,15 +263,9 @@ pub fn netsh_file(
         ("QMSecMethods", netsh_quick_mode(parameters.crypto)),
         ("ExemptIPsecProtectedConnections", "No".to_owned()),
         ("ApplyAuthz", "No".to_owned()),
-        (
-            "QMPFS",
-            netsh_group(parameters.crypto.phase2().group).to_owned(),
-        ),
+        ("QMPFS", netsh_group(parameters.crypto.phase2().group).to_owned()),
     ];
-    let words: Vec<String> = rule
-        .iter()
-        .map(|(key, value)| format!("\"{key}={value}\""))
-        .collect();
+    let words: Vec<String> = rule.iter().map(|(key, value)| format!("\"{key}={value}\"")).collect();
     Ok(Secret::new(format!(
         "@echo off\r\n\
          rem Run as Administrator. Holds a pre-shared key: delete this file afterwards.\r\n\
@@ -334,73 +287,35 @@ pub fn check(
     configuration: Option<&Secret>,
 ) -> Result<(), String> {
     let values = bundle.parameters().ok_or("the parameters are no JSON")?;
-    let told = |path: &str| {
-        values
-            .pointer(path)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let told = |path: &str| values.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let mut wrong = Vec::new();
     let mut expect = |what: &str, is: &str, should: &str| {
         if is != should {
             wrong.push(what.to_owned());
         }
     };
-    expect(
-        "private address",
-        told("/privateIp"),
-        &parameters.private_ip.to_string(),
-    );
-    expect(
-        "site CIDR",
-        told("/siteCidr"),
-        &parameters.pair.site.to_string(),
-    );
-    expect(
-        "VPC CIDR",
-        told("/cloudCidr"),
-        &parameters.pair.cloud.to_string(),
-    );
-    expect(
-        "quick mode",
-        told("/quickMode/netsh"),
-        &netsh_quick_mode(parameters.crypto),
-    );
+    expect("private address", told("/privateIp"), &parameters.private_ip.to_string());
+    expect("site CIDR", told("/siteCidr"), &parameters.pair.site.to_string());
+    expect("VPC CIDR", told("/cloudCidr"), &parameters.pair.cloud.to_string());
+    expect("quick mode", told("/quickMode/netsh"), &netsh_quick_mode(parameters.crypto));
     let configured = match configuration {
         Some(xml) => read_configuration(xml.expose()).map_err(|error| error.to_string())?,
         None => Vec::new(),
     };
-    let rules = values
-        .pointer("/tunnels")
-        .and_then(Value::as_array)
-        .map_or(0, Vec::len);
-    expect(
-        "number of rules",
-        &rules.to_string(),
-        &tunnels.len().to_string(),
-    );
+    let rules = values.pointer("/tunnels").and_then(Value::as_array).map_or(0, Vec::len);
+    expect("number of rules", &rules.to_string(), &tunnels.len().to_string());
     for n in 0..rules {
         let address = told(&format!("/tunnels/{n}/outsideIp"));
         let key = told(&format!("/tunnels/{n}/presharedKey"));
         let of_api = tunnels.iter().find(|t| t.outside.to_string() == address);
-        let api_key = of_api
-            .and_then(|t| t.key.as_ref())
-            .map_or("", Secret::expose);
+        let api_key = of_api.and_then(|t| t.key.as_ref()).map_or("", Secret::expose);
         expect(&format!("rule {}: key", n + 1), key, api_key);
         let of_file = configured.iter().find(|t| t.outside.to_string() == address);
         if let Some(file_key) = of_file.and_then(|t| t.key.as_ref()) {
-            expect(
-                &format!("rule {}: key in AWS's file", n + 1),
-                key,
-                file_key.expose(),
-            );
+            expect(&format!("rule {}: key in AWS's file", n + 1), key, file_key.expose());
         }
         if configuration.is_some() && of_file.is_none() {
-            expect(
-                &format!("rule {}: address in AWS's file", n + 1),
-                "",
-                address,
-            );
+            expect(&format!("rule {}: address in AWS's file", n + 1), "", address);
         }
     }
     for tunnel in tunnels {
@@ -411,11 +326,7 @@ pub fn check(
             wrong.push(format!("AWS's suites of the tunnel to {}", tunnel.outside));
         }
     }
-    if wrong.is_empty() {
-        Ok(())
-    } else {
-        Err(wrong.join(", "))
-    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join(", ")) }
 }
 
 #[cfg(test)]
@@ -423,12 +334,7 @@ mod tests {
     use super::*;
     use crate::tunnel::Suites;
 
-    const ALL: [Crypto; 4] = [
-        Crypto::Guide,
-        Crypto::Modern,
-        Crypto::Strict,
-        Crypto::Strong,
-    ];
+    const ALL: [Crypto; 4] = [Crypto::Guide, Crypto::Modern, Crypto::Strict, Crypto::Strong];
 
     fn parameters(crypto: Crypto) -> Parameters {
         Parameters {
@@ -461,11 +367,7 @@ mod tests {
             let mut tunnels = tunnels(crypto);
             for _ in 0..2 {
                 let bundle = Bundle::render(&parameters, &connection, &tunnels).unwrap();
-                assert_eq!(
-                    check(&bundle, &parameters, &tunnels, None),
-                    Ok(()),
-                    "{crypto}"
-                );
+                assert_eq!(check(&bundle, &parameters, &tunnels, None), Ok(()), "{crypto}");
                 let file = netsh_file(&parameters, &connection, 0, &tunnels[0]).unwrap();
                 let address = format!("\"RemoteTunnelEndpoint={}\"", tunnels[0].outside);
                 let key = tunnels[0].key.as_ref().unwrap().expose();

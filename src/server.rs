@@ -66,10 +66,7 @@ pub enum Error {
         id: String,
     },
     /// The scripts ended without saying so.
-    #[error(
-        "the scripts ended with exit code {code} and without their last line{}",
-        said(stderr)
-    )]
+    #[error("the scripts ended with exit code {code} and without their last line{}", said(stderr))]
     Unfinished {
         /// The exit code.
         code: i32,
@@ -88,8 +85,7 @@ pub enum Error {
 
 fn said(stderr: &str) -> String {
     let last = stderr.lines().rev().find(|line| !line.trim().is_empty());
-    last.map(|line| format!("; it said: {}", line.trim()))
-        .unwrap_or_default()
+    last.map(|line| format!("; it said: {}", line.trim())).unwrap_or_default()
 }
 
 impl Error {
@@ -144,17 +140,10 @@ impl Reach {
             Self::ByHand(folder) => {
                 return Server::ByHand(folder.clone()).push(bundle, events).await;
             }
-            Self::Ssh {
-                login,
-                host,
-                patience,
-            } => (login, host, *patience),
+            Self::Ssh { login, host, patience } => (login, host, *patience),
         };
         let host = host.clone().unwrap_or_else(|| public_ip.to_string());
-        let server = Server::Reached(Transport::Ssh(Ssh {
-            host,
-            ..(**login).clone()
-        }));
+        let server = Server::Reached(Transport::Ssh(Ssh { host, ..(**login).clone() }));
         let mut backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(10), patience);
         loop {
             let error = match server.push(bundle, events).await {
@@ -164,10 +153,7 @@ impl Reach {
             let Some(rest) = backoff.next_rest() else {
                 return Err(error.into());
             };
-            events.say(&Event::Retrying {
-                action: "SSH",
-                why: error.to_string(),
-            });
+            events.say(&Event::Retrying { action: "SSH", why: error.to_string() });
             time::sleep(rest).await;
         }
     }
@@ -182,31 +168,22 @@ impl Server {
         match self {
             Self::Reached(transport) => run(transport, bundle, events).await,
             Self::ByHand(folder) => {
-                let files = bundle
-                    .files
-                    .iter()
-                    .map(|(name, text)| (name.as_str(), text.as_slice()));
+                let files =
+                    bundle.files.iter().map(|(name, text)| (name.as_str(), text.as_slice()));
                 write_folder(folder, files)?;
                 events.note(format!(
                     "the scripts are in {}: copy the folder to the server and run run.ps1 there as \
                      Administrator; parameters.json holds the keys, delete it afterwards",
                     folder.display()
                 ));
-                Ok(Report {
-                    changed: 0,
-                    reboots: false,
-                })
+                Ok(Report { changed: 0, reboots: false })
             }
         }
     }
 }
 
 async fn run(transport: &Transport, bundle: &Bundle, events: &Events) -> Result<Report, Error> {
-    let call = Call {
-        program: Bundle::command(),
-        stdin: bundle.document(),
-        deadline: LIMIT,
-    };
+    let call = Call { program: Bundle::command(), stdin: bundle.document(), deadline: LIMIT };
     let mut failed = None;
     let mut waits = None;
     let mut last = None;
@@ -223,19 +200,8 @@ async fn run(transport: &Transport, bundle: &Bundle, events: &Events) -> Result<
                 if step.skipped && step.error.is_some() && waits.is_none() {
                     waits = Some(step.id.clone());
                 }
-                let StepLine {
-                    id,
-                    changed,
-                    reboot,
-                    error,
-                    ..
-                } = step;
-                events.say(&Event::Step {
-                    id,
-                    changed,
-                    reboot,
-                    error,
-                });
+                let StepLine { id, changed, reboot, error, .. } = step;
+                events.say(&Event::Step { id, changed, reboot, error });
             } else if let Some(rest) = line.strip_prefix("cgw-done ") {
                 let mut words = rest.split_whitespace();
                 last = words.next().map(str::to_owned);
@@ -247,10 +213,7 @@ async fn run(transport: &Transport, bundle: &Bundle, events: &Events) -> Result<
         return Err(Error::Step { id, error });
     }
     if exit.code != 0 || last.as_deref() != Some(bundle.digest.as_str()) {
-        return Err(Error::Unfinished {
-            code: exit.code,
-            stderr: exit.stderr,
-        });
+        return Err(Error::Unfinished { code: exit.code, stderr: exit.stderr });
     }
     // Nothing failed, yet some steps did not run.
     match waits {
@@ -270,11 +233,7 @@ pub fn write_folder<'a>(
         let path = path.to_owned();
         move |source| Error::Write { path, source }
     };
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(failed(folder))?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder))?;
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(failed(folder))?;
     for (name, contents) in files {
         let path = folder.join(name);
@@ -320,13 +279,7 @@ mod tests {
 
     #[test]
     fn what_the_server_said_last_is_told() {
-        let error = Error::Unfinished {
-            code: 1,
-            stderr: "first\nno such command\n\n".to_owned(),
-        };
-        assert!(
-            error.to_string().ends_with("; it said: no such command"),
-            "{error}"
-        );
+        let error = Error::Unfinished { code: 1, stderr: "first\nno such command\n\n".to_owned() };
+        assert!(error.to_string().ends_with("; it said: no such command"), "{error}");
     }
 }

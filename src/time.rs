@@ -43,9 +43,7 @@ pub fn pause_thread(span: Duration) {
 /// Gives `work` until `limit` has passed.
 #[expect(clippy::disallowed_methods, reason = "this is where deadlines are set")]
 pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, TimedOut> {
-    tokio::time::timeout(limit, work)
-        .await
-        .map_err(|_| TimedOut)
+    tokio::time::timeout(limit, work).await.map_err(|_| TimedOut)
 }
 
 /// How long to rest before each further try: short first, then stretching, at last constant.
@@ -62,11 +60,7 @@ impl Backoff {
     /// Begins with `first`, doubles up to `longest`, ends when `limit` has passed from now.
     #[must_use]
     pub fn new(first: Duration, longest: Duration, limit: Duration) -> Self {
-        Self {
-            next: first,
-            longest,
-            until: now() + limit,
-        }
+        Self { next: first, longest, until: now() + limit }
     }
 
     /// Returns the next rest, or `None` when the limit has passed.

@@ -35,10 +35,7 @@ pub struct Node {
 /// Returns all nodes of a stack, each after what it needs.
 #[must_use]
 pub fn desired(s: &Situation) -> Vec<Node> {
-    let mut nodes = Nodes {
-        stack: &s.stack,
-        all: Vec::new(),
-    };
+    let mut nodes = Nodes { stack: &s.stack, all: Vec::new() };
     nodes.add(&s.cloud.place, "", Spec::StackRecord(record(s)));
     if let Site::Instance(server) = &s.site {
         site_address(&mut nodes, server);
@@ -47,11 +44,7 @@ pub fn desired(s: &Situation) -> Vec<Node> {
     vpn(&mut nodes, s);
     let tables = cloud_subnet(&mut nodes, &s.cloud);
     cloud_routes(&mut nodes, s, &tables);
-    nodes.add(
-        &s.cloud.place,
-        "",
-        Spec::WorkloadSecurityGroup(workload_group(s)),
-    );
+    nodes.add(&s.cloud.place, "", Spec::WorkloadSecurityGroup(workload_group(s)));
     if let Site::Instance(server) = &s.site {
         site_tunnel(&mut nodes, s, server);
     }
@@ -86,27 +79,15 @@ impl Nodes<'_> {
         if address != record && !needs.contains(&record) {
             needs.push(record);
         }
-        self.all.push(Node {
-            address,
-            place: place.clone(),
-            spec,
-            adopt,
-            needs,
-        });
+        self.all.push(Node { address, place: place.clone(), spec, adopt, needs });
     }
 }
 
 fn record(s: &Situation) -> GroupSpec {
     let mut tags = s.declared.to_tags();
     if let Site::Instance(server) = &s.site {
-        tags.insert(
-            "cgw:declared:site-account".to_owned(),
-            server.account.clone(),
-        );
-        tags.insert(
-            "cgw:declared:site-region".to_owned(),
-            server.place.region.clone(),
-        );
+        tags.insert("cgw:declared:site-account".to_owned(), server.account.clone());
+        tags.insert("cgw:declared:site-region".to_owned(), server.place.region.clone());
     }
     GroupSpec {
         vpc: s.cloud.vpc.clone(),
@@ -121,9 +102,7 @@ fn record(s: &Situation) -> GroupSpec {
 fn site_address(nodes: &mut Nodes<'_>, server: &Ec2Server) {
     let (adopt, association) = match &server.public_ip {
         PublicIp::New | PublicIp::Ours => (None, None),
-        PublicIp::Adopted {
-            id, is_associated, ..
-        } => {
+        PublicIp::Adopted { id, is_associated, .. } => {
             let link = is_associated.then(|| Id::link(id, ElasticIpAssociation::NAME));
             (Some(Id::Aws(id.clone())), link)
         }
@@ -135,12 +114,7 @@ fn site_address(nodes: &mut Nodes<'_>, server: &Ec2Server) {
         is_adopted,
         interface: server.interface.clone(),
     };
-    nodes.add_or_adopt(
-        &server.place,
-        "",
-        Spec::ElasticIpAssociation(link),
-        association,
-    );
+    nodes.add_or_adopt(&server.place, "", Spec::ElasticIpAssociation(link), association);
 }
 
 /// What makes the server's interface fit to be a gateway.
@@ -150,11 +124,7 @@ fn site_interface(nodes: &mut Nodes<'_>, s: &Situation, server: &Ec2Server) {
         before: server.source_dest_check,
     };
     nodes.add(&server.place, "", Spec::SourceDestCheck(check));
-    nodes.add(
-        &server.place,
-        "",
-        Spec::GatewaySecurityGroup(gateway_group(s, server)),
-    );
+    nodes.add(&server.place, "", Spec::GatewaySecurityGroup(gateway_group(s, server)));
     let membership = spec::SecurityGroupMembership {
         interface: server.interface.clone(),
         group: nodes.only::<GatewaySecurityGroup>(),
@@ -185,11 +155,8 @@ fn gateway_group(s: &Situation, server: &Ec2Server) -> GroupSpec {
 }
 
 fn workload_group(s: &Situation) -> GroupSpec {
-    let mut rules: BTreeSet<Rule> = s
-        .workload_ports
-        .iter()
-        .map(|port| tcp_in(i32::from(*port), s.pair.site))
-        .collect();
+    let mut rules: BTreeSet<Rule> =
+        s.workload_ports.iter().map(|port| tcp_in(i32::from(*port), s.pair.site)).collect();
     rules.insert(icmp_in(s.pair.site));
     rules.insert(all(Direction::Out, Ipv4Net::default()));
     GroupSpec {
@@ -203,30 +170,15 @@ fn workload_group(s: &Situation) -> GroupSpec {
 
 fn tcp_in(port: i32, cidr: Ipv4Net) -> Rule {
     let ports = Some((port, port));
-    Rule {
-        direction: Direction::In,
-        protocol: "tcp".to_owned(),
-        ports,
-        cidr,
-    }
+    Rule { direction: Direction::In, protocol: "tcp".to_owned(), ports, cidr }
 }
 
 fn icmp_in(cidr: Ipv4Net) -> Rule {
-    Rule {
-        direction: Direction::In,
-        protocol: "icmp".to_owned(),
-        ports: None,
-        cidr,
-    }
+    Rule { direction: Direction::In, protocol: "icmp".to_owned(), ports: None, cidr }
 }
 
 fn all(direction: Direction, cidr: Ipv4Net) -> Rule {
-    Rule {
-        direction,
-        protocol: "-1".to_owned(),
-        ports: None,
-        cidr,
-    }
+    Rule { direction, protocol: "-1".to_owned(), ports: None, cidr }
 }
 
 fn public_address(nodes: &Nodes<'_>, s: &Situation) -> PublicAddress {
@@ -243,22 +195,12 @@ fn vpn(nodes: &mut Nodes<'_>, s: &Situation) {
         Site::Instance(_) => PublicAddress::Elastic(nodes.only::<ElasticIp>()),
         Site::Own { gateway_ip, .. } => PublicAddress::Given(*gateway_ip),
     };
-    let customer = spec::CustomerGateway {
-        address,
-        asn: s.asn,
-    };
+    let customer = spec::CustomerGateway { address, asn: s.asn };
     let adopted = s.customer.clone().map(Id::Aws);
     nodes.add_or_adopt(place, "", Spec::CustomerGateway(customer), adopted);
     let gateway = s.cloud.gateway.clone();
-    let attached = gateway
-        .as_ref()
-        .map(|id| Id::link(id, VpnGatewayAttachment::NAME));
-    nodes.add_or_adopt(
-        place,
-        "",
-        Spec::VpnGateway(spec::VpnGateway),
-        gateway.map(Id::Aws),
-    );
+    let attached = gateway.as_ref().map(|id| Id::link(id, VpnGatewayAttachment::NAME));
+    nodes.add_or_adopt(place, "", Spec::VpnGateway(spec::VpnGateway), gateway.map(Id::Aws));
     let attachment = spec::VpnGatewayAttachment {
         gateway: nodes.only::<VpnGateway>(),
         vpc: s.cloud.vpc.clone(),
@@ -270,15 +212,9 @@ fn vpn(nodes: &mut Nodes<'_>, s: &Situation) {
         crypto: s.crypto,
     };
     nodes.add(place, "", Spec::VpnConnection(connection));
-    let prefix = spec::VpnConnectionRoute {
-        connection: nodes.only::<VpnConnection>(),
-        cidr: s.pair.site,
-    };
-    nodes.add(
-        place,
-        s.pair.site.to_string(),
-        Spec::VpnConnectionRoute(prefix),
-    );
+    let prefix =
+        spec::VpnConnectionRoute { connection: nodes.only::<VpnConnection>(), cidr: s.pair.site };
+    nodes.add(place, s.pair.site.to_string(), Spec::VpnConnectionRoute(prefix));
 }
 
 /// The private subnet, where one is asked for; returns the tables that get routes.
@@ -288,16 +224,8 @@ fn cloud_subnet(nodes: &mut Nodes<'_>, cloud: &Cloud) -> Vec<Table> {
         return tables;
     };
     let vpc = || cloud.vpc.clone();
-    nodes.add(
-        &cloud.place,
-        "",
-        Spec::Subnet(spec::Subnet { vpc: vpc(), cidr }),
-    );
-    nodes.add(
-        &cloud.place,
-        "",
-        Spec::RouteTable(spec::RouteTable { vpc: vpc() }),
-    );
+    nodes.add(&cloud.place, "", Spec::Subnet(spec::Subnet { vpc: vpc(), cidr }));
+    nodes.add(&cloud.place, "", Spec::RouteTable(spec::RouteTable { vpc: vpc() }));
     let association = spec::RouteTableAssociation {
         table: nodes.only::<RouteTable>(),
         subnet: nodes.only::<Subnet>(),
@@ -313,25 +241,13 @@ fn cloud_routes(nodes: &mut Nodes<'_>, s: &Situation, tables: &[Table]) {
         let gateway = nodes.only::<VpnGateway>();
         let attachment = nodes.only::<VpnGatewayAttachment>();
         let target = Target::Gateway(gateway.clone(), attachment.clone());
-        let route = spec::Route {
-            table: table.clone(),
-            cidr: s.pair.site,
-            target,
-        };
+        let route = spec::Route { table: table.clone(), cidr: s.pair.site, target };
         let key = format!("{}/{}", table.key(), s.pair.site);
         nodes.add(&s.cloud.place, key, Spec::Route(route));
         // An adopted gateway would bring other people's routes in.
         if s.cloud.gateway.is_none() {
-            let propagation = spec::RoutePropagation {
-                table: table.clone(),
-                gateway,
-                attachment,
-            };
-            nodes.add(
-                &s.cloud.place,
-                table.key(),
-                Spec::RoutePropagation(propagation),
-            );
+            let propagation = spec::RoutePropagation { table: table.clone(), gateway, attachment };
+            nodes.add(&s.cloud.place, table.key(), Spec::RoutePropagation(propagation));
         }
     }
 }

@@ -102,21 +102,12 @@ impl Crypto {
     /// Returns the proposals for phase 1, the best first.
     #[must_use]
     pub fn phase1(self) -> &'static [Phase1] {
-        const GUIDE: Phase1 = Phase1 {
-            group: DhGroup::Group2,
-            cipher: Cipher::Aes128,
-            hash: Hash::Sha1,
-        };
-        const MODERN: Phase1 = Phase1 {
-            group: DhGroup::Group14,
-            cipher: Cipher::Aes256,
-            hash: Hash::Sha256,
-        };
-        const STRONG: Phase1 = Phase1 {
-            group: DhGroup::Group20,
-            cipher: Cipher::Aes256,
-            hash: Hash::Sha384,
-        };
+        const GUIDE: Phase1 =
+            Phase1 { group: DhGroup::Group2, cipher: Cipher::Aes128, hash: Hash::Sha1 };
+        const MODERN: Phase1 =
+            Phase1 { group: DhGroup::Group14, cipher: Cipher::Aes256, hash: Hash::Sha256 };
+        const STRONG: Phase1 =
+            Phase1 { group: DhGroup::Group20, cipher: Cipher::Aes256, hash: Hash::Sha384 };
         match self {
             Self::Guide => &[GUIDE],
             Self::Modern => &[MODERN, GUIDE],
@@ -129,21 +120,15 @@ impl Crypto {
     #[must_use]
     pub fn phase2(self) -> Phase2 {
         match self {
-            Self::Guide => Phase2 {
-                cipher: Cipher::Aes128,
-                hash: Hash::Sha1,
-                group: DhGroup::Group2,
-            },
-            Self::Modern | Self::Strict => Phase2 {
-                cipher: Cipher::Aes256,
-                hash: Hash::Sha256,
-                group: DhGroup::Group14,
-            },
-            Self::Strong => Phase2 {
-                cipher: Cipher::Aes256Gcm,
-                hash: Hash::Sha384,
-                group: DhGroup::Group20,
-            },
+            Self::Guide => {
+                Phase2 { cipher: Cipher::Aes128, hash: Hash::Sha1, group: DhGroup::Group2 }
+            }
+            Self::Modern | Self::Strict => {
+                Phase2 { cipher: Cipher::Aes256, hash: Hash::Sha256, group: DhGroup::Group14 }
+            }
+            Self::Strong => {
+                Phase2 { cipher: Cipher::Aes256Gcm, hash: Hash::Sha384, group: DhGroup::Group20 }
+            }
         }
     }
 }
@@ -288,19 +273,13 @@ pub enum ConfigurationError {
 /// in Secrets Manager the key reads `REDACTED`, which counts as missing.
 pub fn read_configuration(xml: &str) -> Result<Vec<Configured>, ConfigurationError> {
     let document = roxmltree::Document::parse(xml).map_err(ConfigurationError::Xml)?;
-    document
-        .descendants()
-        .filter(|n| n.has_tag_name("ipsec_tunnel"))
-        .map(read_tunnel)
-        .collect()
+    document.descendants().filter(|n| n.has_tag_name("ipsec_tunnel")).map(read_tunnel).collect()
 }
 
 fn read_tunnel(tunnel: roxmltree::Node<'_, '_>) -> Result<Configured, ConfigurationError> {
     let at = |path: &[&str]| {
         path.iter()
-            .try_fold(tunnel, |node, name| {
-                node.children().find(|c| c.has_tag_name(*name))
-            })
+            .try_fold(tunnel, |node, name| node.children().find(|c| c.has_tag_name(*name)))
             .and_then(|node| node.text())
             .map(str::trim)
     };
@@ -358,10 +337,8 @@ mod tests {
     #[test]
     fn both_tunnels_are_read_in_either_order() {
         let key = |k: &str| format!("<pre_shared_key>{k}</pre_shared_key>");
-        let (a, b) = (
-            tunnel("198.51.100.1", &key("keykeykey1")),
-            tunnel("198.51.100.2", &key("k2")),
-        );
+        let (a, b) =
+            (tunnel("198.51.100.1", &key("keykeykey1")), tunnel("198.51.100.2", &key("k2")));
         let read = read_configuration(&xml(&a, &b)).unwrap();
         let mut turned = read_configuration(&xml(&b, &a)).unwrap();
         turned.reverse();
@@ -372,11 +349,7 @@ mod tests {
 
     #[test]
     fn a_key_that_aws_keeps_back_counts_as_missing() {
-        for key in [
-            "",
-            "<pre_shared_key/>",
-            "<pre_shared_key>REDACTED</pre_shared_key>",
-        ] {
+        for key in ["", "<pre_shared_key/>", "<pre_shared_key>REDACTED</pre_shared_key>"] {
             let text = xml(&tunnel("198.51.100.1", key), "");
             assert_eq!(read_configuration(&text).unwrap()[0].key, None, "{key}");
         }
@@ -384,10 +357,7 @@ mod tests {
 
     #[test]
     fn a_broken_file_is_refused() {
-        assert!(matches!(
-            read_configuration("<a>"),
-            Err(ConfigurationError::Xml(_))
-        ));
+        assert!(matches!(read_configuration("<a>"), Err(ConfigurationError::Xml(_))));
         let nameless = xml(&tunnel("no address", ""), "");
         assert!(matches!(
             read_configuration(&nameless),
@@ -405,13 +375,7 @@ mod tests {
 
     #[test]
     fn keys_that_aws_would_refuse_are_not_valid() {
-        for bad in [
-            "short",
-            "0eadingzero",
-            "has+plus",
-            "has space",
-            &"a".repeat(65),
-        ] {
+        for bad in ["short", "0eadingzero", "has+plus", "has space", &"a".repeat(65)] {
             assert!(!is_valid_key(&Secret::new(bad)), "{bad}");
         }
         assert!(is_valid_key(&Secret::new("a".repeat(64))));

@@ -22,26 +22,11 @@ pub struct Rate {
     pub per_second: u32,
 }
 
-const READS: Rate = Rate {
-    burst: 100,
-    per_second: 20,
-};
-const WIDE_READS: Rate = Rate {
-    burst: 50,
-    per_second: 10,
-};
-const CHANGES: Rate = Rate {
-    burst: 50,
-    per_second: 5,
-};
-const TAGS: Rate = Rate {
-    burst: 100,
-    per_second: 10,
-};
-const INTERFACE: Rate = Rate {
-    burst: 100,
-    per_second: 5,
-};
+const READS: Rate = Rate { burst: 100, per_second: 20 };
+const WIDE_READS: Rate = Rate { burst: 50, per_second: 10 };
+const CHANGES: Rate = Rate { burst: 50, per_second: 5 };
+const TAGS: Rate = Rate { burst: 100, per_second: 10 };
+const INTERFACE: Rate = Rate { burst: 100, per_second: 5 };
 
 macro_rules! actions {
     ($($name:ident $effect:ident $rate:ident;)*) => {
@@ -137,12 +122,7 @@ mod tests {
         for action in Action::ALL {
             let named_so =
                 action.name().starts_with("Describe") || action.name().starts_with("Get");
-            assert_eq!(
-                action.effect() == Effect::Read,
-                named_so,
-                "{}",
-                action.name()
-            );
+            assert_eq!(action.effect() == Effect::Read, named_so, "{}", action.name());
         }
     }
 }

@@ -31,10 +31,7 @@ impl Buckets {
         let rate = action.rate();
         let (burst, per_second) = (f64::from(rate.burst), f64::from(rate.per_second));
         let mut buckets = self.0.lock().expect("no holder of this lock can panic");
-        let bucket = buckets.entry(action).or_insert(Bucket {
-            tokens: burst,
-            at: now,
-        });
+        let bucket = buckets.entry(action).or_insert(Bucket { tokens: burst, at: now });
         let refilled = (now - bucket.at).as_secs_f64() * per_second;
         bucket.tokens = (bucket.tokens + refilled).min(burst) - 1.0;
         bucket.at = now;
@@ -57,16 +54,8 @@ mod tests {
         for _ in 0..10 {
             buckets.take(Action::CreateRoute).await;
         }
-        assert_eq!(
-            (time::now() - begin).as_secs(),
-            2,
-            "ten more at five a second"
-        );
+        assert_eq!((time::now() - begin).as_secs(), 2, "ten more at five a second");
         buckets.take(Action::DescribeVpcs).await;
-        assert_eq!(
-            (time::now() - begin).as_secs(),
-            2,
-            "another action has its own bucket"
-        );
+        assert_eq!((time::now() - begin).as_secs(), 2, "another action has its own bucket");
     }
 }

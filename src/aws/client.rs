@@ -34,9 +34,7 @@ pub struct Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.region)?;
-        self.profile
-            .iter()
-            .try_for_each(|profile| write!(f, " (profile {profile})"))
+        self.profile.iter().try_for_each(|profile| write!(f, " (profile {profile})"))
     }
 }
 
@@ -51,10 +49,7 @@ impl Clients {
     /// Begins without any client.
     #[must_use]
     pub fn new(events: Events) -> Self {
-        Self {
-            events,
-            made: BTreeMap::new(),
-        }
+        Self { events, made: BTreeMap::new() }
     }
 
     /// Returns the region that the environment or the profile names.
@@ -168,10 +163,7 @@ impl Reader {
                 return Err(error);
             };
             let why = error.code.unwrap_or(error.message);
-            self.events.say(&Event::Retrying {
-                action: action.name(),
-                why,
-            });
+            self.events.say(&Event::Retrying { action: action.name(), why });
             time::sleep(rest).await;
         }
     }
@@ -202,9 +194,7 @@ impl Reader {
                     .send()
             })
             .await?;
-        Ok(sample
-            .vpn_connection_device_sample_configuration()
-            .map(Secret::new))
+        Ok(sample.vpn_connection_device_sample_configuration().map(Secret::new))
     }
 }
 

@@ -54,101 +54,25 @@ type Row = (Option<Action>, &'static str, Verdict);
 const TABLE: &[Row] = &[
     // «This call cannot be completed because there are pending VPNs or Virtual Interfaces»
     // (terraform-provider-aws #11720).
-    (
-        Some(Action::DetachVpnGateway),
-        "InvalidParameterValue",
-        STATE,
-    ),
-    (
-        Some(Action::AttachVpnGateway),
-        "InvalidParameterValue",
-        STATE,
-    ),
-    (
-        Some(Action::AttachVpnGateway),
-        "InvalidVpnGatewayID.NotFound",
-        FRESH,
-    ),
-    (
-        Some(Action::AttachVpnGateway),
-        "InvalidVpnGatewayState",
-        STATE,
-    ),
-    (
-        Some(Action::CreateVpnConnection),
-        "InvalidVpnGatewayState",
-        STATE,
-    ),
-    (
-        Some(Action::CreateVpnConnection),
-        "InvalidCustomerGatewayState",
-        STATE,
-    ),
-    (
-        Some(Action::CreateVpnConnection),
-        "InvalidVpnGatewayID.NotFound",
-        FRESH,
-    ),
-    (
-        Some(Action::CreateVpnConnection),
-        "InvalidCustomerGatewayID.NotFound",
-        FRESH,
-    ),
-    (
-        Some(Action::CreateVpnConnectionRoute),
-        "InvalidVpnConnectionID.NotFound",
-        FRESH,
-    ),
-    (
-        Some(Action::CreateVpnConnectionRoute),
-        "InvalidVpnConnection.InvalidState",
-        STATE,
-    ),
-    (
-        Some(Action::EnableVgwRoutePropagation),
-        "Gateway.NotAttached",
-        STATE,
-    ),
-    (
-        Some(Action::CreateRoute),
-        "InvalidGatewayID.NotFound",
-        FRESH,
-    ),
-    (
-        Some(Action::CreateRoute),
-        "InvalidVpnGatewayID.NotFound",
-        FRESH,
-    ),
-    (
-        Some(Action::AssociateAddress),
-        "InvalidAllocationID.NotFound",
-        FRESH,
-    ),
-    (
-        Some(Action::AuthorizeSecurityGroupIngress),
-        "InvalidGroup.NotFound",
-        FRESH,
-    ),
-    (
-        Some(Action::AuthorizeSecurityGroupEgress),
-        "InvalidGroup.NotFound",
-        FRESH,
-    ),
-    (
-        Some(Action::ModifyNetworkInterfaceAttribute),
-        "InvalidGroup.NotFound",
-        FRESH,
-    ),
-    (
-        Some(Action::AssociateRouteTable),
-        "InvalidSubnetID.NotFound",
-        FRESH,
-    ),
-    (
-        Some(Action::AssociateRouteTable),
-        "InvalidRouteTableID.NotFound",
-        FRESH,
-    ),
+    (Some(Action::DetachVpnGateway), "InvalidParameterValue", STATE),
+    (Some(Action::AttachVpnGateway), "InvalidParameterValue", STATE),
+    (Some(Action::AttachVpnGateway), "InvalidVpnGatewayID.NotFound", FRESH),
+    (Some(Action::AttachVpnGateway), "InvalidVpnGatewayState", STATE),
+    (Some(Action::CreateVpnConnection), "InvalidVpnGatewayState", STATE),
+    (Some(Action::CreateVpnConnection), "InvalidCustomerGatewayState", STATE),
+    (Some(Action::CreateVpnConnection), "InvalidVpnGatewayID.NotFound", FRESH),
+    (Some(Action::CreateVpnConnection), "InvalidCustomerGatewayID.NotFound", FRESH),
+    (Some(Action::CreateVpnConnectionRoute), "InvalidVpnConnectionID.NotFound", FRESH),
+    (Some(Action::CreateVpnConnectionRoute), "InvalidVpnConnection.InvalidState", STATE),
+    (Some(Action::EnableVgwRoutePropagation), "Gateway.NotAttached", STATE),
+    (Some(Action::CreateRoute), "InvalidGatewayID.NotFound", FRESH),
+    (Some(Action::CreateRoute), "InvalidVpnGatewayID.NotFound", FRESH),
+    (Some(Action::AssociateAddress), "InvalidAllocationID.NotFound", FRESH),
+    (Some(Action::AuthorizeSecurityGroupIngress), "InvalidGroup.NotFound", FRESH),
+    (Some(Action::AuthorizeSecurityGroupEgress), "InvalidGroup.NotFound", FRESH),
+    (Some(Action::ModifyNetworkInterfaceAttribute), "InvalidGroup.NotFound", FRESH),
+    (Some(Action::AssociateRouteTable), "InvalidSubnetID.NotFound", FRESH),
+    (Some(Action::AssociateRouteTable), "InvalidRouteTableID.NotFound", FRESH),
     (Some(Action::DeleteVpnGateway), "IncorrectState", STATE),
     (Some(Action::DeleteCustomerGateway), "IncorrectState", STATE),
     (
@@ -156,26 +80,10 @@ const TABLE: &[Row] = &[
         "DependencyViolation",
         Verdict::NotYet(Duration::from_mins(2)),
     ),
-    (
-        Some(Action::DeleteSubnet),
-        "DependencyViolation",
-        Verdict::NotYet(Duration::from_mins(2)),
-    ),
-    (
-        Some(Action::ReleaseAddress),
-        "InvalidIPAddress.InUse",
-        FRESH,
-    ),
-    (
-        Some(Action::ModifyVpnTunnelOptions),
-        "IncorrectState",
-        STATE,
-    ),
-    (
-        Some(Action::ModifyVpnTunnelOptions),
-        "InvalidVpnConnection.InvalidState",
-        STATE,
-    ),
+    (Some(Action::DeleteSubnet), "DependencyViolation", Verdict::NotYet(Duration::from_mins(2))),
+    (Some(Action::ReleaseAddress), "InvalidIPAddress.InUse", FRESH),
+    (Some(Action::ModifyVpnTunnelOptions), "IncorrectState", STATE),
+    (Some(Action::ModifyVpnTunnelOptions), "InvalidVpnConnection.InvalidState", STATE),
     (None, "RequestLimitExceeded", Verdict::Again),
     (None, "Throttling", Verdict::Again),
     (None, "ThrottlingException", Verdict::Again),
@@ -210,14 +118,9 @@ fn verdict(action: Action, code: &str, status: u16) -> Verdict {
     TABLE
         .iter()
         .find(|(of, named, _)| *named == code && of.is_none_or(|of| of == action))
-        .map_or(
-            if status >= 500 && status != 501 {
-                Verdict::Lost
-            } else {
-                Verdict::No
-            },
-            |row| row.2,
-        )
+        .map_or(if status >= 500 && status != 501 { Verdict::Lost } else { Verdict::No }, |row| {
+            row.2
+        })
 }
 
 impl Error {
@@ -240,22 +143,12 @@ impl Error {
                 | Verdict::Gone
                 | Verdict::No => verdict,
             };
-            return Self {
-                action,
-                code: Some(code),
-                message,
-                verdict,
-            };
+            return Self { action, code: Some(code), message, verdict };
         }
         // The SDK looks for credentials while it sends: it then never sent anything.
         if causes(error).any(<dyn std::error::Error>::is::<CredentialsError>) {
             let code = Some(NO_CREDENTIALS.to_owned());
-            return Self {
-                action,
-                code,
-                message: first_line(&chain(error)),
-                verdict: Verdict::No,
-            };
+            return Self { action, code, message: first_line(&chain(error)), verdict: Verdict::No };
         }
         #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK may add variants")]
         let (verdict, what) = match error {
@@ -268,12 +161,7 @@ impl Error {
             _ => (Verdict::Lost, "the reply could not be read"),
         };
         let message = format!("{what}: {}", chain(error));
-        Self {
-            action,
-            code: None,
-            message,
-            verdict,
-        }
+        Self { action, code: None, message, verdict }
     }
 
     /// Says whether the caller lacks usable credentials, rather than a permission.
@@ -290,9 +178,7 @@ impl Error {
             "UnrecognizedClientException",
             "MissingAuthenticationToken",
         ];
-        self.code
-            .as_deref()
-            .is_some_and(|code| CODES.contains(&code))
+        self.code.as_deref().is_some_and(|code| CODES.contains(&code))
     }
 
     /// Says what a person can do about it.
@@ -340,11 +226,7 @@ impl Error {
 
 /// What the SDK tried comes in further lines.
 fn first_line(text: &str) -> String {
-    text.lines()
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches(" Attempted:")
-        .to_owned()
+    text.lines().next().unwrap_or_default().trim_end_matches(" Attempted:").to_owned()
 }
 
 fn causes<'a>(
@@ -385,9 +267,7 @@ mod tests {
     #[test]
     fn no_row_is_hidden_by_an_earlier_one() {
         for (n, (of, code, _)) in TABLE.iter().enumerate() {
-            let hidden = TABLE[..n]
-                .iter()
-                .any(|(a, c, _)| c == code && (a.is_none() || a == of));
+            let hidden = TABLE[..n].iter().any(|(a, c, _)| c == code && (a.is_none() || a == of));
             assert!(!hidden, "{code}");
         }
     }

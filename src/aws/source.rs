@@ -71,10 +71,7 @@ pub enum Only<'a> {
 
 /// What one Describe answered.
 #[derive(Debug, Clone)]
-#[expect(
-    missing_docs,
-    reason = "each holds what the Describe of its name answered"
-)]
+#[expect(missing_docs, reason = "each holds what the Describe of its name answered")]
 pub enum Batch {
     Vpcs(Vec<sdk::Vpc>),
     Subnets(Vec<sdk::Subnet>),
@@ -98,16 +95,10 @@ macro_rules! paged {
             let page = $reader
                 .call(Action::$action, |ec2| {
                     let next = token.clone();
-                    ec2.$operation()
-                        .max_results($page)
-                        .set_next_token(next)
-                        .send()
+                    ec2.$operation().max_results($page).set_next_token(next).send()
                 })
                 .await?;
-            token = page
-                .next_token()
-                .filter(|t| !t.is_empty())
-                .map(str::to_owned);
+            token = page.next_token().filter(|t| !t.is_empty()).map(str::to_owned);
             all.extend(page.$items.unwrap_or_default());
             if token.is_none() {
                 break all;
@@ -121,13 +112,9 @@ impl Reader {
     pub async fn read(&self, source: Source, only: Only<'_>) -> Result<Batch, Error> {
         Ok(match source {
             Source::Vpcs => Batch::Vpcs(paged!(self, DescribeVpcs, describe_vpcs, 1000, vpcs)),
-            Source::Subnets => Batch::Subnets(paged!(
-                self,
-                DescribeSubnets,
-                describe_subnets,
-                1000,
-                subnets
-            )),
+            Source::Subnets => {
+                Batch::Subnets(paged!(self, DescribeSubnets, describe_subnets, 1000, subnets))
+            }
             Source::RouteTables => Batch::RouteTables(paged!(
                 self,
                 DescribeRouteTables,
@@ -150,16 +137,10 @@ impl Reader {
                 security_group_rules
             )),
             Source::Instances => Batch::Instances(
-                paged!(
-                    self,
-                    DescribeInstances,
-                    describe_instances,
-                    1000,
-                    reservations
-                )
-                .into_iter()
-                .flat_map(|reservation| reservation.instances.unwrap_or_default())
-                .collect(),
+                paged!(self, DescribeInstances, describe_instances, 1000, reservations)
+                    .into_iter()
+                    .flat_map(|reservation| reservation.instances.unwrap_or_default())
+                    .collect(),
             ),
             Source::NetworkInterfaces => Batch::NetworkInterfaces(paged!(
                 self,
@@ -176,12 +157,10 @@ impl Reader {
                 transit_gateway_vpc_attachments
             )),
             Source::Addresses => Batch::Addresses(
-                self.call(Action::DescribeAddresses, |ec2| {
-                    ec2.describe_addresses().send()
-                })
-                .await?
-                .addresses
-                .unwrap_or_default(),
+                self.call(Action::DescribeAddresses, |ec2| ec2.describe_addresses().send())
+                    .await?
+                    .addresses
+                    .unwrap_or_default(),
             ),
             Source::CustomerGateways => Batch::CustomerGateways(
                 self.call(Action::DescribeCustomerGateways, |ec2| {
@@ -219,9 +198,7 @@ fn with_ids(name: &str, only: Only<'_>) -> Option<Vec<sdk::Filter>> {
         Only::All => None,
         Only::Ids(ids) => {
             let values = Some(ids.iter().map(ToString::to_string).collect());
-            Some(vec![
-                sdk::Filter::builder().name(name).set_values(values).build(),
-            ])
+            Some(vec![sdk::Filter::builder().name(name).set_values(values).build()])
         }
     }
 }

@@ -47,10 +47,7 @@ impl Tags {
     /// Returns the tags that a stack put on somebody else's object, without their prefix.
     pub fn announced<'a>(&'a self, stack: &'a Stack) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.0.iter().filter_map(move |(key, value)| {
-            let key = key
-                .strip_prefix("cgw:")?
-                .strip_prefix(stack.as_str())?
-                .strip_prefix(':')?;
+            let key = key.strip_prefix("cgw:")?.strip_prefix(stack.as_str())?.strip_prefix(':')?;
             Some((key, value.as_str()))
         })
     }
@@ -88,12 +85,7 @@ mod tests {
     use super::*;
 
     fn tags(pairs: &[(&str, &str)]) -> Tags {
-        Tags(
-            pairs
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect(),
-        )
+        Tags(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
     }
 
     #[test]
@@ -108,15 +100,9 @@ mod tests {
 
     #[test]
     fn what_is_announced_names_its_stack_wholly() {
-        let found = tags(&[
-            ("cgw:a:source-dest-check", "true"),
-            ("cgw:ab:x", "1"),
-            ("cgw:stack", "a"),
-        ]);
+        let found =
+            tags(&[("cgw:a:source-dest-check", "true"), ("cgw:ab:x", "1"), ("cgw:stack", "a")]);
         let stack = "a".parse().unwrap();
-        assert_eq!(
-            found.announced(&stack).collect::<Vec<_>>(),
-            [("source-dest-check", "true")]
-        );
+        assert_eq!(found.announced(&stack).collect::<Vec<_>>(), [("source-dest-check", "true")]);
     }
 }

@@ -65,41 +65,20 @@ async fn locked(
     interrupt: watch::Receiver<bool>,
 ) -> Result<Code, Stopped> {
     let events = session.events.clone();
-    let hands = approved.hands(
-        session.readers.clone(),
-        change.reach,
-        Dice::new(),
-        events.clone(),
-    );
+    let hands = approved.hands(session.readers.clone(), change.reach, Dice::new(), events.clone());
     let writer: &Writer = hands
         .at(&session.cloud)
         .map_err(|error| Stopped::with(Code::Failed, error.to_string(), ""))?;
-    let force = if change.options.force_unlock {
-        Force::Yes
-    } else {
-        Force::No
-    };
+    let force = if change.options.force_unlock { Force::Yes } else { Force::No };
     let patience = Duration::from_secs(change.options.lock_timeout);
-    let lease = Lease::take(
-        writer,
-        &session.stack,
-        &change.vpc,
-        force,
-        patience,
-        &events,
-    )
-    .await?;
+    let lease = Lease::take(writer, &session.stack, &change.vpc, force, patience, &events).await?;
     let applied = under_lock(
         session,
         approved,
         &lease,
         &hands,
         change.planner,
-        Options {
-            consistency: change.options.consistency(),
-            events,
-            interrupt,
-        },
+        Options { consistency: change.options.consistency(), events, interrupt },
     );
     let outcome = applied.await;
     let released = lease.release().await;
@@ -168,11 +147,7 @@ fn report(outcome: &Outcome, again: &str) -> Code {
         outcome.failed.len(),
         outcome.skipped.len()
     ));
-    if outcome.is_interrupted {
-        Code::Interrupted
-    } else {
-        Code::Failed
-    }
+    if outcome.is_interrupted { Code::Interrupted } else { Code::Failed }
 }
 
 /// Asks, unless told not to.
@@ -183,9 +158,6 @@ pub(super) fn ask(options: &Changing, question: &str) -> Result<(), Stopped> {
     match ui::confirm(question) {
         Some(true) => Ok(()),
         Some(false) => Err(Stopped::refused("nothing was changed", "")),
-        None => Err(Stopped::refused(
-            "nobody can be asked here",
-            "approve the plan with --yes",
-        )),
+        None => Err(Stopped::refused("nobody can be asked here", "approve the plan with --yes")),
     }
 }

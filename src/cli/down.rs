@@ -30,16 +30,10 @@ pub struct Down {
 
 /// Takes a stack down: the same planner with nothing desired.
 pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
-    let mut session = Session::open(
-        &options.common,
-        &options.at.clone().into(),
-        Unnamed::MustExist,
-    )
-    .await?;
+    let mut session =
+        Session::open(&options.common, &options.at.clone().into(), Unnamed::MustExist).await?;
     if !session.exists {
-        session
-            .events
-            .note(format!("stack {}: nothing is there", session.stack));
+        session.events.note(format!("stack {}: nothing is there", session.stack));
         return Ok(Code::Done);
     }
     let changes = changes(&session);
@@ -72,10 +66,7 @@ pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
     if code == Code::Done {
         session.events.note(match left {
             0 => format!("stack {}: all is taken away", session.stack),
-            left => format!(
-                "stack {}: {left} objects were left, as the plan says",
-                session.stack
-            ),
+            left => format!("stack {}: {left} objects were left, as the plan says", session.stack),
         });
     }
     Ok(code)
@@ -89,11 +80,7 @@ fn changes(session: &Session) -> Plan {
 /// What only a person can take away from the server.
 fn notes(plan: &Plan) -> Vec<String> {
     let is_connection = |step: &&plan::Step| step.key.address().kind == VpnConnection::NAME;
-    let ids = plan
-        .steps
-        .iter()
-        .filter(is_connection)
-        .filter_map(|step| step.id.as_ref());
+    let ids = plan.steps.iter().filter(is_connection).filter_map(|step| step.id.as_ref());
     let rule = |id: &Id| {
         format!(
             "the Windows Server keeps its settings; remove its rules there with netsh advfirewall \
@@ -109,16 +96,10 @@ fn vpc(session: &Session) -> Option<AwsId> {
     named.or_else(|| {
         let region = session.world.region(&session.cloud)?;
         let is_own = |tags: &crate::aws::Tags| tags.stack() == Some(session.stack.as_str());
-        let group = region
-            .groups
-            .iter()
-            .find(|g| is_own(&g.tags))
-            .map(|g| g.vpc.clone());
+        let group = region.groups.iter().find(|g| is_own(&g.tags)).map(|g| g.vpc.clone());
         let attached = region.vpn_gateways.iter().find(|g| is_own(&g.tags));
         let attached = attached.and_then(|g| Some(g.attachment.as_ref()?.0.clone()));
         // Any VPC serves to hold a lock on what hangs from none.
-        group
-            .or(attached)
-            .or_else(|| region.vpcs.first().map(|vpc| vpc.id.clone()))
+        group.or(attached).or_else(|| region.vpcs.first().map(|vpc| vpc.id.clone()))
     })
 }

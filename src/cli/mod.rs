@@ -100,33 +100,14 @@ pub struct Whereabouts {
 
 impl From<Whereabouts> for Declared {
     fn from(at: Whereabouts) -> Self {
-        let Whereabouts {
-            vpc,
-            region,
-            profile,
-            site_region,
-            site_profile,
-            endpoint_url,
-        } = at;
-        Self {
-            vpc,
-            region,
-            profile,
-            site_region,
-            site_profile,
-            endpoint_url,
-            ..Self::default()
-        }
+        let Whereabouts { vpc, region, profile, site_region, site_profile, endpoint_url } = at;
+        Self { vpc, region, profile, site_region, site_profile, endpoint_url, ..Self::default() }
     }
 }
 
 impl Common {
     fn form(&self) -> ui::Form {
-        if self.json {
-            ui::Form::Json
-        } else {
-            ui::Form::Text
-        }
+        if self.json { ui::Form::Json } else { ui::Form::Text }
     }
 }
 

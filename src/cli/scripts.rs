@@ -26,26 +26,14 @@ pub struct Scripts {
 
 /// Writes the bundle, the guide's two netsh commands, and AWS's own files.
 pub(super) async fn scripts(options: Scripts) -> Result<Code, Stopped> {
-    let session = Session::open(
-        &options.common,
-        &options.at.clone().into(),
-        Unnamed::MustExist,
-    )
-    .await?;
+    let session =
+        Session::open(&options.common, &options.at.clone().into(), Unnamed::MustExist).await?;
     let situation = examine(&session.request()).map_err(|stop| match stop {
         Stop::Refused(refusals) => Stopped::from(refusals),
         Stop::Choose(_) => Stopped::refused("which server?", "name it with --instance"),
     })?;
-    let mut connections = session
-        .world
-        .regions
-        .iter()
-        .flat_map(|region| &region.connections);
-    let own = connections.find(|c| {
-        c.tags
-            .node_key(&session.stack, VpnConnection::NAME)
-            .is_some()
-    });
+    let mut connections = session.world.regions.iter().flat_map(|region| &region.connections);
+    let own = connections.find(|c| c.tags.node_key(&session.stack, VpnConnection::NAME).is_some());
     let connection = own.ok_or_else(|| {
         Stopped::refused(
             format!("the stack {} has no VPN connection", session.stack),
@@ -66,30 +54,16 @@ pub(super) async fn scripts(options: Scripts) -> Result<Code, Stopped> {
         more.push((format!("tunnel-{}.cmd", n + 1), text));
     }
     more.extend(configuration.map(|xml| ("aws-configuration.xml".to_owned(), xml.clone())));
-    match session
-        .cloud_reader()
-        .sample_configuration(connection.id.as_str())
-        .await
-    {
+    match session.cloud_reader().sample_configuration(connection.id.as_str()).await {
         Ok(Some(text)) => more.push(("aws-windows-sample.txt".to_owned(), text)),
         Ok(None) => session.events.note("AWS has no sample for Windows Server"),
-        Err(error) => session
-            .events
-            .note(format!("without AWS's own sample: {error}")),
+        Err(error) => session.events.note(format!("without AWS's own sample: {error}")),
     }
-    let scripts = bundle
-        .files
-        .iter()
-        .map(|(name, text)| (name.as_str(), text.as_slice()));
-    let others = more
-        .iter()
-        .map(|(name, text)| (name.as_str(), text.expose().as_bytes()));
+    let scripts = bundle.files.iter().map(|(name, text)| (name.as_str(), text.as_slice()));
+    let others = more.iter().map(|(name, text)| (name.as_str(), text.expose().as_bytes()));
     server::write_folder(&options.folder, scripts.chain(others)).map_err(|error| {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
-        Stopped::refused(
-            format!("{error}: {}", cause.unwrap_or_default()),
-            "name another folder",
-        )
+        Stopped::refused(format!("{error}: {}", cause.unwrap_or_default()), "name another folder")
     })?;
     let folder = options.folder.display();
     session.events.note(format!(

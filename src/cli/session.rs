@@ -46,10 +46,7 @@ impl Session {
         unnamed: Unnamed,
     ) -> Result<Self, Stopped> {
         let events = ui::events(common.form());
-        let path = common
-            .config
-            .clone()
-            .unwrap_or_else(|| PathBuf::from("cgw.toml"));
+        let path = common.config.clone().unwrap_or_else(|| PathBuf::from("cgw.toml"));
         let file = File::read(&path, common.config.is_some()).map_err(|error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             let text = format!("{error}: {}", cause.unwrap_or_default().trim());
@@ -60,16 +57,8 @@ impl Session {
         })?;
         let table = file.stack(common.stack.as_ref());
         if table.is_none() && common.stack.is_none() && !file.stacks.is_empty() {
-            let names: Vec<&str> = file
-                .stacks
-                .iter()
-                .map(|table| table.name.as_str())
-                .collect();
-            let text = format!(
-                "{} declares several stacks: {}",
-                path.display(),
-                names.join(", ")
-            );
+            let names: Vec<&str> = file.stacks.iter().map(|table| table.name.as_str()).collect();
+            let text = format!("{} declares several stacks: {}", path.display(), names.join(", "));
             return Err(Stopped::refused(text, "name one with --stack"));
         }
         let said = match table {
@@ -84,10 +73,7 @@ impl Session {
             readers.push(clients.reader(&site).await);
         }
         let mut world = observe(&readers, &events).await?;
-        let named = common
-            .stack
-            .clone()
-            .or_else(|| table.map(|table| table.name.clone()));
+        let named = common.stack.clone().or_else(|| table.map(|table| table.name.clone()));
         let stack = stack(named, &said, &world, unnamed)?;
         let record = record(&world, &stack);
         let declared = match record {
@@ -101,11 +87,7 @@ impl Session {
         if recorded != site {
             site = recorded;
             let reader = clients.reader(&site).await;
-            world.regions.extend(
-                observe(std::slice::from_ref(&reader), &events)
-                    .await?
-                    .regions,
-            );
+            world.regions.extend(observe(std::slice::from_ref(&reader), &events).await?.regions);
             readers.push(reader);
         }
         if let Some(account) = account {
@@ -113,17 +95,7 @@ impl Session {
         }
         let exists = world.stacks().contains(stack.as_str());
         let operator = operator(&declared);
-        Ok(Self {
-            stack,
-            declared,
-            cloud,
-            site,
-            readers,
-            world,
-            events,
-            exists,
-            operator,
-        })
+        Ok(Self { stack, declared, cloud, site, readers, world, events, exists, operator })
     }
 
     /// Reads the world anew.
@@ -158,34 +130,19 @@ async fn cloud(declared: &Declared) -> Result<Place, Stopped> {
     let hint = "name it with --region, or set AWS_REGION";
     let region = region.ok_or_else(|| Stopped::refused("no region is named", hint))?;
     let is_region = region.split('-').count() >= 3
-        && region
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if !is_region {
         let hint = "name one such as eu-west-1 with --region";
-        return Err(Stopped::refused(
-            format!("{region:?} is no AWS region"),
-            hint,
-        ));
+        return Err(Stopped::refused(format!("{region:?} is no AWS region"), hint));
     }
     let (profile, endpoint) = (declared.profile.clone(), declared.endpoint_url.clone());
-    Ok(Place {
-        profile,
-        region,
-        endpoint,
-    })
+    Ok(Place { profile, region, endpoint })
 }
 
 fn site(declared: &Declared, cloud: &Place) -> Place {
     Place {
-        profile: declared
-            .site_profile
-            .clone()
-            .or_else(|| cloud.profile.clone()),
-        region: declared
-            .site_region
-            .clone()
-            .unwrap_or_else(|| cloud.region.clone()),
+        profile: declared.site_profile.clone().or_else(|| cloud.profile.clone()),
+        region: declared.site_region.clone().unwrap_or_else(|| cloud.region.clone()),
         endpoint: cloud.endpoint.clone(),
     }
 }
@@ -201,11 +158,7 @@ fn stack(
     }
     let all: BTreeSet<Stack> = match (&said.vpc, unnamed) {
         (Some(vpc), _) => of_vpc(world, vpc.id().as_str()),
-        (None, _) => world
-            .stacks()
-            .iter()
-            .filter_map(|name| name.parse().ok())
-            .collect(),
+        (None, _) => world.stacks().iter().filter_map(|name| name.parse().ok()).collect(),
     };
     let mut several = all.iter();
     match (several.next(), several.next(), unnamed, &said.vpc) {
@@ -231,30 +184,19 @@ fn stack(
 
 /// The stacks whose record is in a VPC.
 fn of_vpc(world: &World, vpc: &str) -> BTreeSet<Stack> {
-    let groups = world
-        .regions
-        .iter()
-        .flat_map(|r| &r.groups)
-        .filter(|g| g.vpc.as_str() == vpc);
+    let groups = world.regions.iter().flat_map(|r| &r.groups).filter(|g| g.vpc.as_str() == vpc);
     let records = groups.filter(|g| g.tags.value(crate::aws::NODE) == Some(StackRecord::NAME));
-    records
-        .filter_map(|g| g.tags.stack()?.parse().ok())
-        .collect()
+    records.filter_map(|g| g.tags.stack()?.parse().ok()).collect()
 }
 
 fn record<'a>(world: &'a World, stack: &Stack) -> Option<&'a Tags> {
     let mut groups = world.regions.iter().flat_map(|r| &r.groups);
-    groups
-        .find(|g| g.tags.node_key(stack, StackRecord::NAME).is_some())
-        .map(|g| &g.tags)
+    groups.find(|g| g.tags.node_key(stack, StackRecord::NAME).is_some()).map(|g| &g.tags)
 }
 
 /// The site may be another account's: its objects can only be seen with that account's profile.
 fn check_account(world: &World, site: &Place, account: &str) -> Result<(), Stopped> {
-    let here = world
-        .region(site)
-        .and_then(|r| r.vpcs.first())
-        .map(|vpc| vpc.account.as_str());
+    let here = world.region(site).and_then(|r| r.vpcs.first()).map(|vpc| vpc.account.as_str());
     match here {
         Some(here) if here != account => Err(Stopped::refused(
             format!("the stack's server is in account {account}, these credentials are of {here}"),

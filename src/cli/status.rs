@@ -42,23 +42,11 @@ pub(super) enum Secrets {
 
 /// Shows a stack.
 pub(super) async fn status(options: Status) -> Result<Code, Stopped> {
-    let session = Session::open(
-        &options.common,
-        &options.at.clone().into(),
-        Unnamed::MustExist,
-    )
-    .await?;
-    let secrets = if options.show_secrets {
-        Secrets::Shown
-    } else {
-        Secrets::Hidden
-    };
+    let session =
+        Session::open(&options.common, &options.at.clone().into(), Unnamed::MustExist).await?;
+    let secrets = if options.show_secrets { Secrets::Shown } else { Secrets::Hidden };
     let code = show(&session, &options.common, secrets)?;
-    Ok(if options.detailed_exitcode {
-        code
-    } else {
-        Code::Done
-    })
+    Ok(if options.detailed_exitcode { code } else { Code::Done })
 }
 
 /// Shows the stack of a session; the code says what is not well.
@@ -71,11 +59,7 @@ pub(super) fn show(session: &Session, common: &Common, secrets: Secrets) -> Resu
     }
     let live = resource::find(&session.world, &session.stack);
     let tunnels = tunnels(session);
-    let keys = if secrets == Secrets::Shown {
-        keys(session)
-    } else {
-        BTreeMap::new()
-    };
+    let keys = if secrets == Secrets::Shown { keys(session) } else { BTreeMap::new() };
     let (drift, cost) = drift(session, &live);
     let code = match (tunnels.iter().any(|tunnel| tunnel.is_up), drift.is_empty()) {
         (false, _) => Code::TunnelsDown,
@@ -110,15 +94,9 @@ pub(super) fn show(session: &Session, common: &Common, secrets: Secrets) -> Resu
     }
     for tunnel in &tunnels {
         let state = if tunnel.is_up { "UP" } else { "DOWN" };
-        let since = tunnel
-            .since
-            .map(|t| format!(" since {t}"))
-            .unwrap_or_default();
-        let message = if tunnel.message.is_empty() {
-            String::new()
-        } else {
-            format!(": {}", tunnel.message)
-        };
+        let since = tunnel.since.map(|t| format!(" since {t}")).unwrap_or_default();
+        let message =
+            if tunnel.message.is_empty() { String::new() } else { format!(": {}", tunnel.message) };
         say(format!("tunnel {} {state}{since}{message}", tunnel.outside));
     }
     for (outside, key) in &keys {
@@ -148,11 +126,7 @@ fn judgement(tunnels: &[Telemetry]) -> &'static str {
 }
 
 fn tunnels(session: &Session) -> Vec<Telemetry> {
-    let connections = session
-        .world
-        .regions
-        .iter()
-        .flat_map(|region| &region.connections);
+    let connections = session.world.regions.iter().flat_map(|region| &region.connections);
     let is_own = |stack: &Stack, tags: &crate::aws::Tags| {
         tags.node_key(stack, VpnConnection::NAME).is_some()
     };
@@ -164,17 +138,9 @@ fn tunnels(session: &Session) -> Vec<Telemetry> {
 
 /// The keys, only for who asked to see them.
 fn keys(session: &Session) -> BTreeMap<Ipv4Addr, String> {
-    let connections = session
-        .world
-        .regions
-        .iter()
-        .flat_map(|region| &region.connections);
+    let connections = session.world.regions.iter().flat_map(|region| &region.connections);
     connections
-        .filter(|c| {
-            c.tags
-                .node_key(&session.stack, VpnConnection::NAME)
-                .is_some()
-        })
+        .filter(|c| c.tags.node_key(&session.stack, VpnConnection::NAME).is_some())
         .flat_map(|c| &c.tunnels)
         .filter_map(|t| Some((t.outside, t.key.as_ref()?.expose().to_owned())))
         .collect()

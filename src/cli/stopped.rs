@@ -51,23 +51,14 @@ impl Stopped {
 
     /// Ends with an exit code, a sentence and a hint.
     pub fn with(code: Code, text: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            code,
-            refusals: vec![Refusal {
-                text: text.into(),
-                hint: hint.into(),
-            }],
-        }
+        Self { code, refusals: vec![Refusal { text: text.into(), hint: hint.into() }] }
     }
 
     /// Prints the reasons.
     pub fn print(&self, json: bool) {
         for Refusal { text, hint } in &self.refusals {
             if json {
-                ui::data(&ui::json_line(
-                    "error",
-                    &json!({ "text": text, "hint": hint }),
-                ));
+                ui::data(&ui::json_line("error", &json!({ "text": text, "hint": hint })));
             }
             ui::talk(&format!("error: {text}"));
             if !hint.is_empty() {
@@ -87,11 +78,9 @@ impl From<aws::Error> for Stopped {
 impl From<lease::Error> for Stopped {
     fn from(error: lease::Error) -> Self {
         match &error {
-            lease::Error::Aws(aws) => Self::with(
-                Code::Failed,
-                error.to_string(),
-                aws.hint().unwrap_or_default(),
-            ),
+            lease::Error::Aws(aws) => {
+                Self::with(Code::Failed, error.to_string(), aws.hint().unwrap_or_default())
+            }
             lease::Error::Held { .. } => Self::with(
                 Code::Locked,
                 error.to_string(),
@@ -103,9 +92,6 @@ impl From<lease::Error> for Stopped {
 
 impl From<Vec<Refusal>> for Stopped {
     fn from(refusals: Vec<Refusal>) -> Self {
-        Self {
-            code: Code::Refused,
-            refusals,
-        }
+        Self { code: Code::Refused, refusals }
     }
 }

@@ -125,10 +125,7 @@ fn situation(session: &Session) -> Result<Situation, Stopped> {
         Stop::Choose(candidates) => {
             let labels: Vec<String> = candidates.into_iter().map(|c| c.label).collect();
             Stopped::refused(
-                format!(
-                    "several servers could be the gateway: {}",
-                    labels.join(", ")
-                ),
+                format!("several servers could be the gateway: {}", labels.join(", ")),
                 "name one with --instance",
             )
         }
@@ -163,22 +160,14 @@ fn must_name_the_server(session: &Session) -> Result<(), Stopped> {
         Err(Stop::Refused(_)) => {}
     }
     Err(Stopped::refused(
-        format!(
-            "--yes does not choose a server; it could be {}",
-            found.join(", ")
-        ),
+        format!("--yes does not choose a server; it could be {}", found.join(", ")),
         "name it with --instance",
     ))
 }
 
 fn changes(session: &Session, situation: &Situation) -> Changes {
     let live = resource::find(&session.world, &session.stack);
-    plan::plan(
-        &session.stack,
-        &topology::desired(situation),
-        &live,
-        &session.world,
-    )
+    plan::plan(&session.stack, &topology::desired(situation), &live, &session.world)
 }
 
 fn show(common: &Common, situation: &Situation, changes: &Changes) {
@@ -190,17 +179,10 @@ fn show(common: &Common, situation: &Situation, changes: &Changes) {
         ui::data(&ui::json_line("plan", &all));
     } else {
         if let crate::preflight::Site::Instance(server) = &situation.site {
-            ui::data(&format!(
-                "server: {}, {}\n",
-                server.label, server.private_ip
-            ));
+            ui::data(&format!("server: {}, {}\n", server.label, server.private_ip));
         }
         // Notes are about what will happen: with nothing to do they would be noise.
-        let notes = if changes.is_empty() {
-            &[][..]
-        } else {
-            &situation.notes
-        };
+        let notes = if changes.is_empty() { &[][..] } else { &situation.notes };
         ui::data(&ui::tell_plan(changes, notes, &tasks));
     }
 }
@@ -234,10 +216,7 @@ fn reach(
     situation: &Situation,
     changes: &Changes,
 ) -> Result<Option<Reach>, Stopped> {
-    if !changes
-        .changes()
-        .any(|s| s.key.address().kind == WindowsSetup::NAME)
-    {
+    if !changes.changes().any(|s| s.key.address().kind == WindowsSetup::NAME) {
         return Ok(None);
     }
     match situation.via {
@@ -248,10 +227,7 @@ fn reach(
             let login = Ssh {
                 host: String::new(),
                 port: declared.port.unwrap_or(22),
-                user: declared
-                    .user
-                    .clone()
-                    .unwrap_or_else(|| "Administrator".to_owned()),
+                user: declared.user.clone().unwrap_or_else(|| "Administrator".to_owned()),
                 auth: auth(options, session)?,
                 host_keys: host_keys(options, session)?,
                 connect_timeout: Duration::from_secs(15),
@@ -270,10 +246,7 @@ fn reach(
 fn auth(options: &Up, session: &Session) -> Result<Vec<Auth>, Stopped> {
     let mut ways = Vec::new();
     if let Some(identity) = &session.declared.identity {
-        ways.push(Auth::Key {
-            path: identity.0.clone(),
-            passphrase: None,
-        });
+        ways.push(Auth::Key { path: identity.0.clone(), passphrase: None });
     }
     if options.password_stdin {
         let mut line = String::new();
@@ -281,9 +254,7 @@ fn auth(options: &Up, session: &Session) -> Result<Vec<Auth>, Stopped> {
             Stopped::refused(format!("no password on standard input: {error}"), "")
         })?;
         let line = zeroize::Zeroizing::new(line);
-        ways.push(Auth::Password(Secret::new(
-            line.trim_end_matches(['\r', '\n']),
-        )));
+        ways.push(Auth::Password(Secret::new(line.trim_end_matches(['\r', '\n']))));
     } else if ways.is_empty() {
         ways.push(Auth::Agent(None));
         let password = ui::password("Password for the server (empty: the agent's keys)");
@@ -306,9 +277,7 @@ fn host_keys(options: &Up, session: &Session) -> Result<HostKeys, Stopped> {
     let events = session.events.clone();
     let shown = file.display().to_string();
     let tell = Tell::new(move |fingerprint| {
-        events.warn(format!(
-            "the server's host key is new: {fingerprint}; kept in {shown}"
-        ));
+        events.warn(format!("the server's host key is new: {fingerprint}; kept in {shown}"));
     });
     Ok(HostKeys::AcceptNew { file, tell })
 }

@@ -91,11 +91,7 @@ pub async fn apply(
     guard: impl Future<Output = String>,
 ) -> Outcome {
     let steps: BTreeMap<&Key, &Step> = plan.work().map(|step| (&step.key, step)).collect();
-    let worker = Worker {
-        looks: Looks::new(hands),
-        hands,
-        options,
-    };
+    let worker = Worker { looks: Looks::new(hands), hands, options };
     let mut graph = Graph::new(steps.values().map(|s| (s.key.clone(), s.after.clone())));
     let mut known: Known = plan.known();
     let mut running: FuturesUnordered<LocalBoxFuture<'_, End>> = FuturesUnordered::new();
@@ -103,9 +99,7 @@ pub async fn apply(
     let mut interrupt = options.interrupt.clone();
     let mut stopped: Option<String> = None;
     tokio::pin!(guard);
-    options.events.say(&Event::Applying {
-        steps: plan.changes().count(),
-    });
+    options.events.say(&Event::Applying { steps: plan.changes().count() });
     loop {
         if stopped.is_none() {
             for key in graph.take_ready() {
@@ -144,16 +138,8 @@ pub async fn apply(
                 let id = made.as_ref().map(|(id, _)| id).or(steps[&key].id.as_ref());
                 let id = id.map(|id| id.owner().to_string()).unwrap_or_default();
                 let node = key.address().clone();
-                options.events.say(&Event::Done {
-                    node: node.clone(),
-                    change,
-                    id: id.clone(),
-                });
-                outcome.done.push(Done {
-                    node: node.clone(),
-                    change,
-                    id,
-                });
+                options.events.say(&Event::Done { node: node.clone(), change, id: id.clone() });
+                outcome.done.push(Done { node: node.clone(), change, id });
                 if let Some(made) = made {
                     known.insert(node, made);
                 }
@@ -161,10 +147,7 @@ pub async fn apply(
             }
             End::Step(key, Err(error)) => {
                 let node = key.address().clone();
-                options.events.say(&Event::Failed {
-                    node: node.clone(),
-                    error: told(&error),
-                });
+                options.events.say(&Event::Failed { node: node.clone(), error: told(&error) });
                 for (lost, needed) in graph.failed(&key) {
                     let because = format!("needs {}", needed.address());
                     skip(&mut outcome, &options.events, &lost, because);
@@ -182,10 +165,7 @@ pub async fn apply(
 
 fn skip(outcome: &mut Outcome, events: &Events, key: &Key, because: String) {
     let node = key.address().clone();
-    events.say(&Event::Skipped {
-        node: node.clone(),
-        because: because.clone(),
-    });
+    events.say(&Event::Skipped { node: node.clone(), because: because.clone() });
     outcome.skipped.push((node, because));
 }
 
@@ -223,19 +203,12 @@ struct Making<'a> {
 impl Worker<'_> {
     /// Takes the first part of a step: all of it, but for a node that can be used early.
     async fn begin(&self, step: &Step, known: Rc<Known>) -> End {
-        let at = At {
-            address: step.key.address(),
-            place: &step.place,
-        };
+        let at = At { address: step.key.address(), place: &step.place };
         let Some(spec) = &step.spec else {
             let done = self.remove(&at, step).await;
             return End::Step(step.key.clone(), done.map(|()| None));
         };
-        let making = Making {
-            at,
-            spec,
-            known: &known,
-        };
+        let making = Making { at, spec, known: &known };
         let existing = match step.change {
             Change::Create | Change::Replace(_) => None,
             Change::Keep
@@ -259,18 +232,11 @@ impl Worker<'_> {
 
     /// Takes the rest of a step whose node could be used early.
     async fn finish(&self, step: &Step, known: Rc<Known>, id: Id, state: State) -> End {
-        let at = At {
-            address: step.key.address(),
-            place: &step.place,
-        };
+        let at = At { address: step.key.address(), place: &step.place };
         let Some(spec) = &step.spec else {
             return End::Step(step.key.clone(), Ok(None));
         };
-        let making = Making {
-            at,
-            spec,
-            known: &known,
-        };
+        let making = Making { at, spec, known: &known };
         let done = self.converge(&making, (id, state)).await;
         End::Step(step.key.clone(), done.map(Some))
     }
@@ -333,15 +299,9 @@ impl Worker<'_> {
                 return Ok((id, state));
             }
             if diff.replaces() {
-                return Err(Error::GivenUp(format!(
-                    "it is not what was asked for: {diff}"
-                )));
+                return Err(Error::GivenUp(format!("it is not what was asked for: {diff}")));
             }
-            match making
-                .spec
-                .update(self.hands, &making.at, &id, &state, &deps)
-                .await
-            {
+            match making.spec.update(self.hands, &making.at, &id, &state, &deps).await {
                 Ok(Next::Nothing) => return Ok((id, state)),
                 Ok(Next::Look) => (id, state) = self.wait(making, Some(&id)).await?,
                 Err(error) if error.is_lost() => match self.search(making).await? {
@@ -360,9 +320,7 @@ impl Worker<'_> {
         loop {
             let rest = waiting.rest()?;
             let found = self.look(making, id, rest).await?;
-            let found = found
-                .into_iter()
-                .find(|live| id.is_none_or(|id| id == &live.id));
+            let found = found.into_iter().find(|live| id.is_none_or(|id| id == &live.id));
             if let Some(live) = found {
                 match live.state.phase() {
                     Phase::Ready => return Ok((live.id, live.state)),
@@ -386,10 +344,7 @@ impl Worker<'_> {
         loop {
             let rest = waiting.rest()?;
             let reads = state.reads();
-            let found = self
-                .looks
-                .look(at.address, at.place, reads, Some(id), rest)
-                .await?;
+            let found = self.looks.look(at.address, at.place, reads, Some(id), rest).await?;
             if !found.iter().any(|live| &live.id == id) {
                 return Ok(());
             }
@@ -404,9 +359,7 @@ impl Worker<'_> {
         rest: Duration,
     ) -> Result<Vec<Live<State>>, Error> {
         let reads = making.spec.reads();
-        self.looks
-            .look(making.at.address, making.at.place, reads, id, rest)
-            .await
+        self.looks.look(making.at.address, making.at.place, reads, id, rest).await
     }
 }
 
@@ -422,13 +375,7 @@ struct Waiting<'a> {
 impl<'a> Waiting<'a> {
     fn new(address: &'a Address, until: &'static str) -> Self {
         let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10), LIMIT);
-        Self {
-            address,
-            until,
-            begun: time::now(),
-            backoff,
-            is_first: true,
-        }
+        Self { address, until, begun: time::now(), backoff, is_first: true }
     }
 
     /// Returns how long to rest before the next look; the first comes at once.
@@ -437,10 +384,7 @@ impl<'a> Waiting<'a> {
             return Ok(Duration::ZERO);
         }
         let minutes = LIMIT.as_secs() / 60;
-        self.backoff.next_rest().ok_or(Error::TooLong {
-            until: self.until,
-            minutes,
-        })
+        self.backoff.next_rest().ok_or(Error::TooLong { until: self.until, minutes })
     }
 
     fn say(&self, options: &Options) -> Result<(), Error> {

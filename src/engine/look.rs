@@ -35,10 +35,7 @@ pub(super) struct Looks<'h> {
 
 impl<'h> Looks<'h> {
     pub(super) fn new(hands: &'h Hands) -> Self {
-        Self {
-            hands,
-            forming: Rc::default(),
-        }
+        Self { hands, forming: Rc::default() }
     }
 
     /// Looks for one node: rests, then reads.
@@ -64,14 +61,9 @@ impl<'h> Looks<'h> {
                 sources(reader, all).await?
             }
         };
-        let world = World {
-            regions: vec![region],
-        };
+        let world = World { regions: vec![region] };
         let found = resource::find(&world, &address.stack);
-        Ok(found
-            .into_iter()
-            .filter(|live| &live.address == address)
-            .collect())
+        Ok(found.into_iter().filter(|live| &live.address == address).collect())
     }
 
     async fn tick(&self, reader: &'h Reader, source: Source, id: &AwsId, rest: Duration) -> Answer {
@@ -81,10 +73,7 @@ impl<'h> Looks<'h> {
             let tick = forming.entry(key.clone()).or_insert_with(|| {
                 let ids = Ids::default();
                 let answer = read(reader, source, rest, ids.clone(), self.forming.clone());
-                Forming {
-                    ids,
-                    answer: answer.boxed_local().shared(),
-                }
+                Forming { ids, answer: answer.boxed_local().shared() }
             });
             tick.ids.borrow_mut().insert(id.clone());
             tick.answer.clone()
@@ -102,9 +91,7 @@ async fn read<'h>(
 ) -> Answer {
     time::sleep(rest).await;
     // From here on whoever comes begins the next tick.
-    let tick = forming
-        .borrow_mut()
-        .remove(&(reader.place().clone(), source));
+    let tick = forming.borrow_mut().remove(&(reader.place().clone(), source));
     let ids: Vec<AwsId> = ids.borrow().iter().cloned().collect();
     let mut region = Region::empty(reader.place());
     for some in ids.chunks(IDS) {

@@ -9,14 +9,10 @@ use crate::world::{Region, World};
 /// Reads every place, all sources at once.
 pub async fn observe(readers: &[Reader], events: &Events) -> Result<World, Error> {
     let reads = readers.iter().map(|reader| {
-        events.say(&Event::Observing {
-            place: reader.place().to_string(),
-        });
+        events.say(&Event::Observing { place: reader.place().to_string() });
         absorb(Region::empty(reader.place()), reader, &Source::ALL)
     });
-    Ok(World {
-        regions: try_join_all(reads).await?,
-    })
+    Ok(World { regions: try_join_all(reads).await? })
 }
 
 /// Reads anew what stacks are made of; VPCs and instances stay as they were seen.
@@ -26,9 +22,7 @@ pub async fn observe_again(world: &World, readers: &[Reader]) -> Result<World, E
         let region = seen.unwrap_or_else(|| Region::empty(reader.place()));
         absorb(region, reader, &Source::OF_STACKS)
     });
-    Ok(World {
-        regions: try_join_all(reads).await?,
-    })
+    Ok(World { regions: try_join_all(reads).await? })
 }
 
 /// Reads some sources of one place; the others stay empty.

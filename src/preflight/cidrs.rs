@@ -38,21 +38,12 @@ pub(super) fn examine(
 ) -> Vec<Refusal> {
     let mut refusals = endpoint2(request, site, pair);
     let mut refuse = |text: String, hint: &str| refusals.push(Refusal::new(text, hint));
-    let vpc_cidrs = cloud_region
-        .vpc(&cloud.vpc)
-        .map(|v| v.cidrs.clone())
-        .unwrap_or_default();
-    for other in vpc_cidrs
-        .into_iter()
-        .chain([pair.cloud])
-        .filter(|o| overlap(*o, pair.site))
-        .take(1)
+    let vpc_cidrs = cloud_region.vpc(&cloud.vpc).map(|v| v.cidrs.clone()).unwrap_or_default();
+    for other in
+        vpc_cidrs.into_iter().chain([pair.cloud]).filter(|o| overlap(*o, pair.site)).take(1)
     {
         refuse(
-            format!(
-                "the site's network {} overlaps the VPC's {other}",
-                pair.site
-            ),
+            format!("the site's network {} overlaps the VPC's {other}", pair.site),
             "the two ends of a VPN need different networks: give a part with --site-cidr or \
              --cloud-cidr, or renumber one end",
         );
@@ -82,14 +73,7 @@ pub(super) fn examine(
         .collect();
     for id in &cloud.tables {
         let flag = "--route-tables";
-        refusals.extend(foreign_routes(
-            request,
-            cloud_region,
-            id,
-            pair.site,
-            &own_gateways,
-            flag,
-        ));
+        refusals.extend(foreign_routes(request, cloud_region, id, pair.site, &own_gateways, flag));
     }
     if let (Site::Instance(server), Some(region)) = (site, request.world.region(request.site)) {
         let flag = "--site-route-tables";
@@ -106,10 +90,8 @@ fn endpoint2(request: &Request<'_>, site: &Site, pair: CidrPair) -> Vec<Refusal>
     let hint = "give the VPC's network, or a part of it, with --cloud-cidr";
     let mut refusals = Vec::new();
     if pair.cloud.prefix_len() == 0 {
-        refusals.push(Refusal::new(
-            "0.0.0.0/0 as the VPC's network would lock everybody out",
-            hint,
-        ));
+        refusals
+            .push(Refusal::new("0.0.0.0/0 as the VPC's network would lock everybody out", hint));
         return refusals;
     }
     if overlap(pair.cloud, link_local()) {
@@ -123,10 +105,8 @@ fn endpoint2(request: &Request<'_>, site: &Site, pair: CidrPair) -> Vec<Refusal>
         Site::Own { .. } => None,
     };
     if let Some(subnet) = own_subnet.filter(|s| overlap(*s, pair.cloud)) {
-        let text = format!(
-            "the VPC's network {} covers the server's own subnet {subnet}",
-            pair.cloud
-        );
+        let text =
+            format!("the VPC's network {} covers the server's own subnet {subnet}", pair.cloud);
         refusals.push(Refusal::new(text, hint));
     }
     if let Some(own) = request.operator.filter(|ip| pair.cloud.contains(ip)) {
@@ -156,10 +136,7 @@ fn foreign_routes(
     };
     let ours = |net: Ipv4Net| {
         let what = format!("route/{net}");
-        table
-            .tags
-            .announced(request.stack)
-            .any(|(key, _)| key == what)
+        table.tags.announced(request.stack).any(|(key, _)| key == what)
     };
     let foreign = table.routes.iter().filter(|r| {
         let is_own = ours(r.cidr) || (r.is_propagated && own_gateways.contains(&r.target));
@@ -168,10 +145,7 @@ fn foreign_routes(
     foreign
         .map(|r| {
             Refusal::new(
-                format!(
-                    "{} has a route to {} through {} already",
-                    table.id, r.cidr, r.target
-                ),
+                format!("{} has a route to {} through {} already", table.id, r.cidr, r.target),
                 format!("remove that route, or leave the table out with {flag}"),
             )
         })
@@ -184,10 +158,8 @@ mod tests {
 
     #[test]
     fn the_supernet_is_the_smallest_that_holds_all() {
-        let nets: Vec<Ipv4Net> = ["10.0.0.0/24", "10.0.3.0/24"]
-            .iter()
-            .map(|n| n.parse().unwrap())
-            .collect();
+        let nets: Vec<Ipv4Net> =
+            ["10.0.0.0/24", "10.0.3.0/24"].iter().map(|n| n.parse().unwrap()).collect();
         assert_eq!(supernet(&nets).to_string(), "10.0.0.0/22");
         assert_eq!(supernet(&nets[..1]).to_string(), "10.0.0.0/24");
     }

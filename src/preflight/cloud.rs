@@ -49,9 +49,7 @@ pub(super) fn examine(request: &Request<'_>, region: &Region) -> Result<Cloud, V
         ));
     }
     let attached = region.vpn_gateways.iter().find(|g| {
-        g.attachment
-            .as_ref()
-            .is_some_and(|(v, state)| v == &vpc.id && state != "detaching")
+        g.attachment.as_ref().is_some_and(|(v, state)| v == &vpc.id && state != "detaching")
     });
     let is_ours = |tags: &crate::aws::Tags| tags.stack() == Some(request.stack.as_str());
     let has_own = region.vpn_gateways.iter().any(|g| is_ours(&g.tags));
@@ -94,10 +92,7 @@ fn cidr(request: &Request<'_>, vpc: &Vpc) -> Result<Ipv4Net, Refusal> {
             return Ok(cidr);
         }
         return Err(Refusal::new(
-            format!(
-                "{cidr} has nothing in common with the networks of {}",
-                vpc.id
-            ),
+            format!("{cidr} has nothing in common with the networks of {}", vpc.id),
             "give the VPC's CIDR, a subnet's, or a supernet with --cloud-cidr",
         ));
     }
@@ -108,14 +103,8 @@ fn cidr(request: &Request<'_>, vpc: &Vpc) -> Result<Ipv4Net, Refusal> {
             "name another VPC with --vpc",
         )),
         several => Err(Refusal::new(
-            format!(
-                "{} has several networks, and a tunnel carries one pair",
-                vpc.id
-            ),
-            format!(
-                "give one of them, or all as --cloud-cidr {}",
-                supernet(several)
-            ),
+            format!("{} has several networks, and a tunnel carries one pair", vpc.id),
+            format!("give one of them, or all as --cloud-cidr {}", supernet(several)),
         )),
     }
 }
@@ -127,18 +116,11 @@ fn tables(request: &Request<'_>, region: &Region, vpc: &Vpc) -> Result<Vec<AwsId
     }
     let is_made = |t: &&RouteTable| t.tags.stack() == Some(request.stack.as_str());
     let private = |t: &&RouteTable| t.vpc == vpc.id && !t.is_public() && !is_made(t);
-    let all: Vec<AwsId> = region
-        .route_tables
-        .iter()
-        .filter(private)
-        .map(|t| t.id.clone())
-        .collect();
+    let all: Vec<AwsId> =
+        region.route_tables.iter().filter(private).map(|t| t.id.clone()).collect();
     if all.is_empty() && request.declared.subnet_cidr.is_none() {
         return Err(vec![Refusal::new(
-            format!(
-                "every route table of {} leads to an Internet gateway",
-                vpc.id
-            ),
+            format!("every route table of {} leads to an Internet gateway", vpc.id),
             "make a private subnet with --subnet-cidr, or name tables with --route-tables",
         )]);
     }
@@ -155,23 +137,15 @@ pub(super) fn named_tables(
     let wrong = |id: &AwsId| {
         let hint = format!("name others with {flag}");
         match region.route_table(id) {
-            None => Some(Refusal::new(
-                format!("{id} does not exist in {}", region.place),
-                hint,
-            )),
-            Some(table) if &table.vpc != vpc => Some(Refusal::new(
-                format!("{id} is in {}, not in {vpc}", table.vpc),
-                hint,
-            )),
+            None => Some(Refusal::new(format!("{id} does not exist in {}", region.place), hint)),
+            Some(table) if &table.vpc != vpc => {
+                Some(Refusal::new(format!("{id} is in {}, not in {vpc}", table.vpc), hint))
+            }
             Some(_) => None,
         }
     };
     let refusals: Vec<Refusal> = ids.iter().filter_map(wrong).collect();
-    if refusals.is_empty() {
-        Ok(ids.to_vec())
-    } else {
-        Err(refusals)
-    }
+    if refusals.is_empty() { Ok(ids.to_vec()) } else { Err(refusals) }
 }
 
 fn bad_subnet(request: &Request<'_>, region: &Region, vpc: &Vpc, cidr: Ipv4Net) -> Option<Refusal> {
@@ -180,10 +154,7 @@ fn bad_subnet(request: &Request<'_>, region: &Region, vpc: &Vpc, cidr: Ipv4Net) 
         return Some(Refusal::new(text, "give another with --subnet-cidr"));
     }
     let is_ours = |tags: &crate::aws::Tags| tags.stack() == Some(request.stack.as_str());
-    let mut others = region
-        .subnets
-        .iter()
-        .filter(|s| s.vpc == vpc.id && !is_ours(&s.tags));
+    let mut others = region.subnets.iter().filter(|s| s.vpc == vpc.id && !is_ours(&s.tags));
     let taken = others.find(|s| overlap(s.cidr, cidr))?;
     Some(Refusal::new(
         format!("the subnet {cidr} overlaps {} ({})", taken.id, taken.cidr),

@@ -29,10 +29,7 @@ pub struct Refusal {
 
 impl Refusal {
     fn new(text: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            hint: hint.into(),
-        }
+        Self { text: text.into(), hint: hint.into() }
     }
 }
 
@@ -120,10 +117,7 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
         (Err(refusals), Err(Stop::Choose(_)) | Ok(_)) => return Err(Stop::Refused(refusals)),
         (Ok(_), Err(stop)) => return Err(stop),
     };
-    let pair = CidrPair {
-        site: site_cidr,
-        cloud: cloud.cidr,
-    };
+    let pair = CidrPair { site: site_cidr, cloud: cloud.cidr };
     let mut refusals = cidrs::examine(request, cloud_region, &cloud, &site, pair);
     let crypto = request.declared.crypto.unwrap_or_default();
     if crypto == Crypto::Guide && request.cloud.region.starts_with("us-gov-") {
@@ -133,19 +127,12 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
         ));
     }
     let via = request.declared.via.unwrap_or_default();
-    let gateway_asn = cloud.gateway.as_ref().and_then(|id| {
-        cloud_region
-            .vpn_gateways
-            .iter()
-            .find(|g| &g.id == id)
-            .map(|g| g.asn)
-    });
+    let gateway_asn = cloud
+        .gateway
+        .as_ref()
+        .and_then(|id| cloud_region.vpn_gateways.iter().find(|g| &g.id == id).map(|g| g.asn));
     // AWS refuses two ends with one number.
-    let asn = if gateway_asn == Some(65_000) {
-        65_001
-    } else {
-        65_000
-    };
+    let asn = if gateway_asn == Some(65_000) { 65_001 } else { 65_000 };
     if !refusals.is_empty() {
         return Err(Stop::Refused(refusals));
     }
@@ -157,14 +144,8 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
     let notes = notes(&cloud, &site, customer.as_ref(), via);
     Ok(Situation {
         stack: request.stack.clone(),
-        workload_ports: declared
-            .workload_ports
-            .clone()
-            .map_or(vec![22, 3389], |list| list.0),
-        admin_cidrs: declared
-            .admin_cidr
-            .clone()
-            .map_or(Vec::new(), |list| list.0),
+        workload_ports: declared.workload_ports.clone().map_or(vec![22, 3389], |list| list.0),
+        admin_cidrs: declared.admin_cidr.clone().map_or(Vec::new(), |list| list.0),
         declared,
         cloud,
         site,
@@ -213,28 +194,12 @@ fn notes(cloud: &Cloud, site: &Site, customer: Option<&AwsId>, via: Via) -> Vec<
                 "the new Elastic IP replaces the server's public address {now}: whoever is \
                      connected to it is cut off and has to use the new one"
             )),
-            (
-                PublicIp::Adopted {
-                    ip,
-                    is_associated: false,
-                    ..
-                },
-                Some(now),
-            ) => notes.push(format!(
+            (PublicIp::Adopted { ip, is_associated: false, .. }, Some(now)) => notes.push(format!(
                 "the Elastic IP {ip} replaces the server's public address {now}: whoever is \
                      connected to it is cut off"
             )),
-            (
-                PublicIp::Adopted {
-                    ip,
-                    is_associated: true,
-                    ..
-                },
-                _,
-            ) => {
-                notes.push(format!(
-                    "the server's own Elastic IP {ip} is used and never released"
-                ));
+            (PublicIp::Adopted { ip, is_associated: true, .. }, _) => {
+                notes.push(format!("the server's own Elastic IP {ip} is used and never released"));
             }
             (PublicIp::New | PublicIp::Ours | PublicIp::Adopted { .. }, _) => {}
         },
@@ -248,10 +213,7 @@ fn notes(cloud: &Cloud, site: &Site, customer: Option<&AwsId>, via: Via) -> Vec<
 
 /// Says whether an instance is the gateway of a stack, and of which.
 fn gateway_of<'a>(region: &'a Region, instance: &Instance) -> Option<&'a str> {
-    let own = region
-        .interfaces
-        .iter()
-        .filter(|i| i.instance.as_ref() == Some(&instance.id));
+    let own = region.interfaces.iter().filter(|i| i.instance.as_ref() == Some(&instance.id));
     own.flat_map(|i| i.tags.0.keys()).find_map(|key| {
         let (stack, what) = key.strip_prefix("cgw:")?.split_once(':')?;
         (what == "source-dest-check").then_some(stack)

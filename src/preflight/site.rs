@@ -134,9 +134,8 @@ pub(super) fn own(request: &Request<'_>) -> Result<(Site, Ipv4Net), Stop> {
             "leave --eip out, or name the server with --instance",
         ));
     }
-    if let Some(ip) = declared
-        .gateway_ip
-        .filter(|ip| ip.is_private() || ip.is_link_local() || ip.is_loopback())
+    if let Some(ip) =
+        declared.gateway_ip.filter(|ip| ip.is_private() || ip.is_link_local() || ip.is_loopback())
     {
         refusals.push(Refusal::new(
             format!("{ip} is no public address"),
@@ -144,13 +143,9 @@ pub(super) fn own(request: &Request<'_>) -> Result<(Site, Ipv4Net), Stop> {
         ));
     }
     match (declared.gateway_ip, declared.private_ip, declared.site_cidr) {
-        (Some(gateway_ip), Some(private_ip), Some(cidr)) if refusals.is_empty() => Ok((
-            Site::Own {
-                gateway_ip,
-                private_ip,
-            },
-            cidr,
-        )),
+        (Some(gateway_ip), Some(private_ip), Some(cidr)) if refusals.is_empty() => {
+            Ok((Site::Own { gateway_ip, private_ip }, cidr))
+        }
         _ => Err(Stop::Refused(refusals)),
     }
 }
@@ -182,28 +177,14 @@ pub(super) fn instance(request: &Request<'_>, region: &Region) -> Result<(Site, 
     };
     let server = Ec2Server {
         place: region.place.clone(),
-        account: region
-            .vpc(&interface.vpc)
-            .map(|v| v.account.clone())
-            .unwrap_or_default(),
+        account: region.vpc(&interface.vpc).map(|v| v.account.clone()).unwrap_or_default(),
         instance: instance.id.clone(),
         label: instance.label(),
         interface: interface.id.clone(),
-        private_ip: interface
-            .private_ip
-            .expect("`interface` chose one with an address"),
+        private_ip: interface.private_ip.expect("`interface` chose one with an address"),
         vpc: interface.vpc.clone(),
-        subnet_cidr: region
-            .subnets
-            .iter()
-            .find(|s| s.id == interface.subnet)
-            .map(|s| s.cidr),
-        groups: interface
-            .groups
-            .iter()
-            .filter(|id| !is_ours(id))
-            .cloned()
-            .collect(),
+        subnet_cidr: region.subnets.iter().find(|s| s.id == interface.subnet).map(|s| s.cidr),
+        groups: interface.groups.iter().filter(|id| !is_ours(id)).cloned().collect(),
         source_dest_check: interface.source_dest_check,
         public_ip: address,
         public_ip_now: instance.public_ip,
@@ -234,21 +215,12 @@ fn choose<'a>(request: &Request<'_>, region: &'a Region) -> Result<&'a Instance,
     match fit.as_slice() {
         [one] => Ok(one),
         [] => Err(refused(
-            format!(
-                "no running Windows instance in {} can be the gateway",
-                region.place
-            ),
+            format!("no running Windows instance in {} can be the gateway", region.place),
             "name one with --instance (and its region with --site-region), or an own server with \
              --gateway-ip, --private-ip and --site-cidr",
         )),
         several => Err(Stop::Choose(
-            several
-                .iter()
-                .map(|i| Candidate {
-                    id: i.id.clone(),
-                    label: i.label(),
-                })
-                .collect(),
+            several.iter().map(|i| Candidate { id: i.id.clone(), label: i.label() }).collect(),
         )),
     }
 }
@@ -258,10 +230,7 @@ fn unfit(request: &Request<'_>, region: &Region, instance: &Instance) -> Option<
     let label = instance.label();
     let refuse = |text: String, hint: &str| Some(Refusal::new(text, hint));
     if !instance.is_windows {
-        return refuse(
-            format!("{label} does not run Windows"),
-            "name another with --instance",
-        );
+        return refuse(format!("{label} does not run Windows"), "name another with --instance");
     }
     if instance.state != "running" {
         let text = format!("{label} is {}", instance.state);
@@ -275,33 +244,16 @@ fn unfit(request: &Request<'_>, region: &Region, instance: &Instance) -> Option<
         );
     }
     let (Some(vpc), Some(subnet)) = (&instance.vpc, &instance.subnet) else {
-        return refuse(
-            format!("{label} is in no VPC"),
-            "name another with --instance",
-        );
+        return refuse(format!("{label} is in no VPC"), "name another with --instance");
     };
-    if request
-        .declared
-        .vpc
-        .as_ref()
-        .is_some_and(|cloud| cloud.id() == vpc)
-    {
+    if request.declared.vpc.as_ref().is_some_and(|cloud| cloud.id() == vpc) {
         let text = format!("{label} is inside {vpc}, the VPC that the VPN leads to");
-        return refuse(
-            text,
-            "name a server outside it with --instance, or another VPC with --vpc",
-        );
+        return refuse(text, "name a server outside it with --instance, or another VPC with --vpc");
     }
-    if !region
-        .table_of(subnet, vpc)
-        .is_some_and(crate::world::RouteTable::is_public)
-    {
+    if !region.table_of(subnet, vpc).is_some_and(crate::world::RouteTable::is_public) {
         let text =
             format!("{label} has no route to the Internet: {subnet} has no Internet gateway");
-        return refuse(
-            text,
-            "give its subnet such a route, or name another with --instance",
-        );
+        return refuse(text, "give its subnet such a route, or name another with --instance");
     }
     None
 }
@@ -320,10 +272,7 @@ fn interface<'a>(
     };
     found.ok_or_else(|| {
         Refusal::new(
-            format!(
-                "{} has no interface with that private address",
-                instance.label()
-            ),
+            format!("{} has no interface with that private address", instance.label()),
             "leave --private-ip out, or give the address of one of its interfaces",
         )
     })
@@ -336,10 +285,7 @@ fn public_ip(
 ) -> Result<PublicIp, Refusal> {
     let is_ours =
         |o: &&crate::world::ElasticAddress| o.tags.stack() == Some(request.stack.as_str());
-    let serving = region
-        .addresses
-        .iter()
-        .find(|o| o.interface.as_ref() == Some(&interface.id));
+    let serving = region.addresses.iter().find(|o| o.interface.as_ref() == Some(&interface.id));
     let adopted = |o: &crate::world::ElasticAddress| PublicIp::Adopted {
         id: o.id.clone(),
         ip: o.ip,
@@ -365,10 +311,7 @@ fn public_ip(
         Some(own) if !is_ours(&own) => Ok(adopted(own)),
         _ if region.addresses.iter().any(|o| is_ours(&o)) => Ok(PublicIp::Ours),
         _ if region.addresses.len() == ELASTIC_IPS => Err(Refusal::new(
-            format!(
-                "{} has {ELASTIC_IPS} Elastic IPs, AWS's quota",
-                region.place
-            ),
+            format!("{} has {ELASTIC_IPS} Elastic IPs, AWS's quota", region.place),
             "use one that exists with --eip, or raise the quota L-0263D0A3 and give a new one with --eip",
         )),
         Some(_) | None => Ok(PublicIp::New),
@@ -377,10 +320,7 @@ fn public_ip(
 
 /// Says whether it was this stack that associated a user's address.
 fn is_announced(request: &Request<'_>, address: &crate::world::ElasticAddress) -> bool {
-    address
-        .tags
-        .announced(request.stack)
-        .any(|(what, _)| what == "elastic-ip-association")
+    address.tags.announced(request.stack).any(|(what, _)| what == "elastic-ip-association")
 }
 
 fn cidr(request: &Request<'_>, region: &Region, vpc: &AwsId) -> Result<Ipv4Net, Refusal> {
@@ -395,10 +335,7 @@ fn cidr(request: &Request<'_>, region: &Region, vpc: &AwsId) -> Result<Ipv4Net, 
         )),
         Some(several) => Err(Refusal::new(
             format!("the server's {vpc} has several networks, and a tunnel carries one pair"),
-            format!(
-                "give one of them, or all as --site-cidr {}",
-                supernet(several)
-            ),
+            format!("give one of them, or all as --site-cidr {}", supernet(several)),
         )),
     }
 }
@@ -415,10 +352,7 @@ fn tables(
             named_tables(region, &interface.vpc, &ids, "--site-route-tables")
         }
         Some(Choice::All) | None => {
-            let own = region
-                .route_tables
-                .iter()
-                .filter(|t| t.vpc == interface.vpc);
+            let own = region.route_tables.iter().filter(|t| t.vpc == interface.vpc);
             Ok(own.map(|t| t.id.clone()).collect())
         }
     }

@@ -19,10 +19,8 @@ const MONTH: f64 = 730.0;
 
 /// What each kind costs an hour: AWS pricing pages for VPN and public IPv4 addresses. AWS lists
 /// service-managed addresses as billable; whether a tunnel's count is not said.
-const PRICES: &[(&str, f64, f64)] = &[
-    (VpnConnection::NAME, 0.05, 2.0 * 0.005),
-    (ElasticIp::NAME, 0.005, 0.0),
-];
+const PRICES: &[(&str, f64, f64)] =
+    &[(VpnConnection::NAME, 0.05, 2.0 * 0.005), (ElasticIp::NAME, 0.005, 0.0)];
 
 /// Returns what the stack costs once the plan is carried out.
 #[must_use]
@@ -33,11 +31,7 @@ pub fn after(plan: &Plan) -> Cost {
         }
         Change::Adopt | Change::Delete | Change::Restore => false,
     };
-    let kinds = plan
-        .steps
-        .iter()
-        .filter(|s| stays(&s.change))
-        .map(|s| s.key.address().kind);
+    let kinds = plan.steps.iter().filter(|s| stays(&s.change)).map(|s| s.key.address().kind);
     kinds.fold(Cost::default(), |sum, kind| {
         let price = PRICES.iter().find(|(name, ..)| *name == kind);
         price.map_or(sum, |(_, sure, maybe)| Cost {

@@ -22,9 +22,7 @@ const OWN: &[Action] = &[
 pub fn policy() -> Value {
     let names = |fits: &dyn Fn(Action) -> bool| -> Vec<String> {
         let fitting = Action::ALL.iter().copied().filter(|action| fits(*action));
-        fitting
-            .map(|action| format!("ec2:{}", action.name()))
-            .collect()
+        fitting.map(|action| format!("ec2:{}", action.name())).collect()
     };
     let is_read = |action: Action| action.effect() == Effect::Read;
     json!({
@@ -67,10 +65,8 @@ mod tests {
             .map(|action| action.as_str().unwrap())
             .collect();
         allowed.sort_unstable();
-        let mut all: Vec<String> = Action::ALL
-            .iter()
-            .map(|a| format!("ec2:{}", a.name()))
-            .collect();
+        let mut all: Vec<String> =
+            Action::ALL.iter().map(|a| format!("ec2:{}", a.name())).collect();
         all.sort_unstable();
         assert_eq!(allowed, all);
     }

@@ -127,7 +127,8 @@ impl Kind for CustomerGateway {
             })
             .await?;
         let made = reply.customer_gateway().and_then(world::customer);
-        let lacks = Error::Reply { action: Action::CreateCustomerGateway, lacks: "customer gateway" };
+        let lacks =
+            Error::Reply { action: Action::CreateCustomerGateway, lacks: "customer gateway" };
         let made = made.ok_or(lacks)?;
         // AWS answers an identical request with the gateway that exists, whoever made it.
         if made.tags.stack() != Some(at.stack().as_str()) {

@@ -64,7 +64,8 @@ impl Kind for ElasticIp {
         let association =
             address.association.as_ref().map(|_| Id::link(&address.id, ElasticIpAssociation::NAME));
         let named = world.regions.iter().flat_map(|r| &r.customer_gateways);
-        let ours = named.filter(|c| c.ip == Some(address.ip) && c.tags.stack() == address.tags.stack());
+        let ours =
+            named.filter(|c| c.ip == Some(address.ip) && c.tags.stack() == address.tags.stack());
         association.into_iter().chain(ours.map(|c| c.id.clone().into())).collect()
     }
 

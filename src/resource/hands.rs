@@ -41,9 +41,7 @@ impl Hands {
 
     /// Returns the writer of a place.
     pub fn at(&self, place: &Place) -> Result<&Writer, Error> {
-        self.writers
-            .get(place)
-            .ok_or_else(|| Error::NoWriter(place.clone()))
+        self.writers.get(place).ok_or_else(|| Error::NoWriter(place.clone()))
     }
 }
 
@@ -156,16 +154,11 @@ pub(super) async fn announce(
     what: &str,
     value: &str,
 ) -> Result<(), Error> {
-    let tag = aws_sdk_ec2::types::Tag::builder()
-        .key(announcement(stack, what))
-        .value(value)
-        .build();
+    let tag =
+        aws_sdk_ec2::types::Tag::builder().key(announcement(stack, what)).value(value).build();
     writer
         .call(Action::CreateTags, |ec2| {
-            ec2.create_tags()
-                .resources(on.as_str())
-                .tags(tag.clone())
-                .send()
+            ec2.create_tags().resources(on.as_str()).tags(tag.clone()).send()
         })
         .await?;
     Ok(())
@@ -178,16 +171,11 @@ pub(super) async fn retract(
     stack: &Stack,
     what: &str,
 ) -> Result<(), Error> {
-    let tag = aws_sdk_ec2::types::Tag::builder()
-        .key(announcement(stack, what))
-        .build();
+    let tag = aws_sdk_ec2::types::Tag::builder().key(announcement(stack, what)).build();
     gone_is_fine(
         writer
             .call(Action::DeleteTags, |ec2| {
-                ec2.delete_tags()
-                    .resources(on.as_str())
-                    .tags(tag.clone())
-                    .send()
+                ec2.delete_tags().resources(on.as_str()).tags(tag.clone()).send()
             })
             .await,
     )

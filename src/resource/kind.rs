@@ -40,18 +40,8 @@ pub struct Live<S> {
 
 impl<S> Live<S> {
     pub(super) fn map<T>(self, f: impl FnOnce(S) -> T) -> Live<T> {
-        let Self {
-            address,
-            id,
-            place,
-            state,
-        } = self;
-        Live {
-            address,
-            id,
-            place,
-            state: f(state),
-        }
+        let Self { address, id, place, state } = self;
+        Live { address, id, place, state: f(state) }
     }
 }
 
@@ -66,10 +56,7 @@ pub struct Made<S> {
 
 impl<S> Made<S> {
     pub(super) fn map<T>(self, f: impl FnOnce(S) -> T) -> Made<T> {
-        Made {
-            id: self.id,
-            state: self.state.map(f),
-        }
+        Made { id: self.id, state: self.state.map(f) }
     }
 }
 
@@ -222,11 +209,7 @@ impl<'a> Deps<'a> {
     /// Returns what another node is, or that it is known only after that node is made.
     #[must_use]
     pub fn look<K: Stated>(&self, of: &Ref<K>) -> Want<(&'a AwsId, &'a K::State)> {
-        match self
-            .0
-            .get(&of.0)
-            .and_then(|(id, state)| Some((id.owner(), K::among(state)?)))
-        {
+        match self.0.get(&of.0).and_then(|(id, state)| Some((id.owner(), K::among(state)?))) {
             Some(found) => Want::Is(found),
             None => Want::KnownAfter(of.0.clone()),
         }

@@ -1,11 +1,30 @@
 //! Knows each kind of node: how to find, make, change and remove it.
 //!
-//! A new kind is one file here and one line in the list below.
+//! A new kind is one file here, its `mod` line, and its line in the list below.
 
+mod customer_gateway;
 mod dice;
+mod elastic_ip;
+mod elastic_ip_association;
+mod gateway_security_group;
 mod hands;
 mod kind;
+mod route;
+mod route_propagation;
+mod route_table;
+mod route_table_association;
 mod security_group;
+mod security_group_membership;
+mod source_dest_check;
+mod stack_record;
+mod subnet;
+mod tunnel_rules;
+mod vpn_connection;
+mod vpn_connection_route;
+mod vpn_gateway;
+mod vpn_gateway_attachment;
+mod windows_setup;
+mod workload_security_group;
 
 pub use dice::Dice;
 pub use hands::{Error, Hands};
@@ -14,7 +33,7 @@ pub use kind::{Deps, Kind, Live, Made, Next, Phase, Ref};
 /// Joins the kinds' `Spec` and `State` into two enums, and hands each call on to its kind.
 macro_rules! kinds {
     ($($module:ident :: $Kind:ident),* $(,)?) => {
-        $(mod $module; pub use $module::$Kind;)*
+        $(pub use $module::$Kind;)*
 
         /// The names of all kinds, in the order in which a stack is usually told.
         pub const NAMES: &[&str] = &[$($Kind::NAME),*];

@@ -72,9 +72,7 @@ pub(super) fn find(world: &World, stack: &Stack, kind: &'static str) -> Vec<Live
                 place: region.place.clone(),
                 state: GroupState {
                     vpc: group.vpc.clone(),
-                    rules: rules
-                        .filter_map(|r| Some((r.rule.clone()?, r.id.clone())))
-                        .collect(),
+                    rules: rules.filter_map(|r| Some((r.rule.clone()?, r.id.clone()))).collect(),
                     tags,
                 },
             });
@@ -87,20 +85,11 @@ pub(super) fn find(world: &World, stack: &Stack, kind: &'static str) -> Vec<Live
 pub(super) fn users(world: &World, id: &Id) -> Vec<Id> {
     let mut users = Vec::new();
     for region in &world.regions {
-        let members = region
-            .interfaces
-            .iter()
-            .filter(|i| i.groups.contains(id.owner()));
+        let members = region.interfaces.iter().filter(|i| i.groups.contains(id.owner()));
         users.extend(members.map(|i| Id::link(&i.id, super::SecurityGroupMembership::NAME)));
         let naming =
             |r: &&GroupRule| r.referenced.as_ref() == Some(id.owner()) && &r.group != id.owner();
-        users.extend(
-            region
-                .rules
-                .iter()
-                .filter(naming)
-                .map(|r| Id::Aws(r.group.clone())),
-        );
+        users.extend(region.rules.iter().filter(naming).map(|r| Id::Aws(r.group.clone())));
     }
     users
 }
@@ -109,15 +98,8 @@ pub(super) fn users(world: &World, id: &Id) -> Vec<Id> {
 pub(super) fn diff(spec: &GroupSpec, state: &GroupState) -> Diff {
     let rules = state.rules.set();
     let mut diff =
-        Diff::new()
-            .fixed("vpc", &state.vpc, &spec.vpc)
-            .set("rules", &rules, &spec.rules);
-    for key in spec
-        .tags
-        .keys()
-        .chain(state.tags.keys())
-        .collect::<BTreeSet<_>>()
-    {
+        Diff::new().fixed("vpc", &state.vpc, &spec.vpc).set("rules", &rules, &spec.rules);
+    for key in spec.tags.keys().chain(state.tags.keys()).collect::<BTreeSet<_>>() {
         let value = |tags: &BTreeMap<String, String>| tags.get(key).cloned().unwrap_or_default();
         if value(&spec.tags) != value(&state.tags) {
             diff = diff.field("tags", value(&state.tags), value(&spec.tags));
@@ -144,21 +126,11 @@ pub(super) async fn create(
                 .send()
         })
         .await?;
-    let lacks = Error::Reply {
-        action: Action::CreateSecurityGroup,
-        lacks: "group id",
-    };
+    let lacks = Error::Reply { action: Action::CreateSecurityGroup, lacks: "group id" };
     let id = reply.group_id().map(AwsId::new).ok_or(lacks)?;
     let rules = Rules(BTreeMap::from([(all_out(), AwsId::new(""))]));
-    let state = GroupState {
-        vpc: spec.vpc.clone(),
-        rules,
-        tags: spec.tags.clone(),
-    };
-    Ok(Made {
-        id: id.into(),
-        state: Some(state),
-    })
+    let state = GroupState { vpc: spec.vpc.clone(), rules, tags: spec.tags.clone() };
+    Ok(Made { id: id.into(), state: Some(state) })
 }
 
 /// Adds what is missing, then takes away what is too much; tags likewise.
@@ -197,44 +169,32 @@ pub(super) async fn change_rules(
     // Each call's future is large, and there are four.
     let results = Box::pin(async {
         futures_util::join!(
-            unless_empty(&come_in, || writer.call(
-                Action::AuthorizeSecurityGroupIngress,
-                |ec2| {
-                    ec2.authorize_security_group_ingress()
-                        .group_id(group.as_str())
-                        .set_ip_permissions(Some(come_in.clone()))
-                        .tag_specifications(tags())
-                        .send()
-                }
-            )),
-            unless_empty(&go_out, || writer.call(
-                Action::AuthorizeSecurityGroupEgress,
-                |ec2| {
-                    ec2.authorize_security_group_egress()
-                        .group_id(group.as_str())
-                        .set_ip_permissions(Some(go_out.clone()))
-                        .tag_specifications(tags())
-                        .send()
-                }
-            )),
-            unless_empty(&no_more_in, || writer.call(
-                Action::RevokeSecurityGroupIngress,
-                |ec2| {
-                    ec2.revoke_security_group_ingress()
-                        .group_id(group.as_str())
-                        .set_ip_permissions(Some(no_more_in.clone()))
-                        .send()
-                }
-            )),
-            unless_empty(&no_more_out, || writer.call(
-                Action::RevokeSecurityGroupEgress,
-                |ec2| {
-                    ec2.revoke_security_group_egress()
-                        .group_id(group.as_str())
-                        .set_ip_permissions(Some(no_more_out.clone()))
-                        .send()
-                }
-            )),
+            unless_empty(&come_in, || writer.call(Action::AuthorizeSecurityGroupIngress, |ec2| {
+                ec2.authorize_security_group_ingress()
+                    .group_id(group.as_str())
+                    .set_ip_permissions(Some(come_in.clone()))
+                    .tag_specifications(tags())
+                    .send()
+            })),
+            unless_empty(&go_out, || writer.call(Action::AuthorizeSecurityGroupEgress, |ec2| {
+                ec2.authorize_security_group_egress()
+                    .group_id(group.as_str())
+                    .set_ip_permissions(Some(go_out.clone()))
+                    .tag_specifications(tags())
+                    .send()
+            })),
+            unless_empty(&no_more_in, || writer.call(Action::RevokeSecurityGroupIngress, |ec2| {
+                ec2.revoke_security_group_ingress()
+                    .group_id(group.as_str())
+                    .set_ip_permissions(Some(no_more_in.clone()))
+                    .send()
+            })),
+            unless_empty(&no_more_out, || writer.call(Action::RevokeSecurityGroupEgress, |ec2| {
+                ec2.revoke_security_group_egress()
+                    .group_id(group.as_str())
+                    .set_ip_permissions(Some(no_more_out.clone()))
+                    .send()
+            })),
         )
     })
     .await;
@@ -251,11 +211,7 @@ async fn unless_empty<T, F>(
 where
     F: Future<Output = Result<T, aws::Error>>,
 {
-    if permissions.is_empty() {
-        Ok(None)
-    } else {
-        call().await.map(Some)
-    }
+    if permissions.is_empty() { Ok(None) } else { call().await.map(Some) }
 }
 
 fn permissions(rules: &[Rule], direction: Direction) -> Vec<IpPermission> {
@@ -271,11 +227,7 @@ fn permissions(rules: &[Rule], direction: Direction) -> Vec<IpPermission> {
             .ip_ranges(IpRange::builder().cidr_ip(rule.cidr.to_string()).build())
             .build()
     };
-    rules
-        .iter()
-        .filter(|rule| rule.direction == direction)
-        .map(permission)
-        .collect()
+    rules.iter().filter(|rule| rule.direction == direction).map(permission).collect()
 }
 
 async fn change_tags(
@@ -285,11 +237,7 @@ async fn change_tags(
     have: &BTreeMap<String, String>,
 ) -> Result<(), Error> {
     let tag = |(key, value): (&String, &String)| Tag::builder().key(key).value(value).build();
-    let set: Vec<Tag> = want
-        .iter()
-        .filter(|(k, v)| have.get(*k) != Some(v))
-        .map(tag)
-        .collect();
+    let set: Vec<Tag> = want.iter().filter(|(k, v)| have.get(*k) != Some(v)).map(tag).collect();
     let drop: Vec<Tag> = have
         .keys()
         .filter(|key| !want.contains_key(*key))
@@ -298,20 +246,14 @@ async fn change_tags(
     if !set.is_empty() {
         writer
             .call(Action::CreateTags, |ec2| {
-                ec2.create_tags()
-                    .resources(group.as_str())
-                    .set_tags(Some(set.clone()))
-                    .send()
+                ec2.create_tags().resources(group.as_str()).set_tags(Some(set.clone())).send()
             })
             .await?;
     }
     if !drop.is_empty() {
         writer
             .call(Action::DeleteTags, |ec2| {
-                ec2.delete_tags()
-                    .resources(group.as_str())
-                    .set_tags(Some(drop.clone()))
-                    .send()
+                ec2.delete_tags().resources(group.as_str()).set_tags(Some(drop.clone())).send()
             })
             .await?;
     }

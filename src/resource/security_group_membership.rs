@@ -67,7 +67,11 @@ impl Kind for SecurityGroupMembership {
                     state: State {
                         groups: o.groups.clone(),
                         ours: o.groups.intersection(&own).cloned().collect(),
-                        before: before.split(' ').filter(|g| !g.is_empty()).map(AwsId::new).collect(),
+                        before: before
+                            .split(' ')
+                            .filter(|g| !g.is_empty())
+                            .map(AwsId::new)
+                            .collect(),
                     },
                 })
             }));

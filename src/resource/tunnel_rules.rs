@@ -75,7 +75,11 @@ impl Kind for TunnelRules {
             let mut of_group: BTreeMap<&AwsId, Rules> = BTreeMap::new();
             for rule in &region.rules {
                 if let (Some(_), Some(what)) = (rule.tags.node_key(stack, Self::NAME), &rule.rule) {
-                    of_group.entry(&rule.group).or_default().0.insert(what.clone(), rule.id.clone());
+                    of_group
+                        .entry(&rule.group)
+                        .or_default()
+                        .0
+                        .insert(what.clone(), rule.id.clone());
                 }
             }
             found.extend(of_group.into_iter().map(|(group, rules)| Live {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{
-    self as sdk, ModifyVpnTunnelOptionsSpecification, ResourceType, VpnConnectionOptionsSpecification,
-    VpnTunnelOptionsSpecification,
+    self as sdk, ModifyVpnTunnelOptionsSpecification, ResourceType,
+    VpnConnectionOptionsSpecification, VpnTunnelOptionsSpecification,
 };
 use serde::Serialize;
 
@@ -55,9 +55,8 @@ pub struct State {
 
 impl From<&Connection> for State {
     fn from(o: &Connection) -> Self {
-        let is_up = |tunnel: &Tunnel| {
-            o.telemetry.iter().any(|t| t.outside == tunnel.outside && t.is_up)
-        };
+        let is_up =
+            |tunnel: &Tunnel| o.telemetry.iter().any(|t| t.outside == tunnel.outside && t.is_up);
         Self {
             status: o.state.clone(),
             customer: o.customer.clone(),
@@ -269,11 +268,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     fn tunnel(last: u8, crypto: Crypto) -> Tunnel {
-        Tunnel {
-            outside: Ipv4Addr::new(203, 0, 113, last),
-            key: None,
-            suites: Suites::of(crypto),
-        }
+        Tunnel { outside: Ipv4Addr::new(203, 0, 113, last), key: None, suites: Suites::of(crypto) }
     }
 
     fn state(tunnels: Vec<Tunnel>, up: Vec<bool>) -> State {
@@ -291,7 +286,9 @@ mod tests {
     #[test]
     fn the_tunnel_without_traffic_changes_first_and_a_right_one_never() {
         let both = vec![tunnel(1, Crypto::Guide), tunnel(2, Crypto::Guide)];
-        let next = |s: &State| next_to_change(s, &Suites::of(Crypto::Strict)).map(|t| t.outside.octets()[3]);
+        let next = |s: &State| {
+            next_to_change(s, &Suites::of(Crypto::Strict)).map(|t| t.outside.octets()[3])
+        };
         assert_eq!(next(&state(both.clone(), vec![true, false])), Some(2));
         assert_eq!(next(&state(both, vec![false, true])), Some(1));
         let half = vec![tunnel(1, Crypto::Guide), tunnel(2, Crypto::Strict)];

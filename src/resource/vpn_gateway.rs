@@ -99,7 +99,8 @@ impl Kind for VpnGateway {
             })
             .await?;
         let made = reply.vpn_gateway().and_then(world::gateway);
-        let made = made.ok_or(Error::Reply { action: Action::CreateVpnGateway, lacks: "gateway" })?;
+        let made =
+            made.ok_or(Error::Reply { action: Action::CreateVpnGateway, lacks: "gateway" })?;
         Ok(Made { id: made.id.clone().into(), state: Some((&made).into()) })
     }
 

@@ -1,8 +1,8 @@
 //! The security group for instances in the VPC: what the site may reach of them.
 
 use super::kind::{At, Deps, Kind, Live, Made, Next};
-use super::security_group::{self, GroupState};
 pub use super::security_group::GroupSpec as Spec;
+use super::security_group::{self, GroupState};
 use super::{Error, Hands};
 use crate::address::{Address, Id, Stack};
 use crate::aws::Source;
@@ -56,12 +56,7 @@ impl Kind for WorkloadSecurityGroup {
         security_group::update(hands, at, id, spec, state).await
     }
 
-    async fn delete(
-        hands: &Hands,
-        at: &At<'_>,
-        id: &Id,
-        _: &GroupState,
-    ) -> Result<Next, Error> {
+    async fn delete(hands: &Hands, at: &At<'_>, id: &Id, _: &GroupState) -> Result<Next, Error> {
         security_group::delete(hands, at, id).await
     }
 }

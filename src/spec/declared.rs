@@ -65,11 +65,7 @@ macro_rules! declared {
 fn put(tags: &mut BTreeMap<String, String>, flag: &str, value: &str) {
     let characters: Vec<char> = value.chars().collect();
     for (n, part) in characters.chunks(TAG_LENGTH).enumerate() {
-        let number = if n == 0 {
-            String::new()
-        } else {
-            format!(":{}", n + 1)
-        };
+        let number = if n == 0 { String::new() } else { format!(":{}", n + 1) };
         tags.insert(format!("{TAG}{flag}{number}"), part.iter().collect());
     }
 }
@@ -79,10 +75,7 @@ fn read<T: std::str::FromStr>(
     flag: &str,
     recorded: bool,
 ) -> Option<T> {
-    let mut text = tags
-        .get(&format!("{TAG}{flag}"))
-        .filter(|_| recorded)?
-        .clone();
+    let mut text = tags.get(&format!("{TAG}{flag}")).filter(|_| recorded)?.clone();
     let mut number = 2;
     while let Some(part) = tags.get(&format!("{TAG}{flag}:{number}")) {
         text.push_str(part);
@@ -168,9 +161,7 @@ mod tests {
             region: Some("eu-west-1".to_owned()),
             instance: Some("i-0a1b2c3d".parse().unwrap()),
             route_tables: Some(List(
-                (10..40)
-                    .map(|n| format!("rtb-0a1b2c3d4e5f600{n}").parse().unwrap())
-                    .collect(),
+                (10..40).map(|n| format!("rtb-0a1b2c3d4e5f600{n}").parse().unwrap()).collect(),
             )),
             site_route_tables: Some(Choice::None),
             crypto: Some(Crypto::Strong),
@@ -188,20 +179,13 @@ mod tests {
         for (key, value) in &tags {
             assert!(key.len() <= 128 && value.len() <= 256, "{key}={value}");
         }
-        let of_this_machine = Declared {
-            region: None,
-            identity: None,
-            ..full()
-        };
+        let of_this_machine = Declared { region: None, identity: None, ..full() };
         assert_eq!(Declared::from_tags(&tags), of_this_machine);
     }
 
     #[test]
     fn what_was_said_first_wins() {
-        let flags = Declared {
-            port: Some(1),
-            ..Declared::default()
-        };
+        let flags = Declared { port: Some(1), ..Declared::default() };
         let merged = flags.or(full());
         assert_eq!(merged.port, Some(1));
         assert_eq!(merged.via, Some(Via::None));

@@ -30,13 +30,9 @@ impl<'de> Deserialize<'de> for StackTable {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         use serde::de::Error;
         let mut table = toml::Table::deserialize(from)?;
-        let name = table
-            .remove("name")
-            .ok_or_else(|| D::Error::missing_field("name"))?;
+        let name = table.remove("name").ok_or_else(|| D::Error::missing_field("name"))?;
         let name = name.try_into().map_err(D::Error::custom)?;
-        let declared = toml::Value::Table(table)
-            .try_into()
-            .map_err(D::Error::custom)?;
+        let declared = toml::Value::Table(table).try_into().map_err(D::Error::custom)?;
         Ok(Self { name, declared })
     }
 }
@@ -89,19 +85,13 @@ impl File {
         let file: Self = match toml::from_str(text) {
             Ok(file) => file,
             Err(source) => {
-                return Err(FileError::Parse {
-                    path,
-                    source: Box::new(source),
-                });
+                return Err(FileError::Parse { path, source: Box::new(source) });
             }
         };
         let mut names: Vec<&Stack> = file.stacks.iter().map(|stack| &stack.name).collect();
         names.sort();
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(FileError::Twice {
-                path,
-                name: pair[0].clone(),
-            }),
+            Some(pair) => Err(FileError::Twice { path, name: pair[0].clone() }),
             None => Ok(file),
         }
     }
@@ -145,10 +135,7 @@ mod tests {
     fn a_file_that_is_wrong_is_refused_with_the_reason() {
         use std::error::Error;
         for (text, reason) in [
-            (
-                "[[stack]]\nname = \"a\"\nvpcs = \"x\"",
-                "unknown field `vpcs`",
-            ),
+            ("[[stack]]\nname = \"a\"\nvpcs = \"x\"", "unknown field `vpcs`"),
             ("[[stack]]\nname = \"a\"\nport = \"x\"", "invalid type"),
             ("[[stack]]\nname = \"a\"\nvpc = \"x\"", "is not a VPC's id"),
             ("[[stack]]\nvpc = \"vpc-0a1b2c3d\"", "missing field `name`"),
@@ -160,22 +147,13 @@ mod tests {
             assert!(source.contains(reason), "{text}: {source}");
         }
         let twice = parse("[[stack]]\nname = \"a\"\n[[stack]]\nname = \"a\"\n").unwrap_err();
-        assert!(
-            twice.to_string().contains("declares the stack a twice"),
-            "{twice}"
-        );
+        assert!(twice.to_string().contains("declares the stack a twice"), "{twice}");
     }
 
     #[test]
     fn without_a_name_only_a_single_stack_is_meant() {
         let two = parse("[[stack]]\nname = \"a\"\n[[stack]]\nname = \"b\"\n").unwrap();
         assert!(two.stack(None).is_none());
-        assert_eq!(
-            two.stack(Some(&"b".parse().unwrap()))
-                .unwrap()
-                .name
-                .as_str(),
-            "b"
-        );
+        assert_eq!(two.stack(Some(&"b".parse().unwrap())).unwrap().name.as_str(), "b");
     }
 }

@@ -49,11 +49,7 @@ pub(super) fn read(file: &Path) -> io::Result<String> {
 /// Returns how the file names a host.
 pub(super) fn name(host: &str, port: u16) -> String {
     let host = host.to_lowercase();
-    if port == 22 {
-        host
-    } else {
-        format!("[{host}]:{port}")
-    }
+    if port == 22 { host } else { format!("[{host}]:{port}") }
 }
 
 /// Finds the lines for a host; `names(field, name)` says whether a first field, which may be
@@ -81,11 +77,7 @@ pub(super) fn entries(
             (false, false, true) => Standing::OtherPort,
             (true | false, ..) => return None,
         };
-        Some(Entry {
-            line: index + 1,
-            key,
-            standing,
-        })
+        Some(Entry { line: index + 1, key, standing })
     };
     text.lines().enumerate().filter_map(entry).collect()
 }
@@ -109,14 +101,8 @@ pub(super) fn judge(entries: &[Entry], shown: &[u8]) -> Verdict {
 /// host with several keys could seem to have changed.
 pub(super) fn preferred(entries: &[Entry], supported: &[&str]) -> String {
     let is_known = |algorithm: &&str| {
-        let kind = if algorithm.starts_with("rsa-sha2-") {
-            "ssh-rsa"
-        } else {
-            algorithm
-        };
-        let known = entries
-            .iter()
-            .filter(|entry| entry.standing != Standing::Revoked);
+        let kind = if algorithm.starts_with("rsa-sha2-") { "ssh-rsa" } else { algorithm };
+        let known = entries.iter().filter(|entry| entry.standing != Standing::Revoked);
         known.into_iter().any(|entry| key_kind(&entry.key) == kind)
     };
     let (known, others): (Vec<&str>, Vec<&str>) =
@@ -126,9 +112,7 @@ pub(super) fn preferred(entries: &[Entry], supported: &[&str]) -> String {
 
 /// Returns the kind of a public key, which is the first string in it (RFC 4253, 6.6).
 pub(super) fn key_kind(key: &[u8]) -> &str {
-    first_string(key)
-        .and_then(|kind| str::from_utf8(kind).ok())
-        .unwrap_or("unknown kind")
+    first_string(key).and_then(|kind| str::from_utf8(kind).ok()).unwrap_or("unknown kind")
 }
 
 /// Returns a string that begins with its length (RFC 4251, 5).
@@ -143,17 +127,9 @@ pub(super) fn append(file: &Path, host: &str, port: u16, key: &[u8]) -> io::Resu
         fs::create_dir_all(folder)?;
     }
     let last = read(file)?;
-    let gap = if last.is_empty() || last.ends_with('\n') {
-        ""
-    } else {
-        "\n"
-    };
-    let line = format!(
-        "{gap}{} {} {}\n",
-        name(host, port),
-        key_kind(key),
-        BASE64_STANDARD.encode(key)
-    );
+    let gap = if last.is_empty() || last.ends_with('\n') { "" } else { "\n" };
+    let line =
+        format!("{gap}{} {} {}\n", name(host, port), key_kind(key), BASE64_STANDARD.encode(key));
     let mut options = OpenOptions::new();
     options.append(true).create(true);
     #[cfg(unix)]
@@ -172,17 +148,11 @@ mod tests {
     }
 
     fn found(text: &str) -> Vec<Entry> {
-        entries(text, "Host.example", 2222, |field, name| {
-            field.split(',').any(|one| one == name)
-        })
+        entries(text, "Host.example", 2222, |field, name| field.split(',').any(|one| one == name))
     }
 
     fn line(names: &str, key: &[u8]) -> String {
-        format!(
-            "{names} {} {} comment\n",
-            key_kind(key),
-            BASE64_STANDARD.encode(key)
-        )
+        format!("{names} {} {} comment\n", key_kind(key), BASE64_STANDARD.encode(key))
     }
 
     #[test]
@@ -190,10 +160,7 @@ mod tests {
         let (old, new) = (key("ssh-ed25519", "old"), key("ssh-ed25519", "new"));
         let exact = line("other,[host.example]:2222", &old);
         assert_eq!(judge(&found(&exact), &old), Verdict::Known);
-        assert_eq!(
-            judge(&found(&format!("# note\n\n{exact}")), &new),
-            Verdict::Changed(3)
-        );
+        assert_eq!(judge(&found(&format!("# note\n\n{exact}")), &new), Verdict::Changed(3));
         assert_eq!(judge(&found(&line("other", &old)), &old), Verdict::Unknown);
         let revoked = format!("{exact}{}", line("@revoked *", &old));
         assert_eq!(judge(&found(&revoked), &old), Verdict::Revoked(2));
@@ -215,23 +182,14 @@ mod tests {
             line("@cert-authority host.example", &good),
             line("host.example", &good)
         );
-        assert_eq!(
-            found(&text)
-                .iter()
-                .map(|entry| entry.line)
-                .collect::<Vec<_>>(),
-            [4]
-        );
+        assert_eq!(found(&text).iter().map(|entry| entry.line).collect::<Vec<_>>(), [4]);
     }
 
     #[test]
     fn the_kind_of_key_that_is_known_comes_first() {
         let supported = ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"];
         let rsa = found(&line("host.example", &key("ssh-rsa", "x")));
-        assert_eq!(
-            preferred(&rsa, &supported),
-            "rsa-sha2-512,rsa-sha2-256,ssh-rsa,ssh-ed25519"
-        );
+        assert_eq!(preferred(&rsa, &supported), "rsa-sha2-512,rsa-sha2-256,ssh-rsa,ssh-ed25519");
         assert_eq!(preferred(&[], &supported), supported.join(","));
     }
 }

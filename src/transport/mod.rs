@@ -102,10 +102,7 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// What kept a command from running to its own end.
 #[derive(Debug, thiserror::Error)]
-#[expect(
-    missing_docs,
-    reason = "the fields are what the texts beside them show"
-)]
+#[expect(missing_docs, reason = "the fields are what the texts beside them show")]
 pub enum Error {
     /// The name of the host has no address.
     #[error("cannot find the address of {host}")]
@@ -118,18 +115,10 @@ pub enum Error {
     Connect { at: String, source: io::Error },
     /// No answer within the time for connecting.
     #[error("{at} did not answer within {limit:?} ({step})")]
-    Silent {
-        at: String,
-        step: Step,
-        limit: Duration,
-    },
+    Silent { at: String, step: Step, limit: Duration },
     /// Both ends speak, but do not agree.
     #[error("{step} with {at} failed")]
-    Handshake {
-        at: String,
-        step: Step,
-        source: Cause,
-    },
+    Handshake { at: String, step: Step, source: Cause },
     /// The file of known host keys could not be read.
     #[error("cannot read the known host keys in {}", .file.display())]
     ReadHostKeys { file: PathBuf, source: io::Error },
@@ -138,27 +127,13 @@ pub enum Error {
     RecordHostKey { file: PathBuf, source: io::Error },
     /// The host was never seen before.
     #[error("the host key of {at} is not known: {kind} {fingerprint}")]
-    HostKeyUnknown {
-        at: String,
-        kind: String,
-        fingerprint: String,
-    },
+    HostKeyUnknown { at: String, kind: String, fingerprint: String },
     /// The host shows another key than before.
     #[error("THE HOST KEY OF {at} HAS CHANGED: it shows {kind} {fingerprint}, not {expected}")]
-    HostKeyChanged {
-        at: String,
-        kind: String,
-        fingerprint: String,
-        expected: String,
-    },
+    HostKeyChanged { at: String, kind: String, fingerprint: String, expected: String },
     /// The host shows a key that is marked as revoked.
     #[error("the host key of {at} is revoked by {by}: {kind} {fingerprint}")]
-    HostKeyRevoked {
-        at: String,
-        kind: String,
-        fingerprint: String,
-        by: String,
-    },
+    HostKeyRevoked { at: String, kind: String, fingerprint: String, by: String },
     /// The private key could not be read.
     #[error("cannot read the private key {}", .file.display())]
     ReadKey { file: PathBuf, source: io::Error },
@@ -173,11 +148,7 @@ pub enum Error {
     KeyUnusable { file: PathBuf, source: Cause },
     /// Every way to log in was tried in vain.
     #[error("{at} refused the login; tried: {}; the server offers: {offered}", .tried.join(", "))]
-    LoginRefused {
-        at: String,
-        tried: Vec<String>,
-        offered: String,
-    },
+    LoginRefused { at: String, tried: Vec<String>, offered: String },
     /// The server logged us in, but would not start the command.
     #[error("{at} did not start the command")]
     Start { at: String, source: Cause },
@@ -186,11 +157,7 @@ pub enum Error {
     Signal { at: String, signal: String },
     /// The connection broke; the command may go on over there.
     #[error("lost the connection to {at} ({step})")]
-    Lost {
-        at: String,
-        step: Step,
-        source: Cause,
-    },
+    Lost { at: String, step: Step, source: Cause },
     /// The time for the whole call has passed; the command may go on over there.
     #[error("{at} did not finish within {limit:?}")]
     Deadline { at: String, limit: Duration },
@@ -208,11 +175,7 @@ impl Error {
             Self::Refused { .. } => {
                 "check that the SSH server runs there (Get-Service sshd) and that the port is right"
             }
-            Self::Connect { .. }
-            | Self::Silent {
-                step: Step::Connect,
-                ..
-            } => {
+            Self::Connect { .. } | Self::Silent { step: Step::Connect, .. } => {
                 "check that the machine runs and that its firewall and its security group let \
                  your address in"
             }
@@ -243,9 +206,7 @@ impl Error {
                 "check the user; an administrator's keys belong into \
                  C:\\ProgramData\\ssh\\administrators_authorized_keys on the server"
             }
-            Self::Lost {
-                step: Step::Login, ..
-            } => {
+            Self::Lost { step: Step::Login, .. } => {
                 "a server ends the login after too many keys, or when it does not let the user \
                  in; its log says why"
             }
@@ -354,14 +315,8 @@ mod tests {
     #[test]
     fn lines_survive_any_cut_and_either_line_end() {
         assert_eq!(lines(&[b"a\r\nb\n\nc"]), ["a", "b", "", "c"]);
-        assert_eq!(
-            lines(&[b"a\r", b"\nb", b"\n", b"\n", b"c"]),
-            ["a", "b", "", "c"]
-        );
-        assert_eq!(
-            lines(&["ü".as_bytes().split_at(1).0, "ü\n".as_bytes().split_at(1).1]),
-            ["ü"]
-        );
+        assert_eq!(lines(&[b"a\r", b"\nb", b"\n", b"\n", b"c"]), ["a", "b", "", "c"]);
+        assert_eq!(lines(&["ü".as_bytes().split_at(1).0, "ü\n".as_bytes().split_at(1).1]), ["ü"]);
         assert_eq!(lines(&[b"a\xffb\n"]), ["a\u{fffd}b"]);
     }
 
@@ -369,10 +324,7 @@ mod tests {
     fn a_line_without_end_is_handed_over_in_pieces() {
         let long = vec![b'x'; Lines::LONGEST];
         let seen = lines(&[&long, b"y\n"]);
-        assert_eq!(
-            seen.iter().map(String::len).collect::<Vec<_>>(),
-            [Lines::LONGEST, 1]
-        );
+        assert_eq!(seen.iter().map(String::len).collect::<Vec<_>>(), [Lines::LONGEST, 1]);
     }
 
     #[test]
@@ -391,9 +343,6 @@ mod tests {
             stdin: Zeroizing::new(b"hunter2".to_vec()),
             deadline: Duration::from_secs(1),
         };
-        assert_eq!(
-            format!("{call:?}"),
-            "Call { program: \"cmd\", deadline: 1s, .. }"
-        );
+        assert_eq!(format!("{call:?}"), "Call { program: \"cmd\", deadline: 1s, .. }");
     }
 }

@@ -92,9 +92,7 @@ impl fmt::Debug for Tell {
 impl Ssh {
     /// Says where it connects, as in `ssh Administrator@203.0.113.5:22`.
     pub(super) fn describe(&self) -> String {
-        let Self {
-            host, port, user, ..
-        } = self;
+        let Self { host, port, user, .. } = self;
         if host.contains(':') {
             format!("ssh {user}@[{host}]:{port}")
         } else {
@@ -111,12 +109,7 @@ impl Ssh {
         let wire = Arc::new(Wire::default());
         let _cut = CutOnDrop(Arc::clone(&wire));
         let (lines, mut arrived) = mpsc::channel(1024);
-        let worker = Worker {
-            ssh: self.clone(),
-            call: call.clone(),
-            wire,
-            lines,
-        };
+        let worker = Worker { ssh: self.clone(), call: call.clone(), wire, lines };
         let work = async {
             let worker = tokio::task::spawn_blocking(move || worker.run());
             while let Some(line) = arrived.recv().await {
@@ -124,12 +117,7 @@ impl Ssh {
             }
             worker.await.map_err(|source| Error::Worker { source })?
         };
-        let late = |TimedOut| {
-            Err(Error::Deadline {
-                at: self.describe(),
-                limit: call.deadline,
-            })
-        };
+        let late = |TimedOut| Err(Error::Deadline { at: self.describe(), limit: call.deadline });
         time::within(call.deadline, work).await.unwrap_or_else(late)
     }
 }
@@ -166,13 +154,9 @@ impl Worker {
         session.set_timeout(u32::try_from(limit).unwrap_or(u32::MAX).max(1));
         let known = self.known(session)?;
         let failed = |error| self.failed(Step::Handshake, error);
-        let supported = session
-            .supported_algs(MethodType::HostKey)
-            .map_err(failed)?;
+        let supported = session.supported_algs(MethodType::HostKey).map_err(failed)?;
         let order = known_hosts::preferred(&known, &supported);
-        session
-            .method_pref(MethodType::HostKey, &order)
-            .map_err(failed)?;
+        session.method_pref(MethodType::HostKey, &order).map_err(failed)?;
         session.set_tcp_stream(tcp);
         session.handshake().map_err(failed)?;
         Ok(known)
@@ -180,16 +164,8 @@ impl Worker {
 
     /// Opens the network connection to the first address that answers.
     fn dial(&self) -> Result<TcpStream, Error> {
-        let Ssh {
-            host,
-            port,
-            connect_timeout: limit,
-            ..
-        } = &self.ssh;
-        let resolve = |source| Error::Resolve {
-            host: host.clone(),
-            source,
-        };
+        let Ssh { host, port, connect_timeout: limit, .. } = &self.ssh;
+        let resolve = |source| Error::Resolve { host: host.clone(), source };
         let mut last = resolve(ErrorKind::NotFound.into());
         for address in (host.as_str(), *port).to_socket_addrs().map_err(resolve)? {
             let tcp = TcpStream::connect_timeout(&address, *limit).and_then(|tcp| {
@@ -210,11 +186,7 @@ impl Worker {
         if source.kind() == ErrorKind::ConnectionRefused {
             Error::Refused { at, source }
         } else if source.kind() == ErrorKind::TimedOut {
-            Error::Silent {
-                at,
-                step: Step::Connect,
-                limit: self.ssh.connect_timeout,
-            }
+            Error::Silent { at, step: Step::Connect, limit: self.ssh.connect_timeout }
         } else {
             Error::Connect { at, source }
         }
@@ -226,25 +198,16 @@ impl Worker {
         else {
             return Ok(Vec::new());
         };
-        let text = known_hosts::read(file).map_err(|source| Error::ReadHostKeys {
-            file: file.clone(),
-            source,
-        })?;
+        let text = known_hosts::read(file)
+            .map_err(|source| Error::ReadHostKeys { file: file.clone(), source })?;
         let names = |field: &str, name: &str| is_named(session, field, name);
-        Ok(known_hosts::entries(
-            &text,
-            &self.ssh.host,
-            self.ssh.port,
-            names,
-        ))
+        Ok(known_hosts::entries(&text, &self.ssh.host, self.ssh.port, names))
     }
 
     /// Refuses a host that does not prove to be the right one.
     fn check_host(&self, session: &Session, known: &[Entry]) -> Result<(), Error> {
         let (at, ssh) = (self.ssh.describe(), &self.ssh);
-        let hash = session
-            .host_key_hash(HashType::Sha256)
-            .expect("the handshake showed a key");
+        let hash = session.host_key_hash(HashType::Sha256).expect("the handshake showed a key");
         let (key, _) = session.host_key().expect("the handshake showed a key");
         let fingerprint = format!("SHA256:{}", BASE64_STANDARD_NO_PAD.encode(hash));
         let kind = known_hosts::key_kind(key).to_owned();
@@ -252,12 +215,7 @@ impl Worker {
             HostKeys::Pinned(pin) if pin.trim_end_matches('=') == fingerprint => return Ok(()),
             HostKeys::Pinned(pin) => {
                 let expected = format!("the pinned {pin}");
-                return Err(Error::HostKeyChanged {
-                    at,
-                    kind,
-                    fingerprint,
-                    expected,
-                });
+                return Err(Error::HostKeyChanged { at, kind, fingerprint, expected });
             }
             HostKeys::KnownHosts(file) => (file, None),
             HostKeys::AcceptNew { file, tell } => (file, Some(tell)),
@@ -267,31 +225,15 @@ impl Worker {
             (Verdict::Known, _) => Ok(()),
             (Verdict::Changed(line), _) => {
                 let expected = format!("the key in {}", place(line));
-                Err(Error::HostKeyChanged {
-                    at,
-                    kind,
-                    fingerprint,
-                    expected,
-                })
+                Err(Error::HostKeyChanged { at, kind, fingerprint, expected })
             }
-            (Verdict::Revoked(line), _) => Err(Error::HostKeyRevoked {
-                at,
-                kind,
-                fingerprint,
-                by: place(line),
-            }),
-            (Verdict::Unknown, None) => Err(Error::HostKeyUnknown {
-                at,
-                kind,
-                fingerprint,
-            }),
+            (Verdict::Revoked(line), _) => {
+                Err(Error::HostKeyRevoked { at, kind, fingerprint, by: place(line) })
+            }
+            (Verdict::Unknown, None) => Err(Error::HostKeyUnknown { at, kind, fingerprint }),
             (Verdict::Unknown, Some(tell)) => {
-                known_hosts::append(file, &ssh.host, ssh.port, key).map_err(|source| {
-                    Error::RecordHostKey {
-                        file: file.clone(),
-                        source,
-                    }
-                })?;
+                known_hosts::append(file, &ssh.host, ssh.port, key)
+                    .map_err(|source| Error::RecordHostKey { file: file.clone(), source })?;
                 (tell.0)(&fingerprint);
                 Ok(())
             }
@@ -302,21 +244,12 @@ impl Worker {
         let (at, limit) = (self.ssh.describe(), self.ssh.connect_timeout);
         match (meaning(&error), step) {
             (Meaning::Silent, _) => Error::Silent { at, step, limit },
-            (Meaning::Lost, _) => Error::Lost {
-                at,
-                step,
-                source: error.into(),
-            },
-            (Meaning::Refused | Meaning::Other, Step::Command) => Error::Start {
-                at,
-                source: error.into(),
-            },
+            (Meaning::Lost, _) => Error::Lost { at, step, source: error.into() },
+            (Meaning::Refused | Meaning::Other, Step::Command) => {
+                Error::Start { at, source: error.into() }
+            }
             (Meaning::Refused | Meaning::Other, Step::Connect | Step::Handshake | Step::Login) => {
-                Error::Handshake {
-                    at,
-                    step,
-                    source: error.into(),
-                }
+                Error::Handshake { at, step, source: error.into() }
             }
         }
     }

@@ -17,10 +17,7 @@ pub(super) struct Bars {
 
 impl Bars {
     pub(super) fn new() -> Self {
-        Self {
-            all: MultiProgress::new(),
-            running: Mutex::default(),
-        }
+        Self { all: MultiProgress::new(), running: Mutex::default() }
     }
 
     fn begin(&self, node: &Address, change: &str) {
@@ -33,9 +30,7 @@ impl Bars {
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<Address, ProgressBar>> {
-        self.running
-            .lock()
-            .expect("no holder of this lock can panic")
+        self.running.lock().expect("no holder of this lock can panic")
     }
 }
 
@@ -43,12 +38,7 @@ impl Listener for Bars {
     fn hear(&self, event: &Event) {
         match event {
             Event::Started { node, change } => return self.begin(node, change),
-            Event::Waiting {
-                node,
-                until,
-                usually,
-                ..
-            } => {
+            Event::Waiting { node, until, usually, .. } => {
                 if let Some(bar) = self.running().get(node) {
                     bar.set_message(format!("{node}: until it is {until} (usually {usually})"));
                 }

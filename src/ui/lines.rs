@@ -22,23 +22,13 @@ pub(super) fn tell(event: &Event) -> Option<String> {
         Event::Applying { steps } => format!("{steps} changes"),
         // What is ready within moments is no wait.
         Event::Started { .. } | Event::Waiting { seconds: ..5, .. } => return None,
-        Event::Waiting {
-            node,
-            until,
-            usually,
-            seconds,
-        } => {
+        Event::Waiting { node, until, usually, seconds } => {
             format!("{node}: waiting until it is {until}, {seconds} s so far (usually {usually})")
         }
         Event::Done { node, change, id } => format!("{node}: {change} {id}"),
         Event::Failed { node, error } => format!("{node}: FAILED: {error}"),
         Event::Skipped { node, because } => format!("{node}: left out: {because}"),
-        Event::Step {
-            id,
-            changed,
-            reboot,
-            error,
-        } => {
+        Event::Step { id, changed, reboot, error } => {
             let what = match (error, changed) {
                 (Some(error), _) => format!("FAILED: {error}"),
                 (None, true) => "changed".to_owned(),

@@ -34,11 +34,7 @@ pub fn events(form: Form) -> Events {
 /// Prints data; a reader that went away is no error.
 pub fn data(text: &str) {
     let mut out = std::io::stdout().lock();
-    if out
-        .write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .is_err()
-    {
+    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
         tracing::debug!(target: "cgw", "nobody reads standard output");
     }
 }
@@ -59,11 +55,7 @@ pub fn confirm(question: &str) -> Option<bool> {
     if !can_ask() {
         return None;
     }
-    dialoguer::Confirm::new()
-        .with_prompt(question)
-        .default(false)
-        .interact()
-        .ok()
+    dialoguer::Confirm::new().with_prompt(question).default(false).interact().ok()
 }
 
 /// Asks which of several; returns `None` when nobody can be asked, or nothing was chosen.
@@ -72,12 +64,7 @@ pub fn choose(question: &str, items: &[String]) -> Option<usize> {
     if !can_ask() {
         return None;
     }
-    dialoguer::Select::new()
-        .with_prompt(question)
-        .items(items)
-        .interact_opt()
-        .ok()
-        .flatten()
+    dialoguer::Select::new().with_prompt(question).items(items).interact_opt().ok().flatten()
 }
 
 /// Asks for a password without showing it.
@@ -86,10 +73,7 @@ pub fn password(question: &str) -> Option<String> {
     if !can_ask() {
         return None;
     }
-    dialoguer::Password::new()
-        .with_prompt(question)
-        .interact()
-        .ok()
+    dialoguer::Password::new().with_prompt(question).interact().ok()
 }
 
 /// Says whether a person sits at the other end.

@@ -15,11 +15,7 @@ pub fn tell(plan: &Plan, notes: &[String], tasks: &[String]) -> String {
     if plan.is_empty() {
         line(format!("stack {}: nothing to change", plan.stack));
     } else {
-        line(format!(
-            "stack {}: {} changes",
-            plan.stack,
-            plan.changes().count()
-        ));
+        line(format!("stack {}: {} changes", plan.stack, plan.changes().count()));
         line(table(plan));
     }
     for step in &plan.steps {
@@ -28,10 +24,7 @@ pub fn tell(plan: &Plan, notes: &[String], tasks: &[String]) -> String {
         }
     }
     for left in &plan.left {
-        line(format!(
-            "left: {} {}: {}",
-            left.address, left.id, left.because
-        ));
+        line(format!("left: {} {}: {}", left.address, left.id, left.because));
     }
     for note in notes {
         line(format!("note: {note}"));
@@ -59,17 +52,8 @@ fn table(plan: &Plan) -> String {
             | Change::Delete
             | Change::Restore => step.note.clone().unwrap_or_default(),
         };
-        let id = step
-            .id
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let id = step.id.as_ref().map(ToString::to_string).unwrap_or_default();
         table.add_row([step.change.word(), &step.key.address().node(), &id, &detail]);
     }
-    table
-        .to_string()
-        .lines()
-        .map(str::trim_end)
-        .collect::<Vec<_>>()
-        .join("\n")
+    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }

@@ -122,20 +122,13 @@ fn route_table(o: &sdk::RouteTable) -> Option<RouteTable> {
         );
         let serves = id(a.subnet_id());
         let counts = !is_gone && (serves.is_some() || a.main() == Some(true));
-        counts
-            .then(|| id(a.route_table_association_id()))
-            .flatten()
-            .map(|own| (own, serves))
+        counts.then(|| id(a.route_table_association_id())).flatten().map(|own| (own, serves))
     };
     Some(RouteTable {
         id: id(o.route_table_id())?,
         vpc: id(o.vpc_id())?,
         routes: o.routes().iter().filter_map(route).collect(),
-        propagating: o
-            .propagating_vgws()
-            .iter()
-            .filter_map(|p| id(p.gateway_id()))
-            .collect(),
+        propagating: o.propagating_vgws().iter().filter_map(|p| id(p.gateway_id())).collect(),
         associations: o.associations().iter().filter_map(association).collect(),
         tags: tags(o.tags()),
     })
@@ -157,10 +150,7 @@ fn route(o: &sdk::Route) -> Option<Route> {
     ];
     Some(Route {
         cidr: cidr(o.destination_cidr_block())?,
-        target: target
-            .into_iter()
-            .find_map(id)
-            .unwrap_or_else(|| AwsId::new("unknown")),
+        target: target.into_iter().find_map(id).unwrap_or_else(|| AwsId::new("unknown")),
         is_propagated: o.origin() == Some(&sdk::RouteOrigin::EnableVgwRoutePropagation),
         is_blackhole: o.state() == Some(&sdk::RouteState::Blackhole),
     })
@@ -181,11 +171,7 @@ fn group_rule(o: &sdk::SecurityGroupRule) -> Option<GroupRule> {
         _ => None,
     };
     let rule = cidr(o.cidr_ipv4()).map(|cidr| Rule {
-        direction: if o.is_egress() == Some(true) {
-            Direction::Out
-        } else {
-            Direction::In
-        },
+        direction: if o.is_egress() == Some(true) { Direction::Out } else { Direction::In },
         protocol: o.ip_protocol().unwrap_or("-1").to_owned(),
         ports,
         cidr,
@@ -203,9 +189,7 @@ fn instance(o: &sdk::Instance) -> Option<Instance> {
     let state = o.state()?.name()?.as_str().to_owned();
     let is_gone = matches!(state.as_str(), "terminated" | "shutting-down");
     // EC2 writes `windows`, the SDK's own list has `Windows`.
-    let is_windows = o
-        .platform()
-        .is_some_and(|p| p.as_str().eq_ignore_ascii_case("windows"));
+    let is_windows = o.platform().is_some_and(|p| p.as_str().eq_ignore_ascii_case("windows"));
     (!is_gone).then_some(())?;
     Some(Instance {
         id: id(o.instance_id())?,
@@ -225,9 +209,7 @@ fn interface(o: &sdk::NetworkInterface) -> Option<Interface> {
         vpc: id(o.vpc_id())?,
         subnet: id(o.subnet_id())?,
         instance: attachment.and_then(|a| id(a.instance_id())),
-        device: attachment
-            .and_then(sdk::NetworkInterfaceAttachment::device_index)
-            .unwrap_or(0),
+        device: attachment.and_then(sdk::NetworkInterfaceAttachment::device_index).unwrap_or(0),
         private_ip: ip(o.private_ip_address()),
         groups: o.groups().iter().filter_map(|g| id(g.group_id())).collect(),
         source_dest_check: o.source_dest_check().unwrap_or(true),
@@ -283,11 +265,8 @@ pub(crate) fn connection(o: &sdk::VpnConnection) -> Option<Connection> {
     let state = o.state().map_or("available", |s| s.as_str()).to_owned();
     (state != "deleted").then_some(())?;
     let options = o.options();
-    let mut tunnels: Vec<Tunnel> = options
-        .map_or(&[][..], |o| o.tunnel_options())
-        .iter()
-        .filter_map(tunnel)
-        .collect();
+    let mut tunnels: Vec<Tunnel> =
+        options.map_or(&[][..], |o| o.tunnel_options()).iter().filter_map(tunnel).collect();
     tunnels.sort_by_key(|t| t.outside);
     let mut measured: Vec<Telemetry> = o.vgw_telemetry().iter().filter_map(telemetry).collect();
     measured.sort_by_key(|t| t.outside);
@@ -296,17 +275,12 @@ pub(crate) fn connection(o: &sdk::VpnConnection) -> Option<Connection> {
         state,
         customer: id(o.customer_gateway_id())?,
         gateway: id(o.vpn_gateway_id()),
-        is_static: options
-            .and_then(sdk::VpnConnectionOptions::static_routes_only)
-            .unwrap_or(false),
+        is_static: options.and_then(sdk::VpnConnectionOptions::static_routes_only).unwrap_or(false),
         prefixes: o
             .routes()
             .iter()
             .filter(|r| {
-                !matches!(
-                    r.state(),
-                    Some(sdk::VpnState::Deleted | sdk::VpnState::Deleting)
-                )
+                !matches!(r.state(), Some(sdk::VpnState::Deleted | sdk::VpnState::Deleting))
             })
             .filter_map(|r| cidr(r.destination_cidr_block()))
             .collect::<BTreeSet<_>>(),
@@ -334,16 +308,10 @@ fn tunnel(o: &sdk::TunnelOption) -> Option<Tunnel> {
         key: o.pre_shared_key().and_then(known_key),
         suites: Suites {
             phase1_ciphers: words(
-                o.phase1_encryption_algorithms()
-                    .iter()
-                    .map(|v| v.value())
-                    .collect(),
+                o.phase1_encryption_algorithms().iter().map(|v| v.value()).collect(),
             ),
             phase1_hashes: words(
-                o.phase1_integrity_algorithms()
-                    .iter()
-                    .map(|v| v.value())
-                    .collect(),
+                o.phase1_integrity_algorithms().iter().map(|v| v.value()).collect(),
             ),
             phase1_groups: numbers(
                 o.phase1_dh_group_numbers()
@@ -352,16 +320,10 @@ fn tunnel(o: &sdk::TunnelOption) -> Option<Tunnel> {
                     .collect(),
             ),
             phase2_ciphers: words(
-                o.phase2_encryption_algorithms()
-                    .iter()
-                    .map(|v| v.value())
-                    .collect(),
+                o.phase2_encryption_algorithms().iter().map(|v| v.value()).collect(),
             ),
             phase2_hashes: words(
-                o.phase2_integrity_algorithms()
-                    .iter()
-                    .map(|v| v.value())
-                    .collect(),
+                o.phase2_integrity_algorithms().iter().map(|v| v.value()).collect(),
             ),
             phase2_groups: numbers(
                 o.phase2_dh_group_numbers()
@@ -378,9 +340,7 @@ fn telemetry(o: &sdk::VgwTelemetry) -> Option<Telemetry> {
     Some(Telemetry {
         outside: ip(o.outside_ip_address())?,
         is_up: o.status() == Some(&sdk::TelemetryStatus::Up),
-        since: o
-            .last_status_change()
-            .and_then(|t| Timestamp::from_second(t.secs()).ok()),
+        since: o.last_status_change().and_then(|t| Timestamp::from_second(t.secs()).ok()),
         message: o.status_message().unwrap_or_default().to_owned(),
     })
 }

@@ -34,11 +34,7 @@ impl World {
     #[must_use]
     pub fn stacks(&self) -> BTreeSet<String> {
         let own = |tags: &Tags| tags.stack().map(str::to_owned);
-        self.regions
-            .iter()
-            .flat_map(Region::all_tags)
-            .filter_map(own)
-            .collect()
+        self.regions.iter().flat_map(Region::all_tags).filter_map(own).collect()
     }
 }
 
@@ -122,9 +118,7 @@ impl RouteTable {
     /// Says whether it has a route to an Internet gateway.
     #[must_use]
     pub fn is_public(&self) -> bool {
-        self.routes
-            .iter()
-            .any(|r| r.target.as_str().starts_with("igw-"))
+        self.routes.iter().any(|r| r.target.as_str().starts_with("igw-"))
     }
 
     /// Says whether it serves the subnets that have no table of their own.
@@ -447,16 +441,11 @@ impl Region {
     /// Returns the route table that serves a subnet: its own, else the VPC's main one.
     #[must_use]
     pub fn table_of(&self, subnet: &AwsId, vpc: &AwsId) -> Option<&RouteTable> {
-        let own = |t: &&RouteTable| {
-            t.associations
-                .iter()
-                .any(|(_, s)| s.as_ref() == Some(subnet))
-        };
-        self.route_tables.iter().find(own).or_else(|| {
-            self.route_tables
-                .iter()
-                .find(|t| &t.vpc == vpc && t.is_main())
-        })
+        let own = |t: &&RouteTable| t.associations.iter().any(|(_, s)| s.as_ref() == Some(subnet));
+        self.route_tables
+            .iter()
+            .find(own)
+            .or_else(|| self.route_tables.iter().find(|t| &t.vpc == vpc && t.is_main()))
     }
 
     /// Returns the interface with this id.

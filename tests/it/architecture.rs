@@ -24,35 +24,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("preflight", &["address", "aws", "spec", "tunnel", "world"]),
     (
         "resource",
-        &[
-            "address", "aws", "diff", "event", "playbook", "secret", "server", "tunnel", "world",
-        ],
+        &["address", "aws", "diff", "event", "playbook", "secret", "server", "tunnel", "world"],
     ),
-    (
-        "topology",
-        &[
-            "address",
-            "aws",
-            "playbook",
-            "preflight",
-            "resource",
-            "spec",
-            "world",
-        ],
-    ),
+    ("topology", &["address", "aws", "playbook", "preflight", "resource", "spec", "world"]),
     ("lease", &["address", "aws", "event", "time"]),
-    (
-        "plan",
-        &[
-            "address", "aws", "diff", "event", "resource", "server", "topology", "world",
-        ],
-    ),
-    (
-        "engine",
-        &[
-            "address", "aws", "event", "graph", "plan", "resource", "time", "world",
-        ],
-    ),
+    ("plan", &["address", "aws", "diff", "event", "resource", "server", "topology", "world"]),
+    ("engine", &["address", "aws", "event", "graph", "plan", "resource", "time", "world"]),
     ("render", &["aws", "plan", "resource"]),
     ("ui", &["address", "event", "plan", "render"]),
     ("cli", &["*"]),
@@ -131,26 +108,15 @@ impl<'ast> Visit<'ast> for Paths {
 /// Each file under `src/`, by its path from there, with the paths in it.
 fn files() -> BTreeMap<String, BTreeSet<String>> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let name = |path: &PathBuf| {
-        path.strip_prefix(&src)
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .to_owned()
-    };
-    sources(&src)
-        .iter()
-        .map(|path| (name(path), Paths::of(path).0))
-        .collect()
+    let name = |path: &PathBuf| path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
+    sources(&src).iter().map(|path| (name(path), Paths::of(path).0)).collect()
 }
 
 #[test]
 fn a_module_uses_only_what_the_table_allows() {
     let order: Vec<&str> = ROOMS.iter().map(|(room, _)| *room).collect();
     for (n, (room, may)) in ROOMS.iter().enumerate() {
-        let below = may
-            .iter()
-            .find(|used| **used != "*" && !order[..n].contains(used));
+        let below = may.iter().find(|used| **used != "*" && !order[..n].contains(used));
         assert_eq!(below, None, "{room} may use what is not above it");
     }
     let mut seen = BTreeSet::new();
@@ -159,15 +125,9 @@ fn a_module_uses_only_what_the_table_allows() {
         if matches!(room, "main" | "lib") {
             continue;
         }
-        let (_, may) = ROOMS
-            .iter()
-            .find(|(name, _)| *name == room)
-            .expect("the table has it");
+        let (_, may) = ROOMS.iter().find(|(name, _)| *name == room).expect("the table has it");
         for path in &paths {
-            let Some(used) = path
-                .strip_prefix("crate::")
-                .and_then(|p| p.split("::").next())
-            else {
+            let Some(used) = path.strip_prefix("crate::").and_then(|p| p.split("::").next()) else {
                 continue;
             };
             seen.insert((room.to_owned(), used.to_owned()));
@@ -179,10 +139,7 @@ fn a_module_uses_only_what_the_table_allows() {
         for used in may.iter().filter(|used| **used != "*") {
             let arrow = ((*room).to_owned(), (*used).to_owned());
             let is_known = seen.contains(&arrow);
-            assert!(
-                is_known || *room == "transport",
-                "{room} does not use {used} any more"
-            );
+            assert!(is_known || *room == "transport", "{room} does not use {used} any more");
         }
     }
 }
@@ -190,9 +147,7 @@ fn a_module_uses_only_what_the_table_allows() {
 #[test]
 fn the_library_lists_its_modules_in_the_tables_order() {
     let lib = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
-    let listed = lib
-        .lines()
-        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let listed = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
     let rooms = ROOMS.iter().map(|(room, _)| *room);
     assert_eq!(listed.collect::<Vec<_>>(), rooms.collect::<Vec<_>>());
 }
@@ -215,9 +170,6 @@ fn what_only_one_place_may_do_is_done_nowhere_else() {
                 assert!(is_there, "{file} uses {what}");
             }
         }
-        assert!(
-            found > 0,
-            "{what} is found nowhere: the rule checks nothing"
-        );
+        assert!(found > 0, "{what} is found nowhere: the rule checks nothing");
     }
 }

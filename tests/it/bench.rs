@@ -31,10 +31,7 @@ fn timeline(calls: &[Call]) -> String {
     let mut calls: Vec<&Call> = calls.iter().collect();
     calls.sort_by_key(|call| call.span.0);
     let line = |call: &&Call| {
-        let (from, to) = (
-            (call.span.0 - zero).as_millis(),
-            (call.span.1 - zero).as_millis(),
-        );
+        let (from, to) = ((call.span.0 - zero).as_millis(), (call.span.1 - zero).as_millis());
         format!("{from:>6} {to:>6} {}\n", call.action)
     };
     calls.iter().map(line).collect()
@@ -55,10 +52,7 @@ fn measure(cloud: &Cloud, arguments: &[&str]) -> (Duration, usize, usize) {
 fn median(mut all: Vec<(Duration, usize, usize)>) -> String {
     all.sort();
     let (wall, calls, trips) = all[all.len() / 2];
-    format!(
-        "{:.3} s, {calls} calls, {trips} round trips",
-        wall.as_secs_f64()
-    )
+    format!("{:.3} s, {calls} calls, {trips} round trips", wall.as_secs_f64())
 }
 
 #[test]

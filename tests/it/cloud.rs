@@ -46,11 +46,7 @@ impl Run {
 impl From<Output> for Run {
     fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Self {
-            status: output.status,
-            out: text(output.stdout),
-            err: text(output.stderr),
-        }
+        Self { status: output.status, out: text(output.stdout), err: text(output.stderr) }
     }
 }
 
@@ -66,10 +62,8 @@ impl Cloud {
     pub(crate) fn on(endpoint: &str, options: &[&str]) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let account = format!(
-            "{:012}",
-            500_000_000_000 + u64::from(std::process::id()) * 1000 + number
-        );
+        let account =
+            format!("{:012}", 500_000_000_000 + u64::from(std::process::id()) * 1000 + number);
         let mut cloud = Self {
             endpoint: endpoint.to_owned(),
             account,
@@ -81,10 +75,7 @@ impl Cloud {
     }
 
     pub(crate) fn id(&self, name: &str) -> String {
-        self.seed[name]
-            .as_str()
-            .expect("the seed has it")
-            .to_owned()
+        self.seed[name].as_str().expect("the seed has it").to_owned()
     }
 
     fn script(&self, name: &str, options: &[&str]) -> String {
@@ -101,11 +92,7 @@ impl Cloud {
             .args(options)
             .output()
             .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -118,20 +105,8 @@ impl Cloud {
     pub(crate) fn control(&self, what: &str, mut body: Value) {
         body["account"] = Value::String(self.account.clone());
         let status = Command::new("curl")
-            .args([
-                "-sf",
-                "-o",
-                "/dev/null",
-                "-X",
-                "POST",
-                "-H",
-                "Content-Type: application/json",
-            ])
-            .args([
-                "-d",
-                &body.to_string(),
-                &format!("{}/_cgw/{what}", endpoint()),
-            ])
+            .args(["-sf", "-o", "/dev/null", "-X", "POST", "-H", "Content-Type: application/json"])
+            .args(["-d", &body.to_string(), &format!("{}/_cgw/{what}", endpoint())])
             .status()
             .unwrap();
         assert!(status.success(), "{what}");
@@ -156,17 +131,11 @@ impl Cloud {
     }
 
     pub(crate) fn cgw(&self, arguments: &[&str]) -> Run {
-        self.command(&self.endpoint, arguments)
-            .output()
-            .unwrap()
-            .into()
+        self.command(&self.endpoint, arguments).output().unwrap().into()
     }
 
     pub(crate) fn through(&self, proxy: &Proxy, arguments: &[&str]) -> Run {
-        self.command(proxy.url(), arguments)
-            .output()
-            .unwrap()
-            .into()
+        self.command(proxy.url(), arguments).output().unwrap().into()
     }
 
     /// The flags of an `up` that makes the AWS side only.
@@ -181,20 +150,13 @@ impl Cloud {
     /// The flags of a `down` of the stack that [`Cloud::up`] makes.
     pub(crate) fn down(&self) -> Vec<String> {
         let stack = self.id("cloud_vpc");
-        ["down", "--yes", "--consistency", "0", "--stack", &stack]
-            .map(str::to_owned)
-            .to_vec()
+        ["down", "--yes", "--consistency", "0", "--stack", &stack].map(str::to_owned).to_vec()
     }
 
     /// The stack's nodes, each with all ids that were found for it.
     pub(crate) fn nodes(&self) -> BTreeMap<String, Vec<String>> {
-        let run = self
-            .cgw(&["status", "--json", "--stack", &self.id("cloud_vpc")])
-            .ok();
-        let status = lines(&run.out)
-            .into_iter()
-            .find(|line| line["event"] == "status")
-            .unwrap();
+        let run = self.cgw(&["status", "--json", "--stack", &self.id("cloud_vpc")]).ok();
+        let status = lines(&run.out).into_iter().find(|line| line["event"] == "status").unwrap();
         let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for node in status["status"]["nodes"].as_array().unwrap() {
             let text = |key: &str| node[key].as_str().unwrap().to_owned();
@@ -207,10 +169,7 @@ impl Cloud {
     pub(crate) fn assert_whole(&self) {
         let nodes = self.nodes();
         assert_eq!(nodes.len(), 19, "{nodes:?}");
-        assert!(
-            nodes.values().all(|ids| ids.len() == 1),
-            "made twice: {nodes:?}"
-        );
+        assert!(nodes.values().all(|ids| ids.len() == 1), "made twice: {nodes:?}");
     }
 }
 
@@ -221,7 +180,5 @@ pub(crate) fn words(flags: &[String]) -> Vec<&str> {
 
 /// JSON, one value a line.
 pub(crate) fn lines(text: &str) -> Vec<Value> {
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -20,23 +20,13 @@ fn killed_at(cloud: &Cloud, arguments: &[&str], n: usize) -> bool {
         }
         let victim = victim.load(Ordering::SeqCst).to_string();
         if number == n {
-            assert!(
-                Command::new("kill")
-                    .args(["-9", &victim])
-                    .status()
-                    .unwrap()
-                    .success()
-            );
+            assert!(Command::new("kill").args(["-9", &victim]).status().unwrap().success());
         }
         // What comes after is what was in flight already.
         Fate::Lose
     });
     let mut command = cloud.command(proxy.url(), arguments);
-    let mut child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     process.store(child.id(), Ordering::SeqCst);
     child.wait().unwrap().code().is_none()
 }
@@ -94,9 +84,14 @@ fn down_killed_after_each_change_converges_when_run_again() {
 
 /// Runs a command whose nth changing call loses its reply; returns how many changes it sent.
 fn with_lost_reply(cloud: &Cloud, arguments: &[&str], n: usize) -> usize {
-    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |_, number| {
-        if number == n { Fate::Lose } else { Fate::Pass }
-    });
+    let proxy =
+        Proxy::new(
+            &endpoint(),
+            Duration::ZERO,
+            move |_, number| {
+                if number == n { Fate::Lose } else { Fate::Pass }
+            },
+        );
     cloud.through(&proxy, arguments).ok();
     proxy.changes().len()
 }
@@ -144,24 +139,12 @@ fn a_failure_says_what_was_left_and_how_to_go_on() {
     let cloud = Cloud::new();
     let before = cloud.dump();
     let denied = serde_json::json!([["UnauthorizedOperation", "You are not authorized", 403]]);
-    cloud.control(
-        "faults",
-        serde_json::json!({ "op": "CreateCustomerGateway", "errors": denied }),
-    );
+    cloud.control("faults", serde_json::json!({ "op": "CreateCustomerGateway", "errors": denied }));
     let run = cloud.cgw(&words(&cloud.up()));
     assert_eq!(run.code(), Some(1));
     assert!(run.err.contains("cgw iam-policy"), "{}", run.err);
-    assert!(
-        run.err.contains("run the same command to go on"),
-        "{}",
-        run.err
-    );
-    assert!(
-        run.err
-            .contains("vpn-connection: left out: needs customer-gateway"),
-        "{}",
-        run.err
-    );
+    assert!(run.err.contains("run the same command to go on"), "{}", run.err);
+    assert!(run.err.contains("vpn-connection: left out: needs customer-gateway"), "{}", run.err);
     cloud.cgw(&words(&cloud.up())).ok();
     cloud.assert_whole();
     cloud.cgw(&words(&cloud.down())).ok();

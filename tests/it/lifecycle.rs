@@ -30,19 +30,10 @@ fn a_dry_run_sends_no_changing_call_whatever_there_is_to_do() {
     let proxy = Proxy::watching(&endpoint());
     let (vpc, instance) = (cloud.id("cloud_vpc"), cloud.id("instance"));
     let common = ["--vpc", &vpc, "--instance", &instance];
-    cloud
-        .through(&proxy, &[&["plan"][..], &common].concat())
-        .ok();
-    cloud
-        .through(
-            &proxy,
-            &[&["up", "--dry-run", "--yes"][..], &common].concat(),
-        )
-        .ok();
+    cloud.through(&proxy, &[&["plan"][..], &common].concat()).ok();
+    cloud.through(&proxy, &[&["up", "--dry-run", "--yes"][..], &common].concat()).ok();
     cloud.cgw(&words(&cloud.up())).ok();
-    cloud
-        .through(&proxy, &["down", "--dry-run", "--yes", "--stack", &vpc])
-        .ok();
+    cloud.through(&proxy, &["down", "--dry-run", "--yes", "--stack", &vpc]).ok();
     assert!(!proxy.calls().is_empty());
     assert_eq!(proxy.changes(), Vec::<String>::new());
 }
@@ -66,16 +57,10 @@ fn a_changed_declaration_changes_just_what_it_says() {
     let proxy = Proxy::watching(&endpoint());
     let more = ["--crypto", "strict", "--workload-ports", "22,443"];
     let up = cloud.up();
-    cloud
-        .through(&proxy, &[&words(&up)[..], &more].concat())
-        .ok();
+    cloud.through(&proxy, &[&words(&up)[..], &more].concat()).ok();
     let changes = proxy.changes();
     let count = |action: &str| changes.iter().filter(|c| *c == action).count();
-    assert_eq!(
-        count("ModifyVpnTunnelOptions"),
-        2,
-        "one tunnel at a time: {changes:?}"
-    );
+    assert_eq!(count("ModifyVpnTunnelOptions"), 2, "one tunnel at a time: {changes:?}");
     assert_eq!(count("AuthorizeSecurityGroupIngress"), 1, "{changes:?}");
     assert_eq!(count("RevokeSecurityGroupIngress"), 1, "{changes:?}");
     // Without flags the record says what was declared.
@@ -89,16 +74,9 @@ fn a_private_subnet_is_made_and_taken_away() {
     let cloud = Cloud::new();
     let before = cloud.dump();
     let up = cloud.up();
-    cloud
-        .cgw(&[&words(&up)[..], &["--subnet-cidr", "10.0.99.0/24"]].concat())
-        .ok();
+    cloud.cgw(&[&words(&up)[..], &["--subnet-cidr", "10.0.99.0/24"]].concat()).ok();
     let nodes = cloud.nodes();
-    for node in [
-        "subnet",
-        "route-table",
-        "route-table-association",
-        "route/own/172.31.0.0/16",
-    ] {
+    for node in ["subnet", "route-table", "route-table-association", "route/own/172.31.0.0/16"] {
         assert!(nodes.contains_key(node), "{node}: {nodes:?}");
     }
     cloud.cgw(&words(&cloud.down())).ok();
@@ -110,16 +88,7 @@ fn an_own_server_needs_nothing_at_its_site() {
     let cloud = Cloud::new();
     let before = cloud.dump();
     let vpc = cloud.id("cloud_vpc");
-    let flags = [
-        "up",
-        "--yes",
-        "--via",
-        "none",
-        "--consistency",
-        "0",
-        "--vpc",
-        &vpc,
-    ];
+    let flags = ["up", "--yes", "--via", "none", "--consistency", "0", "--vpc", &vpc];
     let own = [
         "--gateway-ip",
         "203.0.113.200",
@@ -129,11 +98,7 @@ fn an_own_server_needs_nothing_at_its_site() {
         "192.168.7.0/24",
     ];
     let run = cloud.cgw(&[&flags[..], &own].concat()).ok();
-    assert!(
-        run.out.contains("forward UDP 500 and UDP 4500"),
-        "{}",
-        run.out
-    );
+    assert!(run.out.contains("forward UDP 500 and UDP 4500"), "{}", run.out);
     assert!(!cloud.nodes().contains_key("elastic-ip"));
     cloud.cgw(&words(&cloud.down())).ok();
     assert_eq!(cloud.dump(), before);
@@ -143,15 +108,11 @@ fn an_own_server_needs_nothing_at_its_site() {
 fn a_site_in_another_region_is_found_again_by_the_record() {
     let cloud = Cloud::seeded(&["--site-region", "eu-central-1"]);
     let up = cloud.up();
-    cloud
-        .cgw(&[&words(&up)[..], &["--site-region", "eu-central-1"]].concat())
-        .ok();
+    cloud.cgw(&[&words(&up)[..], &["--site-region", "eu-central-1"]].concat()).ok();
     cloud.assert_whole();
     // Another machine: no flags, no file.
     let stack = cloud.id("cloud_vpc");
-    cloud
-        .cgw(&["down", "--yes", "--consistency", "0", "--stack", &stack])
-        .ok();
+    cloud.cgw(&["down", "--yes", "--consistency", "0", "--stack", &stack]).ok();
     let plan = cloud.cgw(&[
         "down",
         "--dry-run",
@@ -161,15 +122,10 @@ fn a_site_in_another_region_is_found_again_by_the_record() {
         "--site-region",
         "eu-central-1",
     ]);
-    let left = lines(&plan.out)
-        .into_iter()
-        .find(|line| line["event"] == "plan");
-    assert!(left.is_none_or(|plan| {
-        plan["plan"]["changes"]["steps"]
-            .as_array()
-            .unwrap()
-            .is_empty()
-    }));
+    let left = lines(&plan.out).into_iter().find(|line| line["event"] == "plan");
+    assert!(
+        left.is_none_or(|plan| { plan["plan"]["changes"]["steps"].as_array().unwrap().is_empty() })
+    );
 }
 
 #[test]
@@ -179,9 +135,7 @@ fn two_at_once_make_nothing_twice() {
     let up = cloud.up();
     let start = || {
         let mut command = cloud.command(&endpoint(), &words(&up));
-        command
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped());
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
         command.spawn().unwrap()
     };
     let (first, second) = (start(), start());
@@ -189,11 +143,7 @@ fn two_at_once_make_nothing_twice() {
         let output = child.wait_with_output().unwrap();
         let code = output.status.code();
         // One works; the other waits and then has nothing to do, or says who holds the lock.
-        assert!(
-            matches!(code, Some(0 | 2 | 4)),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(matches!(code, Some(0 | 2 | 4)), "{}", String::from_utf8_lossy(&output.stderr));
     }
     cloud.assert_whole();
     cloud.cgw(&words(&cloud.down())).ok();
@@ -209,25 +159,14 @@ fn the_lock_of_a_living_process_is_respected() {
     let mut holder = cloud.command(&endpoint(), &words(&up)).spawn().unwrap();
     let proxy = Proxy::watching(&endpoint());
     let locked = loop {
-        let refused = cloud.through(
-            &proxy,
-            &[&words(&up)[..], &["--lock-timeout", "0"]].concat(),
-        );
+        let refused = cloud.through(&proxy, &[&words(&up)[..], &["--lock-timeout", "0"]].concat());
         match refused.code() {
             Some(4) => break refused,
             // The holder had not begun yet, and this run was first.
-            code => assert!(
-                holder.try_wait().unwrap().is_none(),
-                "{code:?} {}",
-                refused.err
-            ),
+            code => assert!(holder.try_wait().unwrap().is_none(), "{code:?} {}", refused.err),
         }
     };
-    assert!(
-        locked.err.contains("is locked by process"),
-        "{}",
-        locked.err
-    );
+    assert!(locked.err.contains("is locked by process"), "{}", locked.err);
     cloud.control("settle", serde_json::json!({ "seconds": 0 }));
     assert!(holder.wait().unwrap().success());
 }

@@ -34,12 +34,7 @@ pub(crate) fn net(text: &str) -> Ipv4Net {
 }
 
 pub(crate) fn tags(pairs: &[(&str, &str)]) -> Tags {
-    Tags(
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect(),
-    )
+    Tags(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
 }
 
 pub(crate) fn stack() -> Stack {
@@ -47,11 +42,7 @@ pub(crate) fn stack() -> Stack {
 }
 
 pub(crate) fn place() -> Place {
-    Place {
-        profile: None,
-        region: "eu-west-1".to_owned(),
-        endpoint: None,
-    }
+    Place { profile: None, region: "eu-west-1".to_owned(), endpoint: None }
 }
 
 pub(crate) fn declared() -> Declared {
@@ -63,10 +54,7 @@ pub(crate) fn declared() -> Declared {
 }
 
 fn table(name: &str, vpc: &str, main: bool, routes: Vec<Route>) -> RouteTable {
-    let association = (
-        id(&format!("rtbassoc-{name}")),
-        (!main).then(|| id("subnet-00000002")),
-    );
+    let association = (id(&format!("rtbassoc-{name}")), (!main).then(|| id("subnet-00000002")));
     RouteTable {
         id: id(name),
         vpc: id(vpc),
@@ -78,12 +66,7 @@ fn table(name: &str, vpc: &str, main: bool, routes: Vec<Route>) -> RouteTable {
 }
 
 fn route(cidr: &str, target: &str) -> Route {
-    Route {
-        cidr: net(cidr),
-        target: id(target),
-        is_propagated: false,
-        is_blackhole: false,
-    }
+    Route { cidr: net(cidr), target: id(target), is_propagated: false, is_blackhole: false }
 }
 
 /// Two VPCs and a Windows Server, nothing of any stack.
@@ -96,10 +79,7 @@ pub(crate) fn base() -> World {
         is_default: false,
         tags: Tags::default(),
     };
-    region.vpcs = vec![
-        vpc("vpc-00000001", "10.0.0.0/16"),
-        vpc("vpc-00000002", "172.31.0.0/16"),
-    ];
+    region.vpcs = vec![vpc("vpc-00000001", "10.0.0.0/16"), vpc("vpc-00000002", "172.31.0.0/16")];
     let subnet = |name: &str, vpc: &str, cidr: &str| Subnet {
         id: id(name),
         vpc: id(vpc),
@@ -111,20 +91,12 @@ pub(crate) fn base() -> World {
         subnet("subnet-00000002", "vpc-00000002", "172.31.16.0/20"),
     ];
     region.route_tables = vec![
-        table(
-            "rtb-00000001",
-            "vpc-00000001",
-            true,
-            vec![route("10.0.0.0/16", "local")],
-        ),
+        table("rtb-00000001", "vpc-00000001", true, vec![route("10.0.0.0/16", "local")]),
         table(
             "rtb-00000002",
             "vpc-00000002",
             false,
-            vec![
-                route("172.31.0.0/16", "local"),
-                route("0.0.0.0/0", "igw-00000001"),
-            ],
+            vec![route("172.31.0.0/16", "local"), route("0.0.0.0/0", "igw-00000001")],
         ),
     ];
     region.groups = vec![Group {
@@ -153,9 +125,7 @@ pub(crate) fn base() -> World {
         source_dest_check: true,
         tags: Tags::default(),
     }];
-    World {
-        regions: vec![region],
-    }
+    World { regions: vec![region] }
 }
 
 /// What is to be in a world, or why not.
@@ -174,12 +144,7 @@ pub(crate) fn situation(world: &World, declared: &Declared) -> Result<Situation,
 /// The plan of `up`.
 pub(crate) fn up(world: &World, declared: &Declared) -> Result<Plan, Stop> {
     let situation = situation(world, declared)?;
-    Ok(plan(
-        &stack(),
-        &desired(&situation),
-        &resource::find(world, &stack()),
-        world,
-    ))
+    Ok(plan(&stack(), &desired(&situation), &resource::find(world, &stack()), world))
 }
 
 /// The plan of `down`.
@@ -189,27 +154,12 @@ pub(crate) fn down(world: &World) -> Plan {
 
 /// What a world is after a plan was carried out in it.
 pub(crate) fn after(world: &World, plan: &Plan) -> World {
-    let known = plan
-        .known()
-        .into_iter()
-        .map(|(address, (id, _))| (address, id))
-        .collect();
-    let mut model = Model {
-        world: world.clone(),
-        known,
-        number: 0,
-    };
+    let known = plan.known().into_iter().map(|(address, (id, _))| (address, id)).collect();
+    let mut model = Model { world: world.clone(), known, number: 0 };
     let mut open: Vec<&Step> = plan.work().collect();
     while !open.is_empty() {
-        let waits = |step: &Step| {
-            step.after
-                .iter()
-                .any(|key| open.iter().any(|o| &o.key == key))
-        };
-        let next = open
-            .iter()
-            .position(|step| !waits(step))
-            .expect("steps wait in a ring");
+        let waits = |step: &Step| step.after.iter().any(|key| open.iter().any(|o| &o.key == key));
+        let next = open.iter().position(|step| !waits(step)).expect("steps wait in a ring");
         model.carry_out(open.remove(next));
     }
     model.world
@@ -268,19 +218,11 @@ impl Model {
     }
 
     fn interface(&mut self, id: &AwsId) -> &mut Interface {
-        self.region()
-            .interfaces
-            .iter_mut()
-            .find(|o| &o.id == id)
-            .expect("it exists")
+        self.region().interfaces.iter_mut().find(|o| &o.id == id).expect("it exists")
     }
 
     fn table(&mut self, id: &AwsId) -> &mut RouteTable {
-        self.region()
-            .route_tables
-            .iter_mut()
-            .find(|o| &o.id == id)
-            .expect("it exists")
+        self.region().route_tables.iter_mut().find(|o| &o.id == id).expect("it exists")
     }
 
     fn set_rules(&mut self, group: &AwsId, address: &Address, rules: &BTreeSet<Rule>) {
@@ -327,16 +269,8 @@ impl Model {
                         id
                     }
                 };
-                let found = self
-                    .region()
-                    .groups
-                    .iter_mut()
-                    .find(|g| g.id == group)
-                    .unwrap();
-                found
-                    .tags
-                    .0
-                    .retain(|key, _| !key.starts_with("cgw:declared:"));
+                let found = self.region().groups.iter_mut().find(|g| g.id == group).unwrap();
+                found.tags.0.retain(|key, _| !key.starts_with("cgw:declared:"));
                 found.tags.0.extend(spec.tags.clone());
                 self.set_rules(&group, address, &spec.rules);
                 group.into()
@@ -356,20 +290,10 @@ impl Model {
             Spec::ElasticIpAssociation(spec) => {
                 let eip = self.owner(&spec.address.0);
                 if spec.is_adopted {
-                    self.announce(
-                        &eip,
-                        address,
-                        "elastic-ip-association",
-                        spec.interface.as_str(),
-                    );
+                    self.announce(&eip, address, "elastic-ip-association", spec.interface.as_str());
                 }
                 let association = self.fresh("eipassoc");
-                let found = self
-                    .region()
-                    .addresses
-                    .iter_mut()
-                    .find(|a| a.id == eip)
-                    .unwrap();
+                let found = self.region().addresses.iter_mut().find(|a| a.id == eip).unwrap();
                 found.interface = Some(spec.interface.clone());
                 found.association = Some(association);
                 Id::link(&eip, "elastic-ip-association")
@@ -405,12 +329,7 @@ impl Model {
                     PublicAddress::Given(ip) => *ip,
                     PublicAddress::Elastic(eip) => {
                         let eip = self.owner(&eip.0);
-                        self.region()
-                            .addresses
-                            .iter()
-                            .find(|a| a.id == eip)
-                            .unwrap()
-                            .ip
+                        self.region().addresses.iter().find(|a| a.id == eip).unwrap().ip
                     }
                 };
                 let id = self.fresh("cgw");
@@ -438,27 +357,16 @@ impl Model {
             }
             Spec::VpnGatewayAttachment(spec) => {
                 let gateway = self.owner(&spec.gateway.0);
-                let found = self
-                    .region()
-                    .vpn_gateways
-                    .iter_mut()
-                    .find(|g| g.id == gateway)
-                    .unwrap();
+                let found =
+                    self.region().vpn_gateways.iter_mut().find(|g| g.id == gateway).unwrap();
                 found.attachment = Some((spec.vpc.clone(), "attached".to_owned()));
                 Id::link(&gateway, "vpn-gateway-attachment")
             }
             Spec::VpnConnection(spec) => match existing {
                 Some(id) => {
-                    let found = self
-                        .region()
-                        .connections
-                        .iter_mut()
-                        .find(|c| &c.id == id.owner())
-                        .unwrap();
-                    found
-                        .tunnels
-                        .iter_mut()
-                        .for_each(|t| t.suites = Suites::of(spec.crypto));
+                    let found =
+                        self.region().connections.iter_mut().find(|c| &c.id == id.owner()).unwrap();
+                    found.tunnels.iter_mut().for_each(|t| t.suites = Suites::of(spec.crypto));
                     id.clone()
                 }
                 None => {
@@ -472,12 +380,8 @@ impl Model {
             },
             Spec::VpnConnectionRoute(spec) => {
                 let connection = self.owner(&spec.connection.0);
-                let found = self
-                    .region()
-                    .connections
-                    .iter_mut()
-                    .find(|c| c.id == connection)
-                    .unwrap();
+                let found =
+                    self.region().connections.iter_mut().find(|c| c.id == connection).unwrap();
                 found.prefixes.insert(spec.cidr);
                 Id::link(&connection, format!("vpn-connection-route {}", spec.cidr))
             }
@@ -521,9 +425,7 @@ impl Model {
             Spec::RouteTableAssociation(spec) => {
                 let (table, subnet) = (self.owner(&spec.table.0), self.owner(&spec.subnet.0));
                 let association = self.fresh("rtbassoc");
-                self.table(&table)
-                    .associations
-                    .push((association, Some(subnet)));
+                self.table(&table).associations.push((association, Some(subnet)));
                 Id::link(&table, "route-table-association")
             }
             Spec::Route(spec) => {
@@ -535,12 +437,7 @@ impl Model {
                     Target::Interface(id) => id.clone(),
                     Target::Gateway(gateway, _) => self.owner(&gateway.0),
                 };
-                self.announce(
-                    &table,
-                    address,
-                    &format!("route/{}", spec.cidr),
-                    target.as_str(),
-                );
+                self.announce(&table, address, &format!("route/{}", spec.cidr), target.as_str());
                 let found = self.table(&table);
                 found.routes.retain(|r| r.cidr != spec.cidr);
                 found.routes.push(Route {
@@ -572,15 +469,9 @@ impl Model {
                     .unwrap()
                     .tunnels
                     .clone();
-                let digest = Bundle::render(&spec.parameters, &connection, &tunnels)
-                    .unwrap()
-                    .digest;
-                let found = self
-                    .region()
-                    .groups
-                    .iter_mut()
-                    .find(|g| g.id == record)
-                    .unwrap();
+                let digest =
+                    Bundle::render(&spec.parameters, &connection, &tunnels).unwrap().digest;
+                let found = self.region().groups.iter_mut().find(|g| g.id == record).unwrap();
                 found.tags.0.insert("cgw:windows-setup".to_owned(), digest);
                 Id::link(&record, "windows-setup")
             }
@@ -602,19 +493,13 @@ impl Model {
             }
             "elastic-ip" => {
                 let found = region.addresses.iter().find(|a| a.id == owner);
-                assert!(
-                    found.is_none_or(|a| a.association.is_none()),
-                    "{owner} is in use"
-                );
+                assert!(found.is_none_or(|a| a.association.is_none()), "{owner} is in use");
                 region.addresses.retain(|a| a.id != owner);
             }
             "elastic-ip-association" => {
                 let found = region.addresses.iter_mut().find(|a| a.id == owner).unwrap();
                 (found.association, found.interface) = (None, None);
-                found
-                    .tags
-                    .0
-                    .remove(&format!("cgw:{stack}:elastic-ip-association"));
+                found.tags.0.remove(&format!("cgw:{stack}:elastic-ip-association"));
             }
             "source-dest-check" => {
                 let key = format!("cgw:{stack}:source-dest-check");
@@ -631,10 +516,7 @@ impl Model {
                     .collect();
                 let found = self.interface(&owner);
                 found.groups.retain(|g| !own.contains(g));
-                found
-                    .tags
-                    .0
-                    .remove(&format!("cgw:{stack}:security-group-membership"));
+                found.tags.0.remove(&format!("cgw:{stack}:security-group-membership"));
             }
             "customer-gateway" => {
                 assert!(
@@ -645,35 +527,24 @@ impl Model {
             }
             "vpn-gateway" => {
                 assert!(
-                    region
-                        .connections
-                        .iter()
-                        .all(|c| c.gateway.as_ref() != Some(&owner)),
+                    region.connections.iter().all(|c| c.gateway.as_ref() != Some(&owner)),
                     "{owner} is in use"
                 );
                 region.vpn_gateways.retain(|g| g.id != owner);
             }
             "vpn-gateway-attachment" => {
-                let found = region
-                    .vpn_gateways
-                    .iter_mut()
-                    .find(|g| g.id == owner)
-                    .unwrap();
+                let found = region.vpn_gateways.iter_mut().find(|g| g.id == owner).unwrap();
                 found.attachment = None;
             }
             "vpn-connection" => region.connections.retain(|c| c.id != owner),
             "vpn-connection-route" => {
                 let cidr: Ipv4Net = address.key.parse().unwrap();
-                let found = region
-                    .connections
-                    .iter_mut()
-                    .find(|c| c.id == owner)
-                    .unwrap();
+                let found = region.connections.iter_mut().find(|c| c.id == owner).unwrap();
                 found.prefixes.remove(&cidr);
             }
-            "tunnel-rules" => region
-                .rules
-                .retain(|r| r.group != owner || r.tags != Self::own_tags(address)),
+            "tunnel-rules" => {
+                region.rules.retain(|r| r.group != owner || r.tags != Self::own_tags(address))
+            }
             "subnet" => region.subnets.retain(|s| s.id != owner),
             "route-table" => region.route_tables.retain(|t| t.id != owner),
             "route-table-association" => self.table(&owner).associations.clear(),
@@ -682,9 +553,7 @@ impl Model {
                 let key = format!("cgw:{stack}:route/{cidr}");
                 let found = self.table(&owner);
                 let announced = found.tags.0.remove(&key).unwrap();
-                found
-                    .routes
-                    .retain(|r| r.cidr != cidr || r.target.as_str() != announced);
+                found.routes.retain(|r| r.cidr != cidr || r.target.as_str() != announced);
             }
             "route-propagation" => {
                 let key = format!("cgw:{stack}:route-propagation");
@@ -741,12 +610,9 @@ fn tunnel_rules(tunnels: &[Tunnel]) -> BTreeSet<Rule> {
     let mut rules = BTreeSet::new();
     for tunnel in tunnels {
         for direction in [Direction::In, Direction::Out] {
-            for (protocol, port) in [
-                ("50", None),
-                ("51", None),
-                ("udp", Some(500)),
-                ("udp", Some(4500)),
-            ] {
+            for (protocol, port) in
+                [("50", None), ("51", None), ("udp", Some(500)), ("udp", Some(4500))]
+            {
                 rules.insert(Rule {
                     direction,
                     protocol: protocol.to_owned(),

@@ -84,12 +84,8 @@ fn happen(world: &mut World, event: Event, number: usize) {
     let twin = |id: &AwsId| AwsId::new(format!("{id}-twin{number}"));
     match event {
         Event::LoseGroup(n) => {
-            let own: Vec<AwsId> = region
-                .groups
-                .iter()
-                .filter(|g| is_own(&g.tags))
-                .map(|g| g.id.clone())
-                .collect();
+            let own: Vec<AwsId> =
+                region.groups.iter().filter(|g| is_own(&g.tags)).map(|g| g.id.clone()).collect();
             // AWS deletes no group that an interface is in.
             let used = |id: &AwsId| region.interfaces.iter().any(|i| i.groups.contains(id));
             if let Some(lost) = own.get(n).filter(|id| !used(id)).cloned() {
@@ -128,13 +124,11 @@ fn happen(world: &mut World, event: Event, number: usize) {
             .iter_mut()
             .filter(|g| is_own(&g.tags))
             .for_each(|g| g.attachment = None),
-        Event::Disassociate => region
-            .addresses
-            .iter_mut()
-            .filter(|a| is_own(&a.tags))
-            .for_each(|a| {
+        Event::Disassociate => {
+            region.addresses.iter_mut().filter(|a| is_own(&a.tags)).for_each(|a| {
                 (a.association, a.interface) = (None, None);
-            }),
+            })
+        }
         Event::SwitchCheckOn => region.interfaces[0].source_dest_check = true,
         Event::OtherSuites(n) => {
             if let Some(own) = region.connections.iter_mut().find(|c| is_own(&c.tags)) {
@@ -143,20 +137,15 @@ fn happen(world: &mut World, event: Event, number: usize) {
         }
         Event::OtherTarget(n) => {
             let routes = &mut region.route_tables[n].routes;
-            let own = routes
-                .iter_mut()
-                .find(|r| !matches!(r.target.as_str(), "local" | "igw-00000001"));
+            let own =
+                routes.iter_mut().find(|r| !matches!(r.target.as_str(), "local" | "igw-00000001"));
             if let Some(route) = own {
                 route.target = id("pcx-00000001");
             }
         }
         Event::DefaultRule(n) => {
-            let own: Vec<AwsId> = region
-                .groups
-                .iter()
-                .filter(|g| is_own(&g.tags))
-                .map(|g| g.id.clone())
-                .collect();
+            let own: Vec<AwsId> =
+                region.groups.iter().filter(|g| is_own(&g.tags)).map(|g| g.id.clone()).collect();
             if let Some(group) = own.get(n) {
                 region.rules.push(GroupRule {
                     id: AwsId::new(format!("sgr-default{number}")),
@@ -178,11 +167,7 @@ fn happen(world: &mut World, event: Event, number: usize) {
             }));
         }
         Event::TwiceGateway => {
-            let own = region
-                .vpn_gateways
-                .iter()
-                .find(|g| is_own(&g.tags))
-                .cloned();
+            let own = region.vpn_gateways.iter().find(|g| is_own(&g.tags)).cloned();
             region.vpn_gateways.extend(own.map(|g| Gateway {
                 id: twin(&g.id),
                 attachment: None,
@@ -191,25 +176,13 @@ fn happen(world: &mut World, event: Event, number: usize) {
         }
         Event::TwiceConnection => {
             let own = region.connections.iter().find(|c| is_own(&c.tags)).cloned();
-            region
-                .connections
-                .extend(own.map(|c| cgw::world::Connection {
-                    id: twin(&c.id),
-                    ..c
-                }));
+            region.connections.extend(own.map(|c| cgw::world::Connection { id: twin(&c.id), ..c }));
         }
         Event::TwiceCustomer => {
-            let own = region
-                .customer_gateways
-                .iter()
-                .find(|c| is_own(&c.tags))
-                .cloned();
+            let own = region.customer_gateways.iter().find(|c| is_own(&c.tags)).cloned();
             region
                 .customer_gateways
-                .extend(own.map(|c| cgw::world::Customer {
-                    id: twin(&c.id),
-                    ..c
-                }));
+                .extend(own.map(|c| cgw::world::Customer { id: twin(&c.id), ..c }));
         }
         Event::Going => {
             if let Some(own) = region.connections.iter_mut().find(|c| is_own(&c.tags)) {
@@ -281,98 +254,47 @@ fn turned(world: &World) -> World {
 fn lacking(world: &World) -> Option<&'static str> {
     match whole(world) {
         None => Some("an object of its own"),
-        Some(checks) => checks
-            .into_iter()
-            .find(|(_, holds)| !holds)
-            .map(|(what, _)| what),
+        Some(checks) => checks.into_iter().find(|(_, holds)| !holds).map(|(what, _)| what),
     }
 }
 
 /// What must hold, and whether it does; `None`: an object is missing.
 fn whole(world: &World) -> Option<Vec<(&'static str, bool)>> {
     let region = &world.regions[0];
-    let mut nodes: Vec<String> = resource::find(world, &stack())
-        .iter()
-        .map(|live| live.address.node())
-        .collect();
+    let mut nodes: Vec<String> =
+        resource::find(world, &stack()).iter().map(|live| live.address.node()).collect();
     let count = nodes.len();
     nodes.sort();
     nodes.dedup();
     let own = |tags: &Tags, node: &str| tags.node_key(&stack(), node).is_some();
     let interface = &region.interfaces[0];
-    let group = region
-        .groups
-        .iter()
-        .find(|g| own(&g.tags, "gateway-security-group"))?;
-    let gateway = region
-        .vpn_gateways
-        .iter()
-        .find(|g| own(&g.tags, "vpn-gateway"))?;
-    let connection = region
-        .connections
-        .iter()
-        .find(|c| own(&c.tags, "vpn-connection"))?;
-    let address = region
-        .addresses
-        .iter()
-        .find(|a| own(&a.tags, "elastic-ip"))?;
+    let group = region.groups.iter().find(|g| own(&g.tags, "gateway-security-group"))?;
+    let gateway = region.vpn_gateways.iter().find(|g| own(&g.tags, "vpn-gateway"))?;
+    let connection = region.connections.iter().find(|c| own(&c.tags, "vpn-connection"))?;
+    let address = region.addresses.iter().find(|a| own(&a.tags, "elastic-ip"))?;
     let leads = |table: usize, cidr: &str, target: &AwsId| {
-        region.route_tables[table]
-            .routes
-            .iter()
-            .any(|r| r.cidr == net(cidr) && &r.target == target)
+        region.route_tables[table].routes.iter().any(|r| r.cidr == net(cidr) && &r.target == target)
     };
     let rules = |node: &str| region.rules.iter().filter(|r| own(&r.tags, node)).count();
-    let has_default = |id: &AwsId| {
-        region
-            .rules
-            .iter()
-            .any(|r| &r.group == id && r.rule == Some(default_rule()))
-    };
+    let has_default =
+        |id: &AwsId| region.rules.iter().any(|r| &r.group == id && r.rule == Some(default_rule()));
     let checks = [
         ("every node is there", count == 17),
         ("no node is there twice", count == nodes.len()),
         ("the check is off", !interface.source_dest_check),
-        (
-            "the group is on the interface",
-            interface.groups.contains(&group.id),
-        ),
-        (
-            "the user's group stays",
-            interface.groups.contains(&id("sg-user")),
-        ),
-        (
-            "the gateway is attached",
-            gateway
-                .attachment
-                .as_ref()
-                .is_some_and(|a| a.1 == "attached"),
-        ),
-        (
-            "the connection is there to stay",
-            connection.state == "available",
-        ),
+        ("the group is on the interface", interface.groups.contains(&group.id)),
+        ("the user's group stays", interface.groups.contains(&id("sg-user"))),
+        ("the gateway is attached", gateway.attachment.as_ref().is_some_and(|a| a.1 == "attached")),
+        ("the connection is there to stay", connection.state == "available"),
         (
             "the suites are right",
-            connection
-                .tunnels
-                .iter()
-                .all(|t| t.suites == Suites::of(Crypto::Modern)),
+            connection.tunnels.iter().all(|t| t.suites == Suites::of(Crypto::Modern)),
         ),
-        (
-            "the prefix is there",
-            connection.prefixes.contains(&net("172.31.0.0/16")),
-        ),
-        (
-            "the address serves",
-            address.interface.as_ref() == Some(&interface.id),
-        ),
+        ("the prefix is there", connection.prefixes.contains(&net("172.31.0.0/16"))),
+        ("the address serves", address.interface.as_ref() == Some(&interface.id)),
         ("the VPC's route", leads(0, "172.31.0.0/16", &gateway.id)),
         ("the site's route", leads(1, "10.0.0.0/16", &interface.id)),
-        (
-            "propagation",
-            region.route_tables[0].propagating.contains(&gateway.id),
-        ),
+        ("propagation", region.route_tables[0].propagating.contains(&gateway.id)),
         ("the tunnels' rules", rules("tunnel-rules") == 16),
         ("the gateway's rules", rules("gateway-security-group") == 3),
         ("nothing may leave by default", !has_default(&group.id)),
@@ -466,20 +388,9 @@ fn what_others_use_is_left_and_the_record_with_it() {
     region.connections.push(theirs);
     let plan = down(&world);
     let left: Vec<&str> = plan.left.iter().map(|left| left.address.kind).collect();
-    assert!(
-        left.contains(&"vpn-gateway") && left.contains(&"stack-record"),
-        "{left:?}"
-    );
-    assert!(
-        !plan
-            .changes()
-            .any(|s| s.id == Some(Id::Aws(gateway.clone())))
-    );
-    assert!(
-        !plan
-            .changes()
-            .any(|s| s.id == Some(Id::Aws(id("vpn-theirs"))))
-    );
+    assert!(left.contains(&"vpn-gateway") && left.contains(&"stack-record"), "{left:?}");
+    assert!(!plan.changes().any(|s| s.id == Some(Id::Aws(gateway.clone()))));
+    assert!(!plan.changes().any(|s| s.id == Some(Id::Aws(id("vpn-theirs")))));
 }
 
 #[test]
@@ -494,10 +405,7 @@ fn a_value_that_somebody_changed_since_is_left_alone() {
     }
     let world = after(&world, &down(&world));
     let kept = world.regions[0].route_tables.iter().flat_map(|t| &t.routes);
-    assert_eq!(
-        kept.filter(|r| r.target.as_str() == "pcx-theirs").count(),
-        1
-    );
+    assert_eq!(kept.filter(|r| r.target.as_str() == "pcx-theirs").count(), 1);
 }
 
 fn told(world: &World, declared: &Declared) -> String {

@@ -78,12 +78,7 @@ impl Proxy {
         let (tell, told) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || serve(&shared, &tell, stopped));
         let url = format!("http://{}", told.recv().unwrap());
-        Self {
-            url,
-            calls,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Self { url, calls, stop: Some(stop), thread: Some(thread) }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -95,11 +90,7 @@ impl Proxy {
     }
 
     pub(crate) fn changes(&self) -> Vec<String> {
-        self.calls()
-            .into_iter()
-            .filter(Call::changes)
-            .map(|call| call.action)
-            .collect()
+        self.calls().into_iter().filter(Call::changes).map(|call| call.action).collect()
     }
 }
 
@@ -115,10 +106,7 @@ fn serve(
     tell: &std::sync::mpsc::Sender<SocketAddr>,
     stopped: tokio::sync::oneshot::Receiver<()>,
 ) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -146,22 +134,12 @@ async fn pass(
 ) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let begun = std::time::Instant::now();
     let (parts, body) = request.into_parts();
-    let body = body
-        .collect()
-        .await
-        .map_err(std::io::Error::other)?
-        .to_bytes();
+    let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
     let text = String::from_utf8_lossy(&body).into_owned();
-    let action = text
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("Action="))
-        .unwrap_or_default();
+    let action = text.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or_default();
     tokio::time::sleep(shared.delay).await;
     let reply = forward(shared, Request::from_parts(parts, Full::new(body))).await?;
-    let call = Call {
-        action: action.to_owned(),
-        span: (begun, std::time::Instant::now()),
-    };
+    let call = Call { action: action.to_owned(), span: (begun, std::time::Instant::now()) };
     let changes = call.changes();
     shared.calls.lock().unwrap().push(call);
     if changes {
@@ -186,16 +164,9 @@ async fn forward(
         Some(sender) => sender,
         None => connect(shared).await?,
     };
-    let reply = sender
-        .send_request(request)
-        .await
-        .map_err(std::io::Error::other)?;
+    let reply = sender.send_request(request).await.map_err(std::io::Error::other)?;
     let (parts, body) = reply.into_parts();
-    let body = body
-        .collect()
-        .await
-        .map_err(std::io::Error::other)?
-        .to_bytes();
+    let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
     shared.idle.lock().unwrap().push(sender);
     Ok(Response::from_parts(parts, Full::new(body)))
 }

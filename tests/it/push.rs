@@ -20,16 +20,9 @@ impl Windows {
         let folder = tempfile::tempdir().unwrap();
         let python =
             std::env::var("CGW_PYTHON").expect("tests/run names the Python that has the grammar");
-        let stand_in = format!(
-            "{}/localstack/windows/powershell.exe",
-            env!("CARGO_MANIFEST_DIR")
-        );
+        let stand_in = format!("{}/localstack/windows/powershell.exe", env!("CARGO_MANIFEST_DIR"));
         let launcher = folder.path().join("powershell.exe");
-        fs::write(
-            &launcher,
-            format!("#!/bin/sh\nexec '{python}' '{stand_in}' \"$@\"\n"),
-        )
-        .unwrap();
+        fs::write(&launcher, format!("#!/bin/sh\nexec '{python}' '{stand_in}' \"$@\"\n")).unwrap();
         fs::set_permissions(&launcher, fs::Permissions::from_mode(0o755)).unwrap();
         let state = folder.path().join("state");
         fs::create_dir(&state).unwrap();
@@ -47,11 +40,7 @@ impl Windows {
     }
 
     pub(crate) fn faults(&self, faults: &Value) {
-        fs::write(
-            self.folder.path().join("state/faults.json"),
-            faults.to_string(),
-        )
-        .unwrap();
+        fs::write(self.folder.path().join("state/faults.json"), faults.to_string()).unwrap();
     }
 
     /// The flags that lead there.
@@ -81,16 +70,8 @@ impl Windows {
     pub(crate) fn up(&self, cloud: &Cloud, more: &[&str]) -> Run {
         let (vpc, instance) = (cloud.id("cloud_vpc"), cloud.id("instance"));
         let flags = self.flags();
-        let mut words = vec![
-            "up",
-            "--yes",
-            "--consistency",
-            "0",
-            "--vpc",
-            &vpc,
-            "--instance",
-            &instance,
-        ];
+        let mut words =
+            vec!["up", "--yes", "--consistency", "0", "--vpc", &vpc, "--instance", &instance];
         words.extend(flags.iter().map(String::as_str));
         words.extend(more);
         cloud.cgw(&words)
@@ -109,29 +90,15 @@ fn forget(cloud: &Cloud) {
         crate::cloud::endpoint(),
         cloud.account
     );
-    assert!(
-        std::process::Command::new(python)
-            .args(["-c", &code])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(std::process::Command::new(python).args(["-c", &code]).status().unwrap().success());
 }
 
 #[test]
 fn the_server_gets_what_aws_has_and_a_second_push_changes_nothing() {
     let (cloud, windows) = (Cloud::new(), Windows::start());
     let run = windows.up(&cloud, &[]).ok();
-    assert!(
-        run.err.contains("the server's host key is new: SHA256:"),
-        "{}",
-        run.err
-    );
-    assert!(
-        run.err.contains("windows-setup: tunnels: changed"),
-        "{}",
-        run.err
-    );
+    assert!(run.err.contains("the server's host key is new: SHA256:"), "{}", run.err);
+    assert!(run.err.contains("windows-setup: tunnels: changed"), "{}", run.err);
     let told = windows.state("last-parameters.json");
     let nodes = cloud.nodes();
     assert_eq!(told["connection"], nodes["vpn-connection"][0].as_str());
@@ -142,11 +109,7 @@ fn the_server_gets_what_aws_has_and_a_second_push_changes_nothing() {
     assert!(again.out.contains("nothing to change"), "{}", again.out);
     forget(&cloud);
     let pushed = windows.up(&cloud, &[]).ok();
-    assert!(
-        pushed.err.contains("no change on the server"),
-        "{}",
-        pushed.err
-    );
+    assert!(pushed.err.contains("no change on the server"), "{}", pushed.err);
 }
 
 #[test]
@@ -170,11 +133,7 @@ fn a_step_that_fails_is_named_and_the_next_run_goes_on() {
     windows.faults(&json!({ "fail": "routing", "once": true }));
     let run = windows.up(&cloud, &[]);
     assert_eq!(run.code(), Some(1));
-    assert!(
-        run.err.contains("step routing failed on the server"),
-        "{}",
-        run.err
-    );
+    assert!(run.err.contains("step routing failed on the server"), "{}", run.err);
     windows.up(&cloud, &[]).ok();
 }
 

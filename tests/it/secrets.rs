@@ -42,9 +42,7 @@ fn keys_are_nowhere_but_in_the_files_meant_for_them() {
     for arguments in [
         &["status", "--stack", &stack, "--log", "trace"][..],
         &["status", "--stack", &stack, "--json"],
-        &[
-            "plan", "--stack", &stack, "--crypto", "guide", "--json", "--log", "debug",
-        ],
+        &["plan", "--stack", &stack, "--crypto", "guide", "--json", "--log", "debug"],
         &["scripts", "out", "--stack", &stack, "--log", "trace"],
         &["down", "--stack", &stack, "--dry-run", "--json"],
     ] {
@@ -54,35 +52,22 @@ fn keys_are_nowhere_but_in_the_files_meant_for_them() {
     said.push_str(&watcher.join().unwrap());
     said.push_str(&cloud.dump());
     let told = windows.state("last-parameters.json");
-    let keys: Vec<&str> = (0..2)
-        .map(|n| told["tunnels"][n]["presharedKey"].as_str().unwrap())
-        .collect();
+    let keys: Vec<&str> =
+        (0..2).map(|n| told["tunnels"][n]["presharedKey"].as_str().unwrap()).collect();
     assert_ne!(keys[0], keys[1]);
     assert!(said.contains("stack-record"), "something was said");
     for key in keys {
         assert!(key.len() >= 32);
         assert!(!said.contains(key), "a key was said");
     }
-    let shown = cloud
-        .cgw(&["status", "--stack", &stack, "--show-secrets"])
-        .ok();
-    assert!(
-        shown
-            .out
-            .contains(told["tunnels"][0]["presharedKey"].as_str().unwrap())
-    );
+    let shown = cloud.cgw(&["status", "--stack", &stack, "--show-secrets"]).ok();
+    assert!(shown.out.contains(told["tunnels"][0]["presharedKey"].as_str().unwrap()));
     // The files meant for them: for their owner only.
     let folder = cloud.home.path().join("out");
-    assert_eq!(
-        fs::metadata(&folder).unwrap().permissions().mode() & 0o777,
-        0o700
-    );
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
     let mut holding = Vec::new();
     for entry in fs::read_dir(&folder).unwrap().flatten() {
-        assert_eq!(
-            entry.metadata().unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         let name = entry.file_name().into_string().unwrap();
         if fs::read_to_string(entry.path())
             .unwrap()
@@ -92,21 +77,7 @@ fn keys_are_nowhere_but_in_the_files_meant_for_them() {
         }
     }
     holding.sort();
-    let meant = [
-        "aws-configuration.xml",
-        "aws-windows-sample.txt",
-        "parameters.json",
-    ];
-    assert!(
-        meant.iter().all(|name| holding.iter().any(|h| h == name)),
-        "{holding:?}"
-    );
-    assert_eq!(
-        holding
-            .iter()
-            .filter(|name| name.starts_with("tunnel-"))
-            .count(),
-        1,
-        "{holding:?}"
-    );
+    let meant = ["aws-configuration.xml", "aws-windows-sample.txt", "parameters.json"];
+    assert!(meant.iter().all(|name| holding.iter().any(|h| h == name)), "{holding:?}");
+    assert_eq!(holding.iter().filter(|name| name.starts_with("tunnel-")).count(), 1, "{holding:?}");
 }

@@ -1,9 +1,6 @@
 //! `transport::ssh` against a real OpenSSH server.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper fails like the test that uses it"
-)]
+#![expect(clippy::unwrap_used, reason = "a helper fails like the test that uses it")]
 
 use std::fs;
 use std::net::TcpListener;
@@ -26,20 +23,14 @@ mod login;
 const LONG: Duration = Duration::from_mins(2);
 
 fn call(program: &str) -> Call {
-    Call {
-        program: program.to_owned(),
-        stdin: Zeroizing::default(),
-        deadline: LONG,
-    }
+    Call { program: program.to_owned(), stdin: Zeroizing::default(), deadline: LONG }
 }
 
 /// Runs a call and returns the lines beside the result.
 async fn exec(ssh: &Ssh, call: &Call) -> (Result<Exit, Error>, Vec<String>) {
     let mut lines = Vec::new();
     let transport = Transport::Ssh(ssh.clone());
-    let exit = transport
-        .exec(call, &mut |line| lines.push(line.to_owned()))
-        .await;
+    let exit = transport.exec(call, &mut |line| lines.push(line.to_owned())).await;
     (exit, lines)
 }
 
@@ -54,13 +45,7 @@ async fn a_command_gives_its_exit_code_its_lines_and_the_end_of_its_stderr() {
     let call = call(r"printf 'one\r\ntwo\n\nlast'; echo oops >&2; exit 3");
     let (exit, lines) = exec(&sshd.ssh(), &call).await;
     let exit = exit.unwrap_or_else(|error| panic!("{error:?}\n{}", sshd.log()));
-    assert_eq!(
-        exit,
-        Exit {
-            code: 3,
-            stderr: "oops\n".to_owned()
-        }
-    );
+    assert_eq!(exit, Exit { code: 3, stderr: "oops\n".to_owned() });
     assert_eq!(lines, ["one", "two", "", "last"]);
 }
 
@@ -68,13 +53,7 @@ async fn a_command_gives_its_exit_code_its_lines_and_the_end_of_its_stderr() {
 async fn lines_arrive_while_the_command_still_runs() {
     let sshd = Sshd::start();
     let gate = sshd.path("gate");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&gate)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
     // The command waits at the gate, which only its own first line opens.
     let call = call(&format!("echo started; cat {}", gate.display()));
     let mut lines = Vec::new();
@@ -84,14 +63,8 @@ async fn lines_arrive_while_the_command_still_runs() {
         }
         lines.push(line.to_owned());
     };
-    let exit = Transport::Ssh(sshd.ssh())
-        .exec(&call, &mut on_line)
-        .await
-        .unwrap();
-    assert_eq!(
-        (exit.code, lines),
-        (0, vec!["started".to_owned(), "opened".to_owned()])
-    );
+    let exit = Transport::Ssh(sshd.ssh()).exec(&call, &mut on_line).await.unwrap();
+    assert_eq!((exit.code, lines), (0, vec!["started".to_owned(), "opened".to_owned()]));
 }
 
 #[tokio::test]
@@ -99,14 +72,7 @@ async fn a_session_finds_the_folder_and_the_state_of_its_setup() {
     let folder = tempfile::TempDir::new().unwrap();
     let fake = folder.path().join("powershell.exe");
     fs::write(&fake, "#!/bin/sh\necho \"fake $1 $CGW_WINDOWS_STATE\"\n").unwrap();
-    assert!(
-        Command::new("chmod")
-            .arg("+x")
-            .arg(&fake)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("chmod").arg("+x").arg(&fake).status().unwrap().success());
     let sshd = Sshd::with(&Setup {
         path_first: Some(folder.path().to_path_buf()),
         windows_state: Some(folder.path().join("state")),
@@ -114,10 +80,7 @@ async fn a_session_finds_the_folder_and_the_state_of_its_setup() {
     });
     let (exit, lines) = exec(&sshd.ssh(), &call("powershell.exe -NoProfile")).await;
     assert_eq!(exit.unwrap().code, 0);
-    assert_eq!(
-        lines,
-        [format!("fake -NoProfile {}/state", folder.path().display())]
-    );
+    assert_eq!(lines, [format!("fake -NoProfile {}/state", folder.path().display())]);
 }
 
 #[tokio::test]
@@ -127,13 +90,7 @@ async fn three_megabytes_on_each_stream_do_not_block_each_other() {
     let stdout = "yes 0123456 | head -c 3000000";
     for program in [format!("{stderr}; {stdout}"), format!("{stdout}; {stderr}")] {
         let (exit, lines) = exec(&sshd.ssh(), &call(&program)).await;
-        assert_eq!(
-            exit.unwrap(),
-            Exit {
-                code: 0,
-                stderr: "e".repeat(8 << 10)
-            }
-        );
+        assert_eq!(exit.unwrap(), Exit { code: 0, stderr: "e".repeat(8 << 10) });
         assert_eq!(lines.len(), 375_000);
         assert!(lines.iter().all(|line| line == "0123456"));
     }
@@ -148,10 +105,7 @@ async fn a_long_stdin_goes_over_while_the_command_talks() {
     let (exit, lines) = exec(&sshd.ssh(), &call).await;
     assert_eq!(exit.unwrap().code, 0);
     let count = |word: &str| lines.iter().filter(|line| *line == word).count();
-    assert_eq!(
-        (count("talk"), count("send"), lines.len()),
-        (1_000_000, 1_000_000, 2_000_000)
-    );
+    assert_eq!((count("talk"), count("send"), lines.len()), (1_000_000, 1_000_000, 2_000_000));
 }
 
 #[tokio::test]
@@ -173,57 +127,30 @@ async fn a_command_that_closes_its_output_still_gets_its_stdin_and_gives_its_cod
 #[tokio::test]
 async fn a_command_that_a_signal_ended_is_an_error() {
     let sshd = Sshd::start();
-    let error = exec(&sshd.ssh(), &call("echo begun; kill -TERM $$"))
-        .await
-        .0
-        .unwrap_err();
-    assert!(
-        matches!(&error, Error::Signal { signal, .. } if signal == "TERM"),
-        "{error:?}"
-    );
+    let error = exec(&sshd.ssh(), &call("echo begun; kill -TERM $$")).await.0.unwrap_err();
+    assert!(matches!(&error, Error::Signal { signal, .. } if signal == "TERM"), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_connection_that_breaks_is_an_error() {
     let sshd = Sshd::start();
     let mut on_line = |_: &str| sshd.kill_connections();
-    let (ssh, call) = (
-        Transport::Ssh(sshd.ssh()),
-        call("echo begun; cat /dev/zero"),
-    );
+    let (ssh, call) = (Transport::Ssh(sshd.ssh()), call("echo begun; cat /dev/zero"));
     let error = ssh.exec(&call, &mut on_line).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Lost {
-                step: Step::Command,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::Lost { step: Step::Command, .. }), "{error:?}");
     assert!(error.may_pass());
 }
 
 #[tokio::test]
 async fn a_deadline_ends_a_command_that_runs_too_long() {
     let sshd = Sshd::start();
-    let late = Call {
-        deadline: Duration::from_secs(1),
-        ..call("echo $$; exec sleep 600")
-    };
+    let late = Call { deadline: Duration::from_secs(1), ..call("echo $$; exec sleep 600") };
     let (exit, lines) = exec(&sshd.ssh(), &late).await;
     let error = exit.unwrap_err();
     assert!(matches!(error, Error::Deadline { .. }), "{error:?}");
     // A command that neither reads nor writes outlives its connection, here as on Windows.
     for process in lines {
-        assert!(
-            Command::new("kill")
-                .arg(process)
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").arg(process).status().unwrap().success());
     }
 }
 
@@ -243,10 +170,7 @@ async fn dropping_the_future_closes_the_connection() {
     let ended = ended(&pipe);
     // It ends only when nobody takes what it says, at the latest on its own.
     let talk = "for i in $(seq 1000); do echo $i || exit; sleep 0.1; done";
-    let call = call(&format!(
-        "exec 9>{}; {talk}; echo undisturbed >&9",
-        pipe.display()
-    ));
+    let call = call(&format!("exec 9>{}; {talk}; echo undisturbed >&9", pipe.display()));
     let begun = Notify::new();
     let mut on_line = |_: &str| begun.notify_one();
     let transport = Transport::Ssh(sshd.ssh());
@@ -263,36 +187,11 @@ async fn a_server_that_says_nothing_runs_into_the_time_for_connecting() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let limit = Duration::from_millis(200);
-    let ssh = Ssh {
-        port,
-        connect_timeout: limit,
-        ..sshd.ssh()
-    };
+    let ssh = Ssh { port, connect_timeout: limit, ..sshd.ssh() };
     let error = greet(&ssh).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Silent {
-                step: Step::Handshake,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
-    let late = Call {
-        deadline: limit,
-        ..call("true")
-    };
-    let error = exec(
-        &Ssh {
-            connect_timeout: LONG,
-            ..ssh
-        },
-        &late,
-    )
-    .await
-    .0
-    .unwrap_err();
+    assert!(matches!(error, Error::Silent { step: Step::Handshake, .. }), "{error:?}");
+    let late = Call { deadline: limit, ..call("true") };
+    let error = exec(&Ssh { connect_timeout: LONG, ..ssh }, &late).await.0.unwrap_err();
     assert!(matches!(error, Error::Deadline { .. }), "{error:?}");
 }
 
@@ -304,32 +203,17 @@ async fn a_server_that_hangs_up_at_once_is_a_lost_connection() {
     let acceptor = std::thread::spawn(move || drop(rude.accept().unwrap()));
     let error = greet(&Ssh { port, ..sshd.ssh() }).await.unwrap_err();
     acceptor.join().unwrap();
-    assert!(
-        matches!(
-            error,
-            Error::Lost {
-                step: Step::Handshake,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::Lost { step: Step::Handshake, .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_port_without_server_refuses_the_connection() {
     let sshd = Sshd::start();
     // Nobody serves tcpmux any more.
-    let ssh = Ssh {
-        port: 1,
-        ..sshd.ssh()
-    };
+    let ssh = Ssh { port: 1, ..sshd.ssh() };
     let error = greet(&ssh).await.unwrap_err();
     assert!(matches!(error, Error::Refused { .. }), "{error:?}");
-    assert_eq!(
-        error.to_string(),
-        format!("ssh {}@127.0.0.1:1 refused the connection", ssh.user)
-    );
+    assert_eq!(error.to_string(), format!("ssh {}@127.0.0.1:1 refused the connection", ssh.user));
     assert!(error.hint().is_some() && error.may_pass());
 }
 
@@ -337,10 +221,7 @@ async fn a_port_without_server_refuses_the_connection() {
 async fn a_name_without_address_says_so() {
     let sshd = Sshd::start();
     // A label of more than 63 characters fails without any question to a name server.
-    let ssh = Ssh {
-        host: "x".repeat(64),
-        ..sshd.ssh()
-    };
+    let ssh = Ssh { host: "x".repeat(64), ..sshd.ssh() };
     let error = greet(&ssh).await.unwrap_err();
     assert!(matches!(error, Error::Resolve { .. }), "{error:?}");
 }

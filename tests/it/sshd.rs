@@ -63,11 +63,7 @@ impl Sshd {
         }
         let folder = TempDir::new().unwrap();
         let at = folder.path();
-        for (name, kind) in [
-            ("host_ed25519", "ed25519"),
-            ("host_rsa", "rsa"),
-            ("id", "ed25519"),
-        ] {
+        for (name, kind) in [("host_ed25519", "ed25519"), ("host_rsa", "rsa"), ("id", "ed25519")] {
             make_key(&at.join(name), &["-t", kind]);
         }
         fs::copy(at.join("id.pub"), at.join("authorized_keys")).unwrap();
@@ -85,13 +81,7 @@ impl Sshd {
             connections: Arc::clone(&connections),
         };
         let acceptor = Some(std::thread::spawn(move || acceptor.run()));
-        Self {
-            port,
-            folder,
-            is_ending,
-            connections,
-            acceptor,
-        }
+        Self { port, folder, is_ending, connections, acceptor }
     }
 
     /// The port on 127.0.0.1.
@@ -113,10 +103,8 @@ impl Sshd {
     pub(crate) fn another_key(&self, name: &str, options: &[&str]) -> PathBuf {
         let key = self.stranger(name, options);
         let public = fs::read_to_string(key.with_extension("pub")).unwrap();
-        let mut list = fs::OpenOptions::new()
-            .append(true)
-            .open(self.path("authorized_keys"))
-            .unwrap();
+        let mut list =
+            fs::OpenOptions::new().append(true).open(self.path("authorized_keys")).unwrap();
         list.write_all(public.as_bytes()).unwrap();
         key
     }
@@ -149,10 +137,7 @@ impl Sshd {
             host: "127.0.0.1".to_owned(),
             port: self.port,
             user: output(Command::new("id").arg("-un")),
-            auth: vec![Auth::Key {
-                path: self.key(),
-                passphrase: None,
-            }],
+            auth: vec![Auth::Key { path: self.key(), passphrase: None }],
             host_keys: HostKeys::KnownHosts(self.known_hosts("host_ed25519")),
             connect_timeout: Duration::from_mins(1),
         }
@@ -175,9 +160,7 @@ impl Drop for Sshd {
         // Wakes the acceptor, which then sees that it is over.
         drop(TcpStream::connect(("127.0.0.1", self.port)));
         if let Some(acceptor) = self.acceptor.take() {
-            acceptor
-                .join()
-                .expect("the acceptor ends when it is told to");
+            acceptor.join().expect("the acceptor ends when it is told to");
         }
         self.connections.kill();
     }
@@ -192,20 +175,13 @@ fn config(at: &Path, setup: &Setup) -> String {
             None => "PATH=/usr/local/bin:/usr/bin:/bin".to_owned(),
         },
     ];
-    session.extend(
-        setup
-            .windows_state
-            .iter()
-            .map(|at| format!("CGW_WINDOWS_STATE={}", at.display())),
-    );
+    session
+        .extend(setup.windows_state.iter().map(|at| format!("CGW_WINDOWS_STATE={}", at.display())));
     let mut lines: Vec<String> = setup.config.iter().map(|line| (*line).to_owned()).collect();
     lines.extend([
         format!("HostKey {}", at.join("host_ed25519").display()),
         format!("HostKey {}", at.join("host_rsa").display()),
-        format!(
-            "AuthorizedKeysFile {}",
-            at.join("authorized_keys").display()
-        ),
+        format!("AuthorizedKeysFile {}", at.join("authorized_keys").display()),
         format!("SetEnv {}", session.join(" ")),
         "PermitRootLogin yes".to_owned(),
         "PasswordAuthentication no".to_owned(),
@@ -291,15 +267,9 @@ impl Agent {
             .spawn()
             .expect("ssh-agent starts");
         let mut first = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut first)
-            .unwrap();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
         assert_eq!(first, "ready\n", "the agent takes the key");
-        Self {
-            stdin: child.stdin.take(),
-            child,
-            socket,
-        }
+        Self { stdin: child.stdin.take(), child, socket }
     }
 }
 
@@ -326,21 +296,10 @@ impl SystemUser {
         let _turn = turn();
         run(Command::new("useradd").args(["--no-create-home", "--shell", "/bin/sh", &name]));
         let user = Self { name };
-        let mut child = Command::new("chpasswd")
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = Command::new("chpasswd").stdin(Stdio::piped()).spawn().unwrap();
         let line = format!("{}:{password}\n", user.name);
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(line.as_bytes())
-            .unwrap();
-        assert!(
-            child.wait().unwrap().success(),
-            "chpasswd sets the password"
-        );
+        child.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "chpasswd sets the password");
         user
     }
 }
@@ -348,18 +307,14 @@ impl SystemUser {
 impl Drop for SystemUser {
     fn drop(&mut self) {
         let _turn = turn();
-        run(Command::new("userdel")
-            .arg("--force")
-            .arg(&self.name)
-            .stderr(Stdio::null()));
+        run(Command::new("userdel").arg("--force").arg(&self.name).stderr(Stdio::null()));
     }
 }
 
 /// useradd and userdel give up when another one holds the lock of /etc/passwd.
 fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn is_root() -> bool {
@@ -368,33 +323,17 @@ fn is_root() -> bool {
 
 /// Makes a key pair without a passphrase, unless `options` name one.
 fn make_key(file: &Path, options: &[&str]) {
-    let passphrase: &[&str] = if options.contains(&"-N") {
-        &[]
-    } else {
-        &["-N", ""]
-    };
-    run(Command::new("ssh-keygen")
-        .arg("-q")
-        .arg("-f")
-        .arg(file)
-        .args(options)
-        .args(passphrase));
+    let passphrase: &[&str] = if options.contains(&"-N") { &[] } else { &["-N", ""] };
+    run(Command::new("ssh-keygen").arg("-q").arg("-f").arg(file).args(options).args(passphrase));
 }
 
 fn run(command: &mut Command) {
-    let status = command
-        .status()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(status.success(), "{command:?}: {status}");
 }
 
 fn output(command: &mut Command) -> String {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {output:?}");
-    String::from_utf8(output.stdout)
-        .unwrap()
-        .trim_end()
-        .to_owned()
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }

@@ -26,21 +26,15 @@ impl Worker {
             return Err(Error::Signal { at: at(), signal });
         }
         let code = channel.exit_status().map_err(failed)?;
-        Ok(Exit {
-            code,
-            stderr: stderr.text(),
-        })
+        Ok(Exit { code, stderr: stderr.text() })
     }
 
     /// Moves all three streams by turns, so that none can fill up and stop the others.
     ///
     /// INVARIANT: `Ok` only after `wait_close`, which needs the other end's own close message.
     fn follow(&self, channel: &mut Channel) -> io::Result<Tail> {
-        let (mut stdin, mut lines, mut tail) = (
-            Stdin::new(&self.call.stdin),
-            Lines::default(),
-            Tail::default(),
-        );
+        let (mut stdin, mut lines, mut tail) =
+            (Stdin::new(&self.call.stdin), Lines::default(), Tail::default());
         // A receiver that is gone has cut the wire too: the next read ends the loop.
         let mut hand_over = |line| drop(self.lines.blocking_send(line));
         let mut rest = REST;
@@ -76,10 +70,7 @@ struct Stdin<'a> {
 
 impl<'a> Stdin<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            unsent: bytes,
-            is_ended: false,
-        }
+        Self { unsent: bytes, is_ended: false }
     }
 
     /// Sends as much as the other end takes now, at last the end of file; says if any went.

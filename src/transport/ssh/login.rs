@@ -58,11 +58,7 @@ impl Worker {
         if session.authenticated() {
             return Ok(());
         }
-        let refused = Error::LoginRefused {
-            at: self.ssh.describe(),
-            tried,
-            offered,
-        };
+        let refused = Error::LoginRefused { at: self.ssh.describe(), tried, offered };
         Err(unusable.unwrap_or(refused))
     }
 
@@ -92,10 +88,7 @@ impl Worker {
             Meaning::Silent | Meaning::Lost => Err(self.failed(Step::Login, error)),
             // libssh2 says «unable to extract public key» when it cannot decrypt the private one.
             Meaning::Other if is_encrypted => Err(Error::PassphraseWrong { file }),
-            Meaning::Other => Err(Error::KeyUnusable {
-                file,
-                source: error.into(),
-            }),
+            Meaning::Other => Err(Error::KeyUnusable { file, source: error.into() }),
         }
     }
 
@@ -158,16 +151,10 @@ fn is_encrypted(text: &[u8]) -> bool {
         return true;
     }
     // 64 characters are far more than magic and cipher need.
-    let Some(body) = text
-        .lines()
-        .nth(1)
-        .and_then(|line| line.trim_end().get(..64))
-    else {
+    let Some(body) = text.lines().nth(1).and_then(|line| line.trim_end().get(..64)) else {
         return false;
     };
     let head = BASE64_STANDARD.decode(body).unwrap_or_default();
-    let cipher = head
-        .strip_prefix(b"openssh-key-v1\0")
-        .and_then(known_hosts::first_string);
+    let cipher = head.strip_prefix(b"openssh-key-v1\0").and_then(known_hosts::first_string);
     cipher.is_some_and(|cipher| cipher != b"none")
 }

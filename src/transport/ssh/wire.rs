@@ -18,9 +18,7 @@ enum Socket {
 
 impl Wire {
     fn socket(&self) -> MutexGuard<'_, Socket> {
-        self.0
-            .lock()
-            .expect("nothing panics while it holds the socket")
+        self.0.lock().expect("nothing panics while it holds the socket")
     }
 
     /// Ends the connection now; a call that is blocked on it returns with an error.

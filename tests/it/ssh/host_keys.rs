@@ -22,14 +22,8 @@ fn accept_new(file: PathBuf) -> (HostKeys, Arc<Mutex<Vec<String>>>) {
 async fn an_unknown_host_is_refused_with_its_fingerprint() {
     let sshd = Sshd::start();
     let file = sshd.path("absent");
-    let ssh = Ssh {
-        host_keys: HostKeys::KnownHosts(file.clone()),
-        ..sshd.ssh()
-    };
-    let Err(Error::HostKeyUnknown {
-        fingerprint, kind, ..
-    }) = greet(&ssh).await
-    else {
+    let ssh = Ssh { host_keys: HostKeys::KnownHosts(file.clone()), ..sshd.ssh() };
+    let Err(Error::HostKeyUnknown { fingerprint, kind, .. }) = greet(&ssh).await else {
         panic!("accepted");
     };
     let host_key = kind.trim_start_matches("ssh-");
@@ -42,30 +36,17 @@ async fn a_new_host_is_recorded_said_aloud_and_known_from_then_on() {
     let sshd = Sshd::start();
     let file = sshd.path("new/known_hosts");
     let (host_keys, told) = accept_new(file.clone());
-    let ssh = Ssh {
-        host_keys,
-        ..sshd.ssh()
-    };
+    let ssh = Ssh { host_keys, ..sshd.ssh() };
     for _ in 0..2 {
         assert_eq!(greet(&ssh).await.unwrap().code, 0);
     }
     let told = told.lock().unwrap().clone();
-    assert!(
-        told == [sshd.fingerprint("ed25519")] || told == [sshd.fingerprint("rsa")],
-        "{told:?}"
-    );
-    let ssh = Ssh {
-        host_keys: HostKeys::KnownHosts(file.clone()),
-        ..sshd.ssh()
-    };
+    assert!(told == [sshd.fingerprint("ed25519")] || told == [sshd.fingerprint("rsa")], "{told:?}");
+    let ssh = Ssh { host_keys: HostKeys::KnownHosts(file.clone()), ..sshd.ssh() };
     assert_eq!(greet(&ssh).await.unwrap().code, 0);
     // OpenSSH finds the host in the file too.
     let name = format!("[127.0.0.1]:{}", sshd.port());
-    let found = Command::new("ssh-keygen")
-        .args(["-F", &name, "-f"])
-        .arg(&file)
-        .output()
-        .unwrap();
+    let found = Command::new("ssh-keygen").args(["-F", &name, "-f"]).arg(&file).output().unwrap();
     assert!(found.status.success());
 }
 
@@ -77,15 +58,8 @@ async fn a_host_whose_key_has_changed_is_refused_even_where_new_hosts_are_accept
     let before = fs::read(&file).unwrap();
     let (host_keys, told) = accept_new(file.clone());
     for host_keys in [host_keys, HostKeys::KnownHosts(file.clone())] {
-        let Err(Error::HostKeyChanged {
-            fingerprint,
-            expected,
-            ..
-        }) = greet(&Ssh {
-            host_keys,
-            ..sshd.ssh()
-        })
-        .await
+        let Err(Error::HostKeyChanged { fingerprint, expected, .. }) =
+            greet(&Ssh { host_keys, ..sshd.ssh() }).await
         else {
             panic!("accepted");
         };
@@ -101,16 +75,9 @@ async fn a_host_is_known_by_whichever_of_its_keys_is_recorded_hashed_or_not() {
     let sshd = Sshd::start();
     for key in ["host_ed25519", "host_rsa"] {
         let file = sshd.known_hosts(key);
-        let ssh = Ssh {
-            host_keys: HostKeys::KnownHosts(file.clone()),
-            ..sshd.ssh()
-        };
+        let ssh = Ssh { host_keys: HostKeys::KnownHosts(file.clone()), ..sshd.ssh() };
         assert_eq!(greet(&ssh).await.unwrap().code, 0, "{key}");
-        let hash = Command::new("ssh-keygen")
-            .arg("-Hf")
-            .arg(&file)
-            .output()
-            .unwrap();
+        let hash = Command::new("ssh-keygen").arg("-Hf").arg(&file).output().unwrap();
         assert!(hash.status.success());
         assert!(fs::read_to_string(&file).unwrap().starts_with("|1|"));
         assert_eq!(greet(&ssh).await.unwrap().code, 0, "{key}, hashed");
@@ -121,26 +88,15 @@ async fn a_host_is_known_by_whichever_of_its_keys_is_recorded_hashed_or_not() {
 async fn a_pinned_host_key_must_be_the_right_one() {
     let sshd = Sshd::start();
     let right = sshd.fingerprint("ed25519");
-    let only_ed25519 = Sshd::with(&Setup {
-        config: vec!["HostKeyAlgorithms ssh-ed25519"],
-        ..Setup::default()
-    });
-    let pinned = |pin: String| Ssh {
-        host_keys: HostKeys::Pinned(pin),
-        ..only_ed25519.ssh()
-    };
+    let only_ed25519 =
+        Sshd::with(&Setup { config: vec!["HostKeyAlgorithms ssh-ed25519"], ..Setup::default() });
+    let pinned = |pin: String| Ssh { host_keys: HostKeys::Pinned(pin), ..only_ed25519.ssh() };
     let own = only_ed25519.fingerprint("ed25519");
     assert_eq!(greet(&pinned(own.clone())).await.unwrap().code, 0);
-    let Err(Error::HostKeyChanged {
-        fingerprint,
-        expected,
-        ..
-    }) = greet(&pinned(right.clone())).await
+    let Err(Error::HostKeyChanged { fingerprint, expected, .. }) =
+        greet(&pinned(right.clone())).await
     else {
         panic!("accepted");
     };
-    assert_eq!(
-        (fingerprint, expected),
-        (own, format!("the pinned {right}"))
-    );
+    assert_eq!((fingerprint, expected), (own, format!("the pinned {right}")));
 }

@@ -12,20 +12,14 @@ use crate::sshd::{Agent, Setup, Sshd, SystemUser};
 
 fn key(path: &Path, passphrase: Option<&str>) -> Vec<Auth> {
     let path = path.to_path_buf();
-    vec![Auth::Key {
-        path,
-        passphrase: passphrase.map(Secret::new),
-    }]
+    vec![Auth::Key { path, passphrase: passphrase.map(Secret::new) }]
 }
 
 #[tokio::test]
 async fn a_key_that_is_not_let_in_is_refused_with_what_was_tried() {
     let sshd = Sshd::start();
     let stranger = sshd.stranger("stranger", &["-t", "ed25519"]);
-    let ssh = Ssh {
-        auth: key(&stranger, None),
-        ..sshd.ssh()
-    };
+    let ssh = Ssh { auth: key(&stranger, None), ..sshd.ssh() };
     let Err(Error::LoginRefused { tried, offered, .. }) = greet(&ssh).await else {
         panic!("accepted");
     };
@@ -51,21 +45,12 @@ async fn an_encrypted_key_needs_its_own_passphrase() {
     let pem = ["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "open sesame"];
     let pem = sshd.another_key("pem", &pem);
     for file in [own, pem] {
-        let with = |passphrase| Ssh {
-            auth: key(&file, passphrase),
-            ..sshd.ssh()
-        };
+        let with = |passphrase| Ssh { auth: key(&file, passphrase), ..sshd.ssh() };
         assert_eq!(greet(&with(Some("open sesame"))).await.unwrap().code, 0);
         let wrong = greet(&with(Some("hunter2"))).await.unwrap_err();
-        assert!(
-            matches!(&wrong, Error::PassphraseWrong { file: at } if *at == file),
-            "{wrong:?}"
-        );
+        assert!(matches!(&wrong, Error::PassphraseWrong { file: at } if *at == file), "{wrong:?}");
         let missing = greet(&with(None)).await.unwrap_err();
-        assert!(
-            matches!(missing, Error::PassphraseMissing { .. }),
-            "{missing:?}"
-        );
+        assert!(matches!(missing, Error::PassphraseMissing { .. }), "{missing:?}");
         assert!(!format!("{wrong} {wrong:?} {:?}", with(Some("hunter2"))).contains("hunter2"));
     }
 }
@@ -74,30 +59,15 @@ async fn an_encrypted_key_needs_its_own_passphrase() {
 async fn keys_of_every_usual_form_are_let_in() {
     let sshd = Sshd::start();
     let forms = [
-        (
-            "pkcs1",
-            &["-t", "rsa", "-b", "2048", "-m", "PEM"][..],
-            "BEGIN RSA PRIVATE KEY",
-        ),
-        (
-            "pkcs8",
-            &["-t", "rsa", "-b", "2048", "-m", "PKCS8"],
-            "BEGIN PRIVATE KEY",
-        ),
-        (
-            "rsa",
-            &["-t", "rsa", "-b", "2048"],
-            "BEGIN OPENSSH PRIVATE KEY",
-        ),
+        ("pkcs1", &["-t", "rsa", "-b", "2048", "-m", "PEM"][..], "BEGIN RSA PRIVATE KEY"),
+        ("pkcs8", &["-t", "rsa", "-b", "2048", "-m", "PKCS8"], "BEGIN PRIVATE KEY"),
+        ("rsa", &["-t", "rsa", "-b", "2048"], "BEGIN OPENSSH PRIVATE KEY"),
         ("ecdsa", &["-t", "ecdsa"], "BEGIN OPENSSH PRIVATE KEY"),
     ];
     for (name, options, head) in forms {
         let file = sshd.another_key(name, options);
         assert!(fs::read_to_string(&file).unwrap().contains(head));
-        let ssh = Ssh {
-            auth: key(&file, None),
-            ..sshd.ssh()
-        };
+        let ssh = Ssh { auth: key(&file, None), ..sshd.ssh() };
         assert_eq!(greet(&ssh).await.unwrap().code, 0, "{name}");
     }
 }
@@ -106,37 +76,18 @@ async fn keys_of_every_usual_form_are_let_in() {
 async fn a_file_that_is_absent_or_no_private_key_is_named() {
     let sshd = Sshd::start();
     let absent = sshd.path("absent");
-    let error = greet(&Ssh {
-        auth: key(&absent, None),
-        ..sshd.ssh()
-    })
-    .await
-    .unwrap_err();
-    assert!(
-        matches!(&error, Error::ReadKey { file, .. } if *file == absent),
-        "{error:?}"
-    );
+    let error = greet(&Ssh { auth: key(&absent, None), ..sshd.ssh() }).await.unwrap_err();
+    assert!(matches!(&error, Error::ReadKey { file, .. } if *file == absent), "{error:?}");
     let public = sshd.path("id.pub");
-    let error = greet(&Ssh {
-        auth: key(&public, None),
-        ..sshd.ssh()
-    })
-    .await
-    .unwrap_err();
-    assert!(
-        matches!(&error, Error::KeyUnusable { file, .. } if *file == public),
-        "{error:?}"
-    );
+    let error = greet(&Ssh { auth: key(&public, None), ..sshd.ssh() }).await.unwrap_err();
+    assert!(matches!(&error, Error::KeyUnusable { file, .. } if *file == public), "{error:?}");
 }
 
 #[tokio::test]
 async fn an_agent_logs_in_with_its_key() {
     let sshd = Sshd::start();
     let agent = Agent::start(&sshd, &sshd.key());
-    let ssh = Ssh {
-        auth: vec![Auth::Agent(Some(agent.socket.clone()))],
-        ..sshd.ssh()
-    };
+    let ssh = Ssh { auth: vec![Auth::Agent(Some(agent.socket.clone()))], ..sshd.ssh() };
     assert_eq!(greet(&ssh).await.unwrap().code, 0);
 }
 
@@ -144,13 +95,8 @@ async fn an_agent_logs_in_with_its_key() {
 async fn an_agent_without_a_key_that_is_let_in_is_refused() {
     let sshd = Sshd::start();
     let agent = Agent::start(&sshd, &sshd.stranger("stranger", &["-t", "ed25519"]));
-    let ssh = Ssh {
-        auth: vec![Auth::Agent(Some(agent.socket.clone()))],
-        ..sshd.ssh()
-    };
-    let Err(Error::LoginRefused { tried, .. }) = greet(&ssh).await else {
-        panic!("accepted")
-    };
+    let ssh = Ssh { auth: vec![Auth::Agent(Some(agent.socket.clone()))], ..sshd.ssh() };
+    let Err(Error::LoginRefused { tried, .. }) = greet(&ssh).await else { panic!("accepted") };
     assert_eq!(tried, ["agent (1 keys)"]);
 }
 
@@ -160,17 +106,9 @@ mod needs_root {
 
     async fn logs_in(config: Vec<&'static str>, password: &str) -> Result<Exit, Error> {
         let user = SystemUser::with_password("right password");
-        let sshd = Sshd::with(&Setup {
-            config,
-            ..Setup::default()
-        });
+        let sshd = Sshd::with(&Setup { config, ..Setup::default() });
         let auth = vec![Auth::Password(Secret::new(password))];
-        greet(&Ssh {
-            user: user.name.clone(),
-            auth,
-            ..sshd.ssh()
-        })
-        .await
+        greet(&Ssh { user: user.name.clone(), auth, ..sshd.ssh() }).await
     }
 
     #[tokio::test]
@@ -193,9 +131,7 @@ mod needs_root {
         let config = vec!["PasswordAuthentication yes"];
         let error = logs_in(config, "hunter2").await.unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"));
-        let Error::LoginRefused { tried, .. } = error else {
-            panic!("{error:?}")
-        };
+        let Error::LoginRefused { tried, .. } = error else { panic!("{error:?}") };
         assert_eq!(tried, ["password", "keyboard-interactive"]);
     }
 }
