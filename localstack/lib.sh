@@ -1,4 +1,4 @@
-# What start, stop, seed, dump and test share: where things are kept, and the Python that runs them.
+# What the scripts share: where things are kept, the Python that runs them, where Rust builds.
 # shellcheck shell=bash
 
 set -euo pipefail
@@ -58,6 +58,22 @@ need_venv() {
     "$python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps --requirement "$lock" >&2
     touch "$venv/complete"
   ) 8>"$cache/venv.lock"
+}
+
+# Exports `CARGO_TARGET_DIR`, and puts cargo on the path where rustup alone has set it up.
+#
+# Cargo tells the files of two clones apart by their times alone: what another clone built is built anew.
+need_cargo() {
+  local clone
+  clone=$(dirname "$here")
+  export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
+  [[ -d $HOME/.cargo/bin ]] && PATH=$PATH:$HOME/.cargo/bin
+  command -v cargo >/dev/null || die "Rust is needed: https://rustup.rs"
+  if [[ $(cat "$CARGO_TARGET_DIR/clone" 2>/dev/null) != "$clone" ]]; then
+    mkdir -p "$CARGO_TARGET_DIR"
+    touch "$clone"/src/{lib,main}.rs "$clone"/tests/it/main.rs
+    printf '%s\n' "$clone" >"$CARGO_TARGET_DIR/clone"
+  fi
 }
 
 # Loopback is never asked of a proxy.

@@ -11,8 +11,9 @@ use jiff::Timestamp;
 
 use crate::address::{Address, AwsId, Stack};
 use crate::aws::{self, Action, Verdict, Writer};
-use crate::event::{Event, Events};
-use crate::time::{self, Backoff};
+use crate::event::Event;
+use crate::interrupt::Interrupted;
+use crate::time::{self, Backoff, Instant};
 
 /// The tag `cgw:node` of the lock: no kind of node has this name.
 const NODE: &str = "stack-lock";
@@ -23,7 +24,15 @@ const RENEWED: &str = "cgw:renewed";
 /// How often the holder says that it is alive.
 const RENEWAL: Duration = Duration::from_mins(1);
 /// How long a holder may say nothing before its lock is taken over.
-const SILENCE: i64 = 5 * 60;
+const SILENCE: Duration = Duration::from_mins(5);
+/// How long a holder that seems silent is watched: its clock may be another than this host's.
+///
+/// INVARIANT: longer than [`RENEWAL`].
+const DOUBT: Duration = Duration::from_secs(90);
+/// How long the holder goes on when it cannot say that it is alive.
+///
+/// INVARIANT: shorter than [`SILENCE`].
+const UNRENEWED: Duration = Duration::from_mins(4);
 
 /// Why the lock was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +50,9 @@ pub enum Error {
         /// When it was last seen alive.
         renewed: String,
     },
+    /// The wait for it was interrupted.
+    #[error("interrupted while waiting for the stack's lock")]
+    Interrupted(#[from] Interrupted),
 }
 
 /// A process: on which host, in which boot of it, and since when.
@@ -117,6 +129,19 @@ pub enum Force {
     Yes,
 }
 
+/// Which lock is wanted, and how much.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The stack.
+    pub stack: &'a Stack,
+    /// The VPC that holds the lock.
+    pub vpc: &'a AwsId,
+    /// What becomes of somebody else's.
+    pub force: Force,
+    /// How long to wait for somebody else to let go of it.
+    pub patience: Duration,
+}
+
 /// The lock, held.
 #[derive(Debug)]
 pub struct Lease {
@@ -127,61 +152,69 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Takes the lock, waiting up to `patience` for somebody else to let go of it.
-    pub async fn take(
-        writer: &Writer,
-        stack: &Stack,
-        vpc: &AwsId,
-        force: Force,
-        patience: Duration,
-        events: &Events,
-    ) -> Result<Self, Error> {
-        let here = Holder::this();
-        let mut backoff =
-            Backoff::new(Duration::from_millis(500), Duration::from_secs(5), patience);
+    /// Takes the lock.
+    pub async fn take(writer: &Writer, wanted: Wanted<'_>) -> Result<Self, Error> {
+        let Wanted { stack, vpc, force, patience } = wanted;
+        let (here, interrupt) = (Holder::this(), writer.reader().interrupt());
+        let say = |what: String| writer.reader().events().say(&Event::Lock { what });
+        let (first, longest) = (Duration::from_millis(500), Duration::from_secs(5));
+        let mut backoff = Backoff::new(first, longest, patience);
+        let mut watched: Option<Watched> = None;
         let mut was_taken_over = false;
+        let lease = |group, was_taken_over| Self { writer: writer.clone(), group, was_taken_over };
         loop {
             match create(writer, stack, vpc, &here).await {
-                Ok(group) => {
-                    return Ok(Self { writer: writer.clone(), group, was_taken_over });
-                }
+                Ok(group) => return Ok(lease(group, was_taken_over)),
                 Err(error) if matches!(error.verdict, Verdict::AlreadySo | Verdict::Lost) => {}
                 Err(error) => return Err(error.into()),
             }
-            let Some(held) = Held::read(writer, stack, vpc).await? else {
+            let held = Held::read(writer, stack, vpc).await?;
+            let whose = held.as_ref().map_or("somebody unknown".to_owned(), Held::who);
+            let next = match &held {
                 // Let go of between two calls, or not to be seen yet.
-                let Some(rest) = backoff.next_rest() else {
-                    let (holder, renewed) = ("somebody unknown".to_owned(), "never".to_owned());
-                    return Err(Error::Held { stack: stack.clone(), holder, renewed });
-                };
-                time::sleep(rest).await;
-                continue;
+                None => Treat::Wait,
+                Some(held) if held.holder.as_ref() == Some(&here) => {
+                    return Ok(lease(held.group.clone(), was_taken_over));
+                }
+                Some(_) if force == Force::Yes => Treat::TakeOver,
+                Some(held) => {
+                    let same = watched.take().filter(|w| w.saw(held));
+                    let watched = watched.insert(same.unwrap_or_else(|| Watched::new(held)));
+                    held.treat(&here, watched.since.elapsed())
+                }
             };
-            if held.holder.as_ref() == Some(&here) {
-                let (writer, group) = (writer.clone(), held.group);
-                return Ok(Self { writer, group, was_taken_over });
-            }
-            if force == Force::Yes || held.is_over(&here) {
-                let what = format!("the lock of {} is taken over", held.who());
-                events.say(&Event::Lock { what });
-                // INVARIANT: deletes just the group that was read. Of two that take over at once,
-                // one deletes it, and both then try to make the one name.
-                delete(writer, &held.group).await?;
-                was_taken_over = true;
-                continue;
-            }
-            let Some(rest) = backoff.next_rest() else {
-                let (stack, holder) = (stack.clone(), held.who());
-                return Err(Error::Held { stack, holder, renewed: held.renewed });
+            let rest = match (next, &held) {
+                (Treat::TakeOver, Some(held)) => {
+                    say(format!("the lock of {whose} is taken over"));
+                    // INVARIANT: deletes just the group that was read. Of two that take over at
+                    // once, one deletes it, and both then try to make the one name.
+                    delete(writer, &held.group).await?;
+                    was_taken_over = true;
+                    continue;
+                }
+                (Treat::Watch, _) => {
+                    let seconds = DOUBT.as_secs();
+                    say(format!(
+                        "nothing is heard of {whose}; its lock is watched for {seconds} s"
+                    ));
+                    longest
+                }
+                (Treat::Wait | Treat::TakeOver, _) => {
+                    let renewed = held.map_or("never".to_owned(), |held| held.renewed);
+                    let stack = stack.clone();
+                    let refused = Error::Held { stack, holder: whose.clone(), renewed };
+                    let rest = backoff.next_rest().ok_or(refused)?;
+                    say(format!("waiting for {whose}, who holds the stack's lock"));
+                    rest
+                }
             };
-            let what = format!("waiting for {}, who holds the stack's lock", held.who());
-            events.say(&Event::Lock { what });
-            time::sleep(rest).await;
+            interrupt.sleep(rest).await?;
         }
     }
 
     /// Says again and again that the holder is alive; ends with the reason when the lock is lost.
     pub async fn keep(&self) -> String {
+        let mut last = time::now();
         loop {
             time::sleep(RENEWAL).await;
             let tag = Tag::builder().key(RENEWED).value(now()).build();
@@ -191,8 +224,16 @@ impl Lease {
                     ec2.create_tags().resources(self.group.as_str()).tags(tag.clone()).send()
                 })
                 .await;
-            if matches!(&renewed, Err(error) if error.verdict == Verdict::Gone) {
-                return "somebody took the stack's lock away".to_owned();
+            match renewed {
+                Ok(_) => last = time::now(),
+                Err(error) if error.verdict == Verdict::Gone => {
+                    return "somebody took the stack's lock away".to_owned();
+                }
+                Err(_) if last.elapsed() >= UNRENEWED => {
+                    return "the stack's lock could not be renewed, and may be taken over"
+                        .to_owned();
+                }
+                Err(_) => {}
             }
         }
     }
@@ -229,13 +270,19 @@ impl Held {
         }))
     }
 
-    /// Says whether the holder is gone, or has said nothing for too long.
-    fn is_over(&self, here: &Holder) -> bool {
-        let is_silent = match self.renewed.parse::<Timestamp>() {
-            Ok(then) => time::wall_clock().as_second() - then.as_second() > SILENCE,
-            Err(_) => true,
-        };
-        is_silent || self.holder.as_ref().is_some_and(|holder| holder.is_gone(here))
+    /// Says how to treat it, after it was watched for a while without a sign of life.
+    fn treat(&self, here: &Holder, watched: Duration) -> Treat {
+        let silence = self.renewed.parse::<Timestamp>().ok().map(|then| {
+            let seconds = time::wall_clock().as_second() - then.as_second();
+            Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+        });
+        let is_gone = self.holder.as_ref().is_some_and(|holder| holder.is_gone(here));
+        match silence {
+            _ if is_gone => Treat::TakeOver,
+            Some(silence) if silence <= SILENCE => Treat::Wait,
+            Some(_) | None if watched >= DOUBT => Treat::TakeOver,
+            Some(_) | None => Treat::Watch,
+        }
     }
 
     fn who(&self) -> String {
@@ -243,6 +290,34 @@ impl Held {
             Some(holder) => format!("process {} on {}", holder.process, holder.host),
             None => "somebody unknown".to_owned(),
         }
+    }
+}
+
+/// What is done about somebody else's lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Treat {
+    /// It is waited for, as long as there is patience.
+    Wait,
+    /// Its holder seems to be silent: it is watched until that is sure.
+    Watch,
+    /// Its holder is gone.
+    TakeOver,
+}
+
+/// A lock as it was seen first, and since when nothing of it has changed.
+struct Watched {
+    group: AwsId,
+    renewed: String,
+    since: Instant,
+}
+
+impl Watched {
+    fn new(held: &Held) -> Self {
+        Self { group: held.group.clone(), renewed: held.renewed.clone(), since: time::now() }
+    }
+
+    fn saw(&self, held: &Held) -> bool {
+        (&self.group, &self.renewed) == (&held.group, &held.renewed)
     }
 }
 
@@ -314,15 +389,19 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_that_says_nothing_is_over() {
-        let here = Holder::this();
-        let held = |renewed: String| Held {
-            group: AwsId::new("sg-1"),
-            holder: Some(here.clone()),
-            renewed,
+    fn a_holder_that_says_nothing_is_watched_before_its_lock_is_taken_over() {
+        let here = Holder { host: "elsewhere".to_owned(), ..Holder::this() };
+        let treat = |renewed: &str, watched| {
+            let (group, renewed) = (AwsId::new("sg-1"), renewed.to_owned());
+            let held = Held { group, holder: Some(Holder::this()), renewed };
+            held.treat(&here, watched)
         };
-        assert!(!held(now()).is_over(&here));
-        assert!(held("2020-01-01T00:00:00Z".to_owned()).is_over(&here));
-        assert!(held("nonsense".to_owned()).is_over(&here));
+        for renewed in ["2020-01-01T00:00:00Z", "nonsense"] {
+            assert_eq!(treat(renewed, Duration::ZERO), Treat::Watch);
+            assert_eq!(treat(renewed, DOUBT), Treat::TakeOver);
+        }
+        assert_eq!(treat(&now(), DOUBT * 100), Treat::Wait, "it is alive");
+        assert_eq!(treat("2999-01-01T00:00:00Z", DOUBT * 100), Treat::Wait, "its clock is ahead");
+        assert!(RENEWAL < DOUBT && UNRENEWED < SILENCE);
     }
 }

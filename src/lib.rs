@@ -6,6 +6,7 @@ pub mod address;
 pub mod secret;
 pub mod event;
 pub mod time;
+pub mod interrupt;
 pub mod graph;
 pub mod diff;
 pub mod tunnel;

@@ -8,7 +8,7 @@ use crate::address::{Address, Id, Stack};
 use crate::aws::{Place, Reader, Writer};
 use crate::diff::Diff;
 use crate::event::Events;
-use crate::resource::{Deps, Dice, Hands, Live, NAMES, Phase, Spec, State};
+use crate::resource::{Deps, Dice, Hands, Kind as _, Live, NAMES, Phase, Spec, StackRecord, State};
 use crate::server::Reach;
 use crate::topology::Node;
 use crate::world::World;
@@ -162,13 +162,25 @@ impl Plan {
         self.steps.iter().filter(move |step| !idle(&step.change))
     }
 
-    /// Says whether another plan does the same: then whoever approved one approved the other.
+    /// Says whether another plan does nothing that this one does not: whoever approved this one
+    /// approved that one too.
     #[must_use]
-    pub fn does_the_same_as(&self, other: &Self) -> bool {
-        let outline = |plan: &Self| -> Vec<(Key, &'static str)> {
-            plan.changes().map(|step| (step.key.clone(), step.change.word())).collect()
+    pub fn covers(&self, other: &Self) -> bool {
+        let counts = |step: &&Step| step.change.is_change() || step.change == Change::Adopt;
+        let is_same = |a: &Step, b: &Step| (&a.key, &a.change, &a.id) == (&b.key, &b.change, &b.id);
+        let mut all = other.steps.iter().filter(counts);
+        all.all(|theirs| self.steps.iter().any(|own| is_same(own, theirs)))
+    }
+
+    /// Returns what would have to be replaced but cannot be removed: such a plan leads nowhere.
+    pub fn stuck(&self) -> impl Iterator<Item = &Left> {
+        let is_replaced = |left: &&Left| {
+            self.steps.iter().any(|step| {
+                matches!(step.change, Change::Replace(_))
+                    && (step.key.address(), step.id.as_ref()) == (&left.address, Some(&left.id))
+            })
         };
-        outline(self) == outline(other)
+        self.left.iter().filter(is_replaced)
     }
 
     /// Returns the nodes that exist before anything is done.
@@ -226,6 +238,7 @@ impl Approved {
 pub fn plan(stack: &Stack, desired: &[Node], live: &[Live<State>], world: &World) -> Plan {
     let mut planner = Planner {
         world,
+        adopted: desired.iter().filter_map(|node| node.adopt.clone()).collect(),
         live: sorted(live),
         going: BTreeMap::new(),
         steps: Vec::new(),
@@ -264,8 +277,11 @@ fn rank(key: &Key) -> (bool, usize, Key) {
 
 struct Planner<'a> {
     world: &'a World,
+    /// What serves although it is somebody else's. INVARIANT: nothing of it goes, whatever its tags
+    /// say.
+    adopted: BTreeSet<Id>,
     live: Vec<Live<State>>,
-    /// What goes: index into `live` by id.
+    /// What goes.
     going: BTreeMap<(Address, Id), Live<State>>,
     steps: Vec<Step>,
     known: BTreeMap<Address, (Id, State)>,
@@ -280,7 +296,7 @@ impl Planner<'_> {
             .adopt
             .as_ref()
             .and_then(|id| Some((id.clone(), node.spec.adopted(self.world, id)?)));
-        let keep = if adopted.is_some() { None } else { self.one_to_keep(&found) };
+        let keep = if adopted.is_some() { None } else { self.one_to_keep(node, &found) };
         for n in found {
             if Some(n) != keep {
                 self.remove(n);
@@ -312,11 +328,17 @@ impl Planner<'_> {
         } else if let Some((id, state)) = &existing {
             self.known.insert(node.address.clone(), (id.clone(), state.clone()));
         }
-        // One that is on its way out has to be gone first.
-        let leaving = self.going.iter().filter(|((address, _), live)| {
-            address == &node.address && live.state.phase() == Phase::Going
-        });
-        after.extend(leaving.map(|((address, id), _)| Key::Remove(address.clone(), id.clone())));
+        // One that is on its way out has to be gone first, and so has a link: there is room for one.
+        if matches!(change, Change::Create | Change::Replace(_)) {
+            let in_the_way = |address: &Address, id: &Id, live: &Live<State>| {
+                let is_link = matches!(id, Id::Link { .. });
+                address == &node.address && (is_link || live.state.phase() == Phase::Going)
+            };
+            let leaving = self.going.iter().filter(|((a, id), live)| in_the_way(a, id, live));
+            after.extend(leaving.map(|((a, id), _)| Key::Remove(a.clone(), id.clone())));
+            after.sort();
+            after.dedup();
+        }
         let (id, state) = existing.unzip();
         let spec = Some(node.spec.clone());
         let key = Key::Make(node.address.clone());
@@ -324,8 +346,9 @@ impl Planner<'_> {
         self.steps.push(Step { key, place, change, id, spec, state, after, note: None });
     }
 
-    /// Of several that were found for one node, keeps the one that is most in use.
-    fn one_to_keep(&self, found: &[usize]) -> Option<usize> {
+    /// Of several that were found for one node, keeps the one that can stay as it is, is worth
+    /// most, and is most in use.
+    fn one_to_keep(&self, node: &Node, found: &[usize]) -> Option<usize> {
         let stays = |n: &&usize| {
             let live = &self.live[**n];
             let owner_goes = match &live.id {
@@ -336,16 +359,20 @@ impl Planner<'_> {
             };
             live.state.phase() != Phase::Going && !owner_goes
         };
-        let uses = |n: &usize| {
+        let merit = |n: &usize| {
             let live = &self.live[*n];
-            live.state.removed_after(self.world, &live.id).len()
+            let is_fit = !node.spec.diff(&live.state, &Deps(&self.known)).replaces();
+            let uses = live.state.removed_after(self.world, &live.id).len();
+            (is_fit, live.state.worth(), uses)
         };
-        found.iter().filter(stays).rev().max_by_key(|n| uses(n)).copied()
+        found.iter().filter(stays).rev().max_by_key(|n| merit(n)).copied()
     }
 
     fn remove(&mut self, n: usize) {
         let live = self.live[n].clone();
-        self.going.insert((live.address.clone(), live.id.clone()), live);
+        if !self.adopted.contains(&live.id) {
+            self.going.insert((live.address.clone(), live.id.clone()), live);
+        }
     }
 
     /// Takes out of what goes all that others use; what then cannot go either follows.
@@ -369,7 +396,6 @@ impl Planner<'_> {
             left.push(Left { address: key.0, id: key.1, because });
         }
         if !left.is_empty() {
-            let is_record = |address: &Address| address.kind == NAMES[0];
             let records: Vec<_> =
                 self.going.keys().filter(|(a, _)| is_record(a)).cloned().collect();
             for (address, id) in records {
@@ -380,6 +406,17 @@ impl Planner<'_> {
         }
         left
     }
+}
+
+/// Returns the removal with which an object or a link ends: its own, or its owner's.
+fn ends_with(by_itself: &BTreeMap<&Id, Key>, id: &Id) -> Option<Key> {
+    let owner = Id::Aws(id.owner().clone());
+    by_itself.get(id).or_else(|| by_itself.get(&owner)).cloned()
+}
+
+/// The record goes last, and comes first.
+fn is_record(address: &Address) -> bool {
+    address.kind == StackRecord::NAME
 }
 
 /// Orders what goes by the links that are live; what ends with its owner is not removed by itself.
@@ -401,15 +438,15 @@ fn order_removals(
     for live in going.values().filter(|live| !gone_with_owner(live)) {
         let key = Key::Remove(live.address.clone(), live.id.clone());
         let users = live.state.removed_after(world, &live.id);
-        let mut after: Vec<Key> = users.iter().filter_map(|u| by_itself.get(u).cloned()).collect();
+        let mut after: Vec<Key> = users.iter().filter_map(|id| ends_with(&by_itself, id)).collect();
         // What uses it and is changed lets go of it by that change.
         let changed = made.iter().filter(|step| {
             matches!(step.change, Change::Update(_))
                 && step.id.as_ref().is_some_and(|id| users.contains(id))
         });
         after.extend(changed.map(|step| step.key.clone()));
-        if live.address.kind == NAMES[0] {
-            after.extend(by_itself.values().filter(|other| **other != key).cloned());
+        if is_record(&live.address) {
+            after.extend(by_itself.values().filter(|other| !is_record(other.address())).cloned());
         }
         after.sort();
         after.dedup();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::Ipv4Net;
 use serde::Serialize;
 
-use crate::address::{Address, Id, Stack};
+use crate::address::{Address, AwsId, Id, Stack};
 use crate::aws::Place;
 use crate::playbook::Parameters;
 use crate::preflight::{Cloud, Ec2Server, PublicIp, Site, Situation};
@@ -100,21 +100,23 @@ fn record(s: &Situation) -> GroupSpec {
 
 /// The server's public address, and its link to the interface.
 fn site_address(nodes: &mut Nodes<'_>, server: &Ec2Server) {
-    let (adopt, association) = match &server.public_ip {
-        PublicIp::New | PublicIp::Ours => (None, None),
+    let is_for_this = |serves: &Option<AwsId>| serves.as_ref() == Some(&server.interface);
+    let (adopt, adopted_link, is_announced) = match &server.public_ip {
+        PublicIp::New => (None, None, true),
+        PublicIp::Ours { announced, .. } => (None, None, is_for_this(announced)),
         PublicIp::Adopted { id, is_associated, .. } => {
             let link = is_associated.then(|| Id::link(id, ElasticIpAssociation::NAME));
-            (Some(Id::Aws(id.clone())), link)
+            (Some(Id::Aws(id.clone())), link, false)
         }
     };
-    let is_adopted = adopt.is_some();
-    nodes.add_or_adopt(&server.place, "", Spec::ElasticIp(spec::ElasticIp), adopt);
+    let address = spec::ElasticIp { interface: server.interface.clone() };
+    nodes.add_or_adopt(&server.place, "", Spec::ElasticIp(address), adopt);
     let link = spec::ElasticIpAssociation {
         address: nodes.only::<ElasticIp>(),
-        is_adopted,
         interface: server.interface.clone(),
+        is_announced,
     };
-    nodes.add_or_adopt(&server.place, "", Spec::ElasticIpAssociation(link), association);
+    nodes.add_or_adopt(&server.place, "", Spec::ElasticIpAssociation(link), adopted_link);
 }
 
 /// What makes the server's interface fit to be a gateway.
@@ -191,11 +193,7 @@ fn public_address(nodes: &Nodes<'_>, s: &Situation) -> PublicAddress {
 /// Both gateways and the connection. The connection does not wait for the attachment.
 fn vpn(nodes: &mut Nodes<'_>, s: &Situation) {
     let place = &s.cloud.place;
-    let address = match &s.site {
-        Site::Instance(_) => PublicAddress::Elastic(nodes.only::<ElasticIp>()),
-        Site::Own { gateway_ip, .. } => PublicAddress::Given(*gateway_ip),
-    };
-    let customer = spec::CustomerGateway { address, asn: s.asn };
+    let customer = spec::CustomerGateway { address: public_address(nodes, s), asn: s.asn };
     let adopted = s.customer.clone().map(Id::Aws);
     nodes.add_or_adopt(place, "", Spec::CustomerGateway(customer), adopted);
     let gateway = s.cloud.gateway.clone();
@@ -288,6 +286,7 @@ fn windows(nodes: &mut Nodes<'_>, s: &Situation) {
         address: public_address(nodes, s),
         connection: nodes.only::<VpnConnection>(),
         record: nodes.only::<StackRecord>(),
+        is_by_hand: s.via == Via::Files,
         after: after.into_iter().filter(exists).collect(),
     };
     nodes.add(&s.cloud.place, "", Spec::WindowsSetup(setup));

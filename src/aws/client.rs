@@ -17,6 +17,7 @@ use super::action::{Action, Effect};
 use super::bucket::Buckets;
 use super::error::{Error, Verdict};
 use crate::event::{Event, Events};
+use crate::interrupt::Interrupt;
 use crate::secret::Secret;
 use crate::time::{self, Backoff, SdkClock};
 
@@ -42,14 +43,15 @@ impl fmt::Display for Place {
 #[derive(Debug)]
 pub struct Clients {
     events: Events,
+    interrupt: Interrupt,
     made: BTreeMap<Place, Reader>,
 }
 
 impl Clients {
-    /// Begins without any client.
+    /// Begins without any client; all will say what happens, and rest no longer when interrupted.
     #[must_use]
-    pub fn new(events: Events) -> Self {
-        Self { events, made: BTreeMap::new() }
+    pub fn new(events: Events, interrupt: Interrupt) -> Self {
+        Self { events, interrupt, made: BTreeMap::new() }
     }
 
     /// Returns the region that the environment or the profile names.
@@ -86,10 +88,13 @@ impl Clients {
         if let Some(endpoint) = &place.endpoint {
             loader = loader.endpoint_url(endpoint);
         }
+        let config = loader.load().await;
         let reader = Reader {
-            ec2: Client::new(&loader.load().await),
+            ec2: Client::new(&config),
+            sts: aws_sdk_sts::Client::new(&config),
             place: place.clone(),
             events: self.events.clone(),
+            interrupt: self.interrupt.clone(),
             buckets: Arc::default(),
         };
         self.made.insert(place.clone(), reader.clone());
@@ -104,8 +109,10 @@ impl Clients {
 #[derive(Debug, Clone)]
 pub struct Reader {
     ec2: Client,
+    sts: aws_sdk_sts::Client,
     place: Place,
     events: Events,
+    interrupt: Interrupt,
     buckets: Arc<Buckets>,
 }
 
@@ -121,6 +128,24 @@ impl Reader {
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Returns where it says what happens.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// Returns what cuts its rests short.
+    #[must_use]
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    /// Asks which account the credentials are of (STS GetCallerIdentity, which needs no permission).
+    pub async fn account(&self) -> Option<String> {
+        let identity = self.sts.get_caller_identity().send().await.ok()?;
+        identity.account().map(str::to_owned)
     }
 
     /// Sends one call, again where the table of errors says so.
@@ -162,9 +187,11 @@ impl Reader {
             let Some(rest) = backoff.next_rest() else {
                 return Err(error);
             };
-            let why = error.code.unwrap_or(error.message);
+            let why = error.code.clone().unwrap_or_else(|| error.message.clone());
             self.events.say(&Event::Retrying { action: action.name(), why });
-            time::sleep(rest).await;
+            if self.interrupt.sleep(rest).await.is_err() {
+                return Err(error);
+            }
         }
     }
 

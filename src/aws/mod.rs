@@ -11,4 +11,4 @@ pub use action::{Action, Effect};
 pub use client::{Clients, Place, Reader, Writer};
 pub use error::{Error, Verdict};
 pub use source::{Batch, Only, Source};
-pub use tags::{NODE, STACK, Tags, specification};
+pub use tags::{NODE, STACK, Tags, announcement, specification};

@@ -52,11 +52,35 @@ impl Tags {
         })
     }
 
+    /// Returns what a stack has put on the object about one of its nodes.
+    #[must_use]
+    pub fn announcement(&self, stack: &Stack, what: &str) -> Option<&str> {
+        self.value(&announcement(stack, what))
+    }
+
     /// Returns the stack whose node the object is, whichever it is.
     #[must_use]
     pub fn stack(&self) -> Option<&str> {
         self.value(STACK)
     }
+
+    /// Says whether the object is a node of this stack.
+    #[must_use]
+    pub fn belongs_to(&self, stack: &Stack) -> bool {
+        self.stack() == Some(stack.as_str())
+    }
+
+    /// Returns the stacks that have put a tag on somebody else's object.
+    pub fn announcers(&self) -> impl Iterator<Item = &str> {
+        let keys = self.0.keys();
+        keys.filter_map(|key| Some(key.strip_prefix("cgw:")?.split_once(':')?.0))
+    }
+}
+
+/// Returns the key of the tag that a stack puts on somebody's object about one of its nodes.
+#[must_use]
+pub fn announcement(stack: &Stack, what: &str) -> String {
+    format!("cgw:{stack}:{what}")
 }
 
 /// Returns the tags of a node, to be sent in the call that makes it.
@@ -104,5 +128,7 @@ mod tests {
             tags(&[("cgw:a:source-dest-check", "true"), ("cgw:ab:x", "1"), ("cgw:stack", "a")]);
         let stack = "a".parse().unwrap();
         assert_eq!(found.announced(&stack).collect::<Vec<_>>(), [("source-dest-check", "true")]);
+        assert_eq!(found.announcement(&stack, "source-dest-check"), Some("true"));
+        assert_eq!(found.announcers().collect::<Vec<_>>(), ["a", "ab"]);
     }
 }

@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::session::Session;
 use super::{Changing, Code, Stopped};
 use crate::address::AwsId;
-use crate::aws::Writer;
 use crate::engine::{Failure, Options, Outcome, apply};
-use crate::lease::{Force, Lease};
+use crate::interrupt::Trigger;
+use crate::lease::{Force, Lease, Wanted};
 use crate::plan::{Approved, Plan};
 use crate::resource::{Dice, Error, Hands};
 use crate::server::Reach;
-use crate::time::{self, Backoff};
+use crate::time::Backoff;
 use crate::ui;
 
 /// Makes a plan of what was observed.
@@ -24,7 +22,7 @@ pub(super) struct Change<'a> {
     pub(super) options: &'a Changing,
     /// The VPC that holds the lock.
     pub(super) vpc: AwsId,
-    /// Plans again after the lock was taken.
+    /// Plans again after the lock was taken, and refuses what may not be done.
     pub(super) planner: Planner<'a>,
     pub(super) reach: Option<Reach>,
     /// The command that goes on, or takes away, what is left.
@@ -39,8 +37,8 @@ pub(super) async fn carry_out(
     approved: Approved,
     change: Change<'_>,
 ) -> Result<Code, Stopped> {
-    let (interrupt, interrupted) = watch::channel(false);
-    let work = locked(session, approved, change, interrupted);
+    let trigger = std::mem::replace(&mut session.trigger, Trigger::new().0);
+    let work = locked(session, approved, change);
     tokio::pin!(work);
     let mut told = false;
     loop {
@@ -52,7 +50,7 @@ pub(super) async fn carry_out(
                 }
                 told = true;
                 ui::talk("finishing what is in flight; press Ctrl-C again to stop at once");
-                interrupt.send_replace(true);
+                trigger.pull();
             }
         }
     }
@@ -61,26 +59,21 @@ pub(super) async fn carry_out(
 async fn locked(
     session: &mut Session,
     approved: Approved,
-    change: Change<'_>,
-    interrupt: watch::Receiver<bool>,
+    mut change: Change<'_>,
 ) -> Result<Code, Stopped> {
-    let events = session.events.clone();
-    let hands = approved.hands(session.readers.clone(), change.reach, Dice::new(), events.clone());
-    let writer: &Writer = hands
+    let (readers, events) = (session.readers.clone(), session.events.clone());
+    let hands = approved.hands(readers, change.reach.take(), Dice::new(), events);
+    let writer = hands
         .at(&session.cloud)
         .map_err(|error| Stopped::with(Code::Failed, error.to_string(), ""))?;
-    let force = if change.options.force_unlock { Force::Yes } else { Force::No };
-    let patience = Duration::from_secs(change.options.lock_timeout);
-    let lease = Lease::take(writer, &session.stack, &change.vpc, force, patience, &events).await?;
-    let applied = under_lock(
-        session,
-        approved,
-        &lease,
-        &hands,
-        change.planner,
-        Options { consistency: change.options.consistency(), events, interrupt },
-    );
-    let outcome = applied.await;
+    let wanted = Wanted {
+        stack: &session.stack,
+        vpc: &change.vpc,
+        force: if change.options.force_unlock { Force::Yes } else { Force::No },
+        patience: Duration::from_secs(change.options.lock_timeout),
+    };
+    let lease = Lease::take(writer, wanted).await?;
+    let outcome = under_lock(session, &approved, &lease, &hands, &change).await;
     let released = lease.release().await;
     let outcome = outcome?;
     released?;
@@ -90,42 +83,32 @@ async fn locked(
 /// Looks again: what was approved may be true no longer.
 async fn under_lock(
     session: &mut Session,
-    approved: Approved,
+    approved: &Approved,
     lease: &Lease,
     hands: &Hands,
-    planner: Planner<'_>,
-    options: Options,
+    change: &Change<'_>,
 ) -> Result<Outcome, Stopped> {
+    let interrupt = session.cloud_reader().interrupt().clone();
+    let consistency = change.options.consistency();
     session.observe_again().await?;
-    let mut plan = planner(session)?;
     if lease.was_taken_over {
         // The run before may have made what is not to be seen yet.
         let (first, longest) = (Duration::from_secs(1), Duration::from_secs(5));
-        let mut backoff = Backoff::new(first, longest, options.consistency);
+        let mut backoff = Backoff::new(first, longest, consistency);
         while let Some(rest) = backoff.next_rest() {
-            time::sleep(rest).await;
-            session.observe_again().await?;
-            plan = planner(session)?;
-        }
-    }
-    if !plan.does_the_same_as(approved.plan()) {
-        let is_less = plan.changes().all(|now| {
-            approved
-                .plan()
-                .changes()
-                .any(|was| was.key == now.key && was.change.word() == now.change.word())
-        });
-        if !is_less {
-            ui::talk("meanwhile something changed; the plan is now:");
-            ui::talk(&ui::tell_plan(&plan, &[], &[]));
-            if ui::confirm("Carry it out?") != Some(true) {
-                return Err(Stopped::refused(
-                    "the plan that was approved is true no longer",
-                    "run the same command again",
-                ));
+            if interrupt.sleep(rest).await.is_err() {
+                break;
             }
+            session.observe_again().await?;
         }
     }
+    let plan = (change.planner)(session)?;
+    if !approved.plan().covers(&plan) {
+        ui::talk("meanwhile something changed; the plan is now:");
+        ui::talk(&ui::tell_plan(&plan, &[], &[]));
+        ask(change.options, "Carry it out?")?;
+    }
+    let options = Options { consistency, events: session.events.clone(), interrupt };
     Ok(apply(&plan, hands, &options, lease.keep()).await)
 }
 

@@ -4,10 +4,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::change::{Change, ask, carry_out};
-use super::session::{Session, Unnamed};
+use super::session::{Asked, Session};
 use super::{Changing, Code, Common, Stopped, Whereabouts};
 use crate::address::{AwsId, Id};
-use crate::plan::{self, Plan};
+use crate::aws::Tags;
+use crate::plan::{self, Left, Plan};
 use crate::resource::{self, Kind as _, VpnConnection};
 use crate::ui;
 
@@ -30,8 +31,7 @@ pub struct Down {
 
 /// Takes a stack down: the same planner with nothing desired.
 pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
-    let mut session =
-        Session::open(&options.common, &options.at.clone().into(), Unnamed::MustExist).await?;
+    let mut session = Session::open(&options.common, Asked::from(&options.at)).await?;
     if !session.exists {
         session.events.note(format!("stack {}: nothing is there", session.stack));
         return Ok(Code::Done);
@@ -61,12 +61,15 @@ pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
         reach: None,
         again: "run `cgw down` again to take away the rest".to_owned(),
     };
-    let left = changes.left.len();
+    let left = changes.left.clone();
     let code = carry_out(&mut session, changes.approve(), change).await?;
     if code == Code::Done {
-        session.events.note(match left {
+        for Left { address, id, because } in &left {
+            session.events.warn(format!("left: {address} {id}: {because}"));
+        }
+        session.events.note(match left.len() {
             0 => format!("stack {}: all is taken away", session.stack),
-            left => format!("stack {}: {left} objects were left, as the plan says", session.stack),
+            left => format!("stack {}: {left} objects were left", session.stack),
         });
     }
     Ok(code)
@@ -95,7 +98,7 @@ fn vpc(session: &Session) -> Option<AwsId> {
     let named = session.declared.vpc.as_ref().map(|vpc| vpc.id().clone());
     named.or_else(|| {
         let region = session.world.region(&session.cloud)?;
-        let is_own = |tags: &crate::aws::Tags| tags.stack() == Some(session.stack.as_str());
+        let is_own = |tags: &Tags| tags.belongs_to(&session.stack);
         let group = region.groups.iter().find(|g| is_own(&g.tags)).map(|g| g.vpc.clone());
         let attached = region.vpn_gateways.iter().find(|g| is_own(&g.tags));
         let attached = attached.and_then(|g| Some(g.attachment.as_ref()?.0.clone()));

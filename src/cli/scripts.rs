@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::session::{Session, Unnamed};
+use super::session::{Asked, Session};
 use super::{Code, Common, Stopped, Whereabouts};
 use crate::playbook::{self, Bundle};
 use crate::preflight::{Stop, examine};
@@ -26,8 +26,7 @@ pub struct Scripts {
 
 /// Writes the bundle, the guide's two netsh commands, and AWS's own files.
 pub(super) async fn scripts(options: Scripts) -> Result<Code, Stopped> {
-    let session =
-        Session::open(&options.common, &options.at.clone().into(), Unnamed::MustExist).await?;
+    let session = Session::open(&options.common, Asked::from(&options.at)).await?;
     let situation = examine(&session.request()).map_err(|stop| match stop {
         Stop::Refused(refusals) => Stopped::from(refusals),
         Stop::Choose(_) => Stopped::refused("which server?", "name it with --instance"),

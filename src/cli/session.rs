@@ -2,18 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Common, Stopped};
+use super::{Common, Stopped, Whereabouts};
 use crate::address::Stack;
-use crate::aws::{Clients, Place, Reader, Tags};
+use crate::aws::{Clients, Place, Reader};
 use crate::engine::{observe, observe_again};
 use crate::event::Events;
+use crate::interrupt::Trigger;
 use crate::preflight::Request;
 use crate::resource::{Kind as _, StackRecord};
 use crate::spec::{Declared, File};
 use crate::ui;
-use crate::world::World;
+use crate::world::{Group, World};
+
+/// The record's tag that says which account the server is in.
+const SITE_ACCOUNT: &str = "cgw:declared:site-account";
 
 /// A stack that is looked at.
 pub(super) struct Session {
@@ -24,9 +28,21 @@ pub(super) struct Session {
     pub(super) readers: Vec<Reader>,
     pub(super) world: World,
     pub(super) events: Events,
+    /// Interrupts the readers, and all that is made of them.
+    pub(super) trigger: Trigger,
     /// Whether a record or anything else of the stack exists.
     pub(super) exists: bool,
     operator: Option<Ipv4Addr>,
+    quota_raised: bool,
+}
+
+/// What is asked for on the command line.
+pub(super) struct Asked {
+    pub(super) declared: Declared,
+    /// Flags that the record says and that count no longer.
+    pub(super) unset: Vec<String>,
+    pub(super) quota_raised: bool,
+    pub(super) unnamed: Unnamed,
 }
 
 /// Which stack is meant when none is named.
@@ -38,34 +54,32 @@ pub(super) enum Unnamed {
     MustExist,
 }
 
+impl From<&Whereabouts> for Asked {
+    fn from(at: &Whereabouts) -> Self {
+        Self {
+            declared: at.clone().into(),
+            unset: Vec::new(),
+            quota_raised: false,
+            unnamed: Unnamed::MustExist,
+        }
+    }
+}
+
 impl Session {
     /// Reads the file, the flags, the world and the record.
-    pub(super) async fn open(
-        common: &Common,
-        declared: &Declared,
-        unnamed: Unnamed,
-    ) -> Result<Self, Stopped> {
+    pub(super) async fn open(common: &Common, asked: Asked) -> Result<Self, Stopped> {
         let events = ui::events(common.form());
         let path = common.config.clone().unwrap_or_else(|| PathBuf::from("cgw.toml"));
-        let file = File::read(&path, common.config.is_some()).map_err(|error| {
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            let text = format!("{error}: {}", cause.unwrap_or_default().trim());
-            Stopped::refused(
-                text.trim_end_matches(": "),
-                "mend the file, or name another with --config",
-            )
-        })?;
-        let table = file.stack(common.stack.as_ref());
-        if table.is_none() && common.stack.is_none() && !file.stacks.is_empty() {
-            let names: Vec<&str> = file.stacks.iter().map(|table| table.name.as_str()).collect();
-            let text = format!("{} declares several stacks: {}", path.display(), names.join(", "));
-            return Err(Stopped::refused(text, "name one with --stack"));
-        }
+        let file = read(&path, common.config.is_some())?;
+        let table = file
+            .table(common.stack.as_ref(), asked.declared.vpc.as_ref())
+            .map_err(|names| several(&path, &names))?;
         let said = match table {
-            Some(table) => declared.clone().or(table.declared.clone()),
-            None => declared.clone(),
+            Some(table) => asked.declared.or(table.declared.clone()),
+            None => asked.declared,
         };
-        let mut clients = Clients::new(events.clone());
+        let (trigger, interrupt) = Trigger::new();
+        let mut clients = Clients::new(events.clone(), interrupt);
         let cloud = cloud(&said).await?;
         let mut site = site(&said, &cloud);
         let mut readers = vec![clients.reader(&cloud).await];
@@ -74,14 +88,17 @@ impl Session {
         }
         let mut world = observe(&readers, &events).await?;
         let named = common.stack.clone().or_else(|| table.map(|table| table.name.clone()));
-        let stack = stack(named, &said, &world, unnamed)?;
-        let record = record(&world, &stack);
-        let declared = match record {
-            Some(tags) => said.or(Declared::from_tags(&tags.0)),
+        let stack = stack(named, &said, &world, asked.unnamed)?;
+        let record = record(&world, &stack).cloned();
+        if let Some(record) = &record {
+            check_vpc(record, &said, &stack)?;
+        }
+        let declared = match &record {
+            Some(record) => {
+                said.over_record(Declared::from_tags(&record.tags.0).without(&asked.unset))
+            }
             None => said,
         };
-        let account = record.and_then(|tags| tags.value("cgw:declared:site-account"));
-        let account = account.map(str::to_owned);
         // The record may say that the site is elsewhere.
         let recorded = self::site(&declared, &cloud);
         if recorded != site {
@@ -90,12 +107,49 @@ impl Session {
             world.regions.extend(observe(std::slice::from_ref(&reader), &events).await?.regions);
             readers.push(reader);
         }
-        if let Some(account) = account {
-            check_account(&world, &site, &account)?;
-        }
         let exists = world.stacks().contains(stack.as_str());
         let operator = operator(&declared);
-        Ok(Self { stack, declared, cloud, site, readers, world, events, exists, operator })
+        let quota_raised = asked.quota_raised;
+        let session = Self {
+            stack,
+            declared,
+            cloud,
+            site,
+            readers,
+            world,
+            events,
+            trigger,
+            exists,
+            operator,
+            quota_raised,
+        };
+        if let Some(account) = record.as_ref().and_then(|r| r.tags.value(SITE_ACCOUNT)) {
+            session.check_account(account).await?;
+        }
+        Ok(session)
+    }
+
+    /// The site may be another account's: its objects can only be seen with that account's profile.
+    ///
+    /// Asks AWS only where the site shows nothing of that account.
+    async fn check_account(&self, account: &str) -> Result<(), Stopped> {
+        let mut vpcs = self.world.region(&self.site).into_iter().flat_map(|r| &r.vpcs);
+        if vpcs.any(|vpc| vpc.account == account) {
+            return Ok(());
+        }
+        let reader = self.readers.iter().find(|reader| reader.place() == &self.site);
+        let here = match reader {
+            Some(reader) => reader.account().await,
+            None => None,
+        };
+        if here.as_deref() == Some(account) {
+            return Ok(());
+        }
+        let here = here.unwrap_or_else(|| "an unknown one".to_owned());
+        Err(Stopped::refused(
+            format!("the stack's server is in account {account}, these credentials are of {here}"),
+            "name a profile of that account with --site-profile",
+        ))
     }
 
     /// Reads the world anew.
@@ -113,6 +167,7 @@ impl Session {
             cloud: &self.cloud,
             site: &self.site,
             operator: self.operator,
+            quota_raised: self.quota_raised,
         }
     }
 
@@ -189,21 +244,35 @@ fn of_vpc(world: &World, vpc: &str) -> BTreeSet<Stack> {
     records.filter_map(|g| g.tags.stack()?.parse().ok()).collect()
 }
 
-fn record<'a>(world: &'a World, stack: &Stack) -> Option<&'a Tags> {
+fn record<'a>(world: &'a World, stack: &Stack) -> Option<&'a Group> {
     let mut groups = world.regions.iter().flat_map(|r| &r.groups);
-    groups.find(|g| g.tags.node_key(stack, StackRecord::NAME).is_some()).map(|g| &g.tags)
+    groups.find(|g| g.tags.node_key(stack, StackRecord::NAME).is_some())
 }
 
-/// The site may be another account's: its objects can only be seen with that account's profile.
-fn check_account(world: &World, site: &Place, account: &str) -> Result<(), Stopped> {
-    let here = world.region(site).and_then(|r| r.vpcs.first()).map(|vpc| vpc.account.as_str());
-    match here {
-        Some(here) if here != account => Err(Stopped::refused(
-            format!("the stack's server is in account {account}, these credentials are of {here}"),
-            "name a profile of that account with --site-profile",
+/// A stack stays with its VPC: its routes and gateways are there.
+fn check_vpc(record: &Group, said: &Declared, stack: &Stack) -> Result<(), Stopped> {
+    match &said.vpc {
+        Some(vpc) if vpc.id() != &record.vpc => Err(Stopped::refused(
+            format!("the stack {stack} is of {}, not of {vpc}", record.vpc),
+            "give the other VPC a stack of its own with --stack, or take this one down first",
         )),
         Some(_) | None => Ok(()),
     }
+}
+
+fn read(path: &Path, must: bool) -> Result<File, Stopped> {
+    File::read(path, must).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        let text = format!("{error}: {}", cause.unwrap_or_default().trim());
+        let hint = "mend the file, or name another with --config";
+        Stopped::refused(text.trim_end_matches(": "), hint)
+    })
+}
+
+fn several(path: &Path, names: &[&Stack]) -> Stopped {
+    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+    let text = format!("{} declares several stacks: {}", path.display(), names.join(", "));
+    Stopped::refused(text, "name one with --stack")
 }
 
 /// The address from which this machine reaches the server: asks the kernel for the way, sends

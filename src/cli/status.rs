@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::session::{Session, Unnamed};
+use super::session::{Asked, Session};
 use super::{Code, Common, Stopped, Whereabouts};
 use crate::address::Stack;
 use crate::preflight::{Stop, examine};
@@ -42,8 +42,7 @@ pub(super) enum Secrets {
 
 /// Shows a stack.
 pub(super) async fn status(options: Status) -> Result<Code, Stopped> {
-    let session =
-        Session::open(&options.common, &options.at.clone().into(), Unnamed::MustExist).await?;
+    let session = Session::open(&options.common, Asked::from(&options.at)).await?;
     let secrets = if options.show_secrets { Secrets::Shown } else { Secrets::Hidden };
     let code = show(&session, &options.common, secrets)?;
     Ok(if options.detailed_exitcode { code } else { Code::Done })

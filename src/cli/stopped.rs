@@ -81,6 +81,9 @@ impl From<lease::Error> for Stopped {
             lease::Error::Aws(aws) => {
                 Self::with(Code::Failed, error.to_string(), aws.hint().unwrap_or_default())
             }
+            lease::Error::Interrupted(_) => {
+                Self::with(Code::Interrupted, error.to_string(), "nothing was changed")
+            }
             lease::Error::Held { .. } => Self::with(
                 Code::Locked,
                 error.to_string(),

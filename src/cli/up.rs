@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
-use super::change::{Change, ask, carry_out};
-use super::session::{Session, Unnamed};
+use super::change::{self, ask, carry_out};
+use super::session::{Asked, Session, Unnamed};
 use super::status::{self, Secrets};
 use super::{Changing, Code, Common, Stopped};
-use crate::plan::{self, Plan as Changes};
+use crate::plan::{self, Change, Left, Plan as Changes, Step};
 use crate::preflight::{Situation, Stop, examine};
 use crate::render::cost;
-use crate::resource::{self, Kind as _, VpnConnection, WindowsSetup};
+use crate::resource::{self, Spec, State};
 use crate::secret::Secret;
 use crate::server::Reach;
 use crate::spec::{Declared, Via};
@@ -28,6 +29,13 @@ pub struct Plan {
     /// What is declared.
     #[command(flatten)]
     pub declared: Declared,
+    /// Forget what was declared earlier with these flags, so that their defaults count again
+    #[arg(long, value_name = "FLAGS", value_delimiter = ',')]
+    #[arg(value_parser = PossibleValuesParser::new(Declared::FLAGS), hide_possible_values = true)]
+    pub unset: Vec<String>,
+    /// The account's quotas of Elastic IPs and VPN gateways are higher than AWS's defaults
+    #[arg(long)]
+    pub quota_raised: bool,
     /// Exit with 3 when there is something to change
     #[arg(long)]
     pub detailed_exitcode: bool,
@@ -63,9 +71,20 @@ pub struct Up {
     pub host_key: Option<String>,
 }
 
+impl Plan {
+    fn asked(&self) -> Asked {
+        Asked {
+            declared: self.declared.clone(),
+            unset: self.unset.clone(),
+            quota_raised: self.quota_raised,
+            unnamed: Unnamed::MayBeNew,
+        }
+    }
+}
+
 /// Shows what `up` would do. Holds only readers, so it cannot change anything.
 pub(super) async fn plan(options: Plan) -> Result<Code, Stopped> {
-    let session = Session::open(&options.common, &options.declared, Unnamed::MayBeNew).await?;
+    let session = Session::open(&options.common, options.asked()).await?;
     let situation = situation(&session)?;
     let changes = changes(&session, &situation);
     show(&options.common, &situation, &changes);
@@ -79,7 +98,7 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
         return plan(options.plan).await;
     }
     let common = &options.plan.common;
-    let mut session = Session::open(common, &options.plan.declared, Unnamed::MayBeNew).await?;
+    let mut session = Session::open(common, options.plan.asked()).await?;
     if options.changing.yes {
         must_name_the_server(&session)?;
     }
@@ -102,10 +121,15 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
     let reach = reach(&options, &session, &situation, &changes)?;
     let again =
         "run the same command to go on, or `cgw down` to take away what was made".to_owned();
-    let change = Change {
+    let change = change::Change {
         options: &options.changing,
         vpc: situation.cloud.vpc.clone(),
-        planner: &|session| Ok(self::changes(session, &self::situation(session)?)),
+        planner: &|session| {
+            let situation = self::situation(session)?;
+            let changes = self::changes(session, &situation);
+            allowed(&options, &situation, &changes)?;
+            Ok(changes)
+        },
         reach,
         again,
     };
@@ -149,16 +173,12 @@ fn must_name_the_server(session: &Session) -> Result<(), Stopped> {
     if declared.instance.is_some() || declared.gateway_ip.is_some() {
         return Ok(());
     }
-    // The preflight names what could be chosen.
-    if let Err(Stop::Refused(refusals)) = examine(&session.request()) {
-        return Err(refusals.into());
-    }
-    let mut found = Vec::new();
-    match examine(&session.request()) {
-        Ok(situation) => found.extend(situation.declared.instance.map(|i| i.to_string())),
-        Err(Stop::Choose(all)) => found.extend(all.into_iter().map(|c| c.label)),
-        Err(Stop::Refused(_)) => {}
-    }
+    let found = match examine(&session.request()) {
+        Ok(situation) => situation.declared.instance.iter().map(ToString::to_string).collect(),
+        Err(Stop::Choose(all)) => all.into_iter().map(|c| c.label).collect::<Vec<String>>(),
+        // The preflight says what could be chosen, and why it cannot.
+        Err(Stop::Refused(refusals)) => return Err(refusals.into()),
+    };
     Err(Stopped::refused(
         format!("--yes does not choose a server; it could be {}", found.join(", ")),
         "name it with --instance",
@@ -187,26 +207,38 @@ fn show(common: &Common, situation: &Situation, changes: &Changes) {
     }
 }
 
-/// What a plan may not do without being told.
+/// What a plan may not do at all, or not without being told.
 fn allowed(options: &Up, situation: &Situation, changes: &Changes) -> Result<(), Stopped> {
-    let touches = |kind: &str, word: &[&str]| {
-        let mut steps = changes.changes();
-        steps.any(|s| s.key.address().kind == kind && word.contains(&s.change.word()))
-    };
-    if touches(VpnConnection::NAME, &["replace"]) && !options.allow_replace {
+    if let Some(stuck) = changes.stuck().next() {
+        let Left { address, id, because } = stuck;
         return Err(Stopped::refused(
-            "the plan replaces a VPN connection: its tunnels go down and their addresses change",
+            format!("{address} would have to be replaced, but {id} cannot be removed: {because}"),
+            "remove what uses it, or declare what was declared before",
+        ));
+    }
+    if changes.changes().any(ends_a_connection) && !options.allow_replace {
+        return Err(Stopped::refused(
+            "the plan ends a VPN connection: its tunnels go down and their addresses change",
             "allow it with --allow-replace",
         ));
     }
-    let pushes = touches(WindowsSetup::NAME, &["create", "update", "replace"]);
-    if pushes && situation.via == Via::Ssh && !options.accept_no_guard {
+    let pushes = |step: &Step| matches!(step.spec, Some(Spec::WindowsSetup(_)));
+    if changes.changes().any(pushes) && situation.via == Via::Ssh && !options.accept_no_guard {
         return Err(Stopped::refused(
             "nothing restores the server yet if the tunnel rules lock you out of it",
             "accept that with --accept-no-guard, or choose --via files or --via none",
         ));
     }
     Ok(())
+}
+
+/// Says whether a step replaces the VPN connection, or removes one that carries traffic.
+fn ends_a_connection(step: &Step) -> bool {
+    match (&step.change, &step.state) {
+        (Change::Replace(_), Some(State::VpnConnection(_))) => true,
+        (Change::Delete, Some(State::VpnConnection(state))) => state.up.contains(&true),
+        _ => false,
+    }
 }
 
 /// How the server is reached, if the plan sets it up.
@@ -216,7 +248,7 @@ fn reach(
     situation: &Situation,
     changes: &Changes,
 ) -> Result<Option<Reach>, Stopped> {
-    if !changes.changes().any(|s| s.key.address().kind == WindowsSetup::NAME) {
+    if !changes.changes().any(|step| matches!(step.spec, Some(Spec::WindowsSetup(_)))) {
         return Ok(None);
     }
     match situation.via {

@@ -8,13 +8,13 @@ use std::time::Duration;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde::Serialize;
-use tokio::sync::watch;
 
 use super::look::Looks;
 use crate::address::{Address, Id};
 use crate::aws::Verdict;
 use crate::event::{Event, Events};
 use crate::graph::Graph;
+use crate::interrupt::Interrupt;
 use crate::plan::{Change, Key, Plan, Step};
 use crate::resource::{At, Deps, Error, Hands, Live, Next, Phase, Spec, State};
 use crate::time::{self, Backoff};
@@ -28,7 +28,7 @@ pub struct Options {
     /// Where to say what happens.
     pub events: Events,
     /// Turns true when nothing more is to be started.
-    pub interrupt: watch::Receiver<bool>,
+    pub interrupt: Interrupt,
 }
 
 /// A step that failed.
@@ -96,12 +96,12 @@ pub async fn apply(
     let mut known: Known = plan.known();
     let mut running: FuturesUnordered<LocalBoxFuture<'_, End>> = FuturesUnordered::new();
     let mut outcome = Outcome::default();
-    let mut interrupt = options.interrupt.clone();
     let mut stopped: Option<String> = None;
+    let interrupt = &options.interrupt;
     tokio::pin!(guard);
     options.events.say(&Event::Applying { steps: plan.changes().count() });
     loop {
-        if stopped.is_none() {
+        if stopped.is_none() && !interrupt.came() {
             for key in graph.take_ready() {
                 let step = steps[&key];
                 let (node, change) = (key.address().clone(), step.change.word());
@@ -110,8 +110,8 @@ pub async fn apply(
             }
         }
         let end = tokio::select! {
-            end = running.next() => end,
-            () = interrupted(&mut interrupt), if stopped.is_none() => {
+            biased;
+            () = interrupt.come(), if stopped.is_none() => {
                 stopped = Some("interrupted".to_owned());
                 outcome.is_interrupted = true;
                 continue;
@@ -120,6 +120,7 @@ pub async fn apply(
                 stopped = Some(why);
                 continue;
             }
+            end = running.next() => end,
         };
         let Some(end) = end else { break };
         match end {
@@ -167,12 +168,6 @@ fn skip(outcome: &mut Outcome, events: &Events, key: &Key, because: String) {
     let node = key.address().clone();
     events.say(&Event::Skipped { node: node.clone(), because: because.clone() });
     outcome.skipped.push((node, because));
-}
-
-async fn interrupted(interrupt: &mut watch::Receiver<bool>) {
-    if interrupt.wait_for(|is_so| *is_so).await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 /// Joins an error and its causes into one line.
@@ -388,7 +383,7 @@ impl<'a> Waiting<'a> {
     }
 
     fn say(&self, options: &Options) -> Result<(), Error> {
-        if *options.interrupt.borrow() {
+        if options.interrupt.came() {
             return Err(Error::Interrupted);
         }
         options.events.say(&Event::Waiting {

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use super::{Cloud, Refusal, Request, Site};
 use crate::address::AwsId;
 use crate::tunnel::CidrPair;
-use crate::world::Region;
+use crate::world::{Region, Route};
 
 /// Says whether two networks have an address in common.
 pub(super) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
@@ -68,7 +68,7 @@ pub(super) fn examine(
     let own_gateways: Vec<AwsId> = cloud_region
         .vpn_gateways
         .iter()
-        .filter(|g| g.tags.stack() == Some(request.stack.as_str()))
+        .filter(|g| g.tags.belongs_to(request.stack))
         .map(|g| g.id.clone())
         .collect();
     for id in &cloud.tables {
@@ -134,12 +134,13 @@ fn foreign_routes(
     let Some(table) = region.route_table(table) else {
         return Vec::new();
     };
-    let ours = |net: Ipv4Net| {
-        let what = format!("route/{net}");
-        table.tags.announced(request.stack).any(|(key, _)| key == what)
+    // One that somebody led elsewhere is put right if it is still declared, and else is theirs.
+    let ours = |route: &Route| {
+        let announced = table.tags.announcement(request.stack, &format!("route/{}", route.cidr));
+        announced.is_some_and(|to| to == route.target.as_str() || route.cidr == cidr)
     };
     let foreign = table.routes.iter().filter(|r| {
-        let is_own = ours(r.cidr) || (r.is_propagated && own_gateways.contains(&r.target));
+        let is_own = ours(r) || (r.is_propagated && own_gateways.contains(&r.target));
         cidr.contains(&r.cidr) && r.target.as_str() != "local" && !is_own
     });
     foreign

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::cidrs::{overlap, supernet};
 use super::{Refusal, Request};
 use crate::address::AwsId;
-use crate::aws::Place;
+use crate::aws::{Place, Tags};
 use crate::world::{Region, RouteTable, Vpc};
 
 /// The VPC's side, as it will be used.
@@ -51,12 +51,14 @@ pub(super) fn examine(request: &Request<'_>, region: &Region) -> Result<Cloud, V
     let attached = region.vpn_gateways.iter().find(|g| {
         g.attachment.as_ref().is_some_and(|(v, state)| v == &vpc.id && state != "detaching")
     });
-    let is_ours = |tags: &crate::aws::Tags| tags.stack() == Some(request.stack.as_str());
+    let is_ours = |tags: &Tags| tags.belongs_to(request.stack);
     let has_own = region.vpn_gateways.iter().any(|g| is_ours(&g.tags));
-    if attached.is_none() && !has_own && region.vpn_gateways.len() == VPN_GATEWAYS {
+    let is_full = region.vpn_gateways.len() == VPN_GATEWAYS && !request.quota_raised;
+    if attached.is_none() && !has_own && is_full {
         refusals.push(Refusal::new(
-            format!("{} has {VPN_GATEWAYS} VPN gateways, AWS's quota", region.place),
-            "raise the quota L-7029FAB6, or attach one of them to the VPC: it is then used, and --vpc needs none of its own",
+            format!("{} has {VPN_GATEWAYS} VPN gateways, AWS's default quota", region.place),
+            "attach one of them to the VPC, so that it is used; or raise the quota L-7029FAB6 and say \
+             --quota-raised",
         ));
     }
     let gateway = attached.filter(|g| !is_ours(&g.tags)).map(|g| g.id.clone());
@@ -114,7 +116,7 @@ fn tables(request: &Request<'_>, region: &Region, vpc: &Vpc) -> Result<Vec<AwsId
         let ids: Vec<AwsId> = named.0.iter().map(|id| id.id().clone()).collect();
         return named_tables(region, &vpc.id, &ids, "--route-tables");
     }
-    let is_made = |t: &&RouteTable| t.tags.stack() == Some(request.stack.as_str());
+    let is_made = |t: &&RouteTable| t.tags.belongs_to(request.stack);
     let private = |t: &&RouteTable| t.vpc == vpc.id && !t.is_public() && !is_made(t);
     let all: Vec<AwsId> =
         region.route_tables.iter().filter(private).map(|t| t.id.clone()).collect();
@@ -153,7 +155,7 @@ fn bad_subnet(request: &Request<'_>, region: &Region, vpc: &Vpc, cidr: Ipv4Net) 
         let text = format!("the subnet {cidr} lies outside the networks of {}", vpc.id);
         return Some(Refusal::new(text, "give another with --subnet-cidr"));
     }
-    let is_ours = |tags: &crate::aws::Tags| tags.stack() == Some(request.stack.as_str());
+    let is_ours = |tags: &Tags| tags.belongs_to(request.stack);
     let mut others = region.subnets.iter().filter(|s| s.vpc == vpc.id && !is_ours(&s.tags));
     let taken = others.find(|s| overlap(s.cidr, cidr))?;
     Some(Refusal::new(

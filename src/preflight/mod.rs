@@ -13,7 +13,7 @@ use crate::address::{AwsId, Stack};
 use crate::aws::Place;
 use crate::spec::{Declared, Via};
 use crate::tunnel::{CidrPair, Crypto};
-use crate::world::{Instance, Region, World};
+use crate::world::{Connection, Customer, Instance, Region, World};
 
 pub use cloud::Cloud;
 pub use site::{Ec2Server, PublicIp, Site};
@@ -66,6 +66,8 @@ pub struct Request<'a> {
     pub site: &'a Place,
     /// The address from which this machine reaches the server, if it is known.
     pub operator: Option<Ipv4Addr>,
+    /// Whether the account's quotas are known to be higher than AWS's defaults.
+    pub quota_raised: bool,
 }
 
 /// All that planning needs to know.
@@ -137,6 +139,10 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
         return Err(Stop::Refused(refusals));
     }
     let customer = equal_customer(request, cloud_region, &site, asn);
+    if let (Some(customer), Some(gateway)) = (&customer, &cloud.gateway) {
+        let joined = joined_already(request, cloud_region, [customer, gateway]);
+        joined.map_or(Ok(()), |refusal| Err(Stop::Refused(vec![refusal])))?;
+    }
     let mut declared = request.declared.clone();
     if let (Site::Instance(server), None) = (&site, &declared.instance) {
         declared.instance = server.instance.as_str().parse().ok();
@@ -167,12 +173,22 @@ fn unseen(place: &Place) -> Stop {
 
 /// AWS allows one customer gateway for an address and a number: one that exists has to serve.
 fn equal_customer(request: &Request<'_>, region: &Region, site: &Site, asn: i32) -> Option<AwsId> {
-    let ip = site.known_public_ip()?;
-    let equal = region.customer_gateways.iter().find(|c| {
-        let is_equal = c.ip == Some(ip) && c.asn == asn.to_string() && c.state == "available";
-        is_equal && c.tags.stack() != Some(request.stack.as_str())
-    });
-    equal.map(|c| c.id.clone())
+    let (ip, asn) = (site.known_public_ip()?, asn.to_string());
+    let equal = |c: &&Customer| c.ip == Some(ip) && c.asn == asn && c.state == "available";
+    let mut all = region.customer_gateways.iter().filter(equal);
+    let has_own = all.clone().any(|c| c.tags.belongs_to(request.stack));
+    all.find(|_| !has_own).map(|c| c.id.clone())
+}
+
+/// AWS allows one connection between two gateways: whoever has it is left alone.
+fn joined_already(request: &Request<'_>, region: &Region, ends: [&AwsId; 2]) -> Option<Refusal> {
+    let joins = |c: &&Connection| [Some(&c.customer), c.gateway.as_ref()] == ends.map(Some);
+    let mut all = region.connections.iter().filter(joins);
+    let other = all.find(|c| !c.tags.belongs_to(request.stack) && c.state != "deleting")?;
+    Some(Refusal::new(
+        format!("{} joins {} and {} already, and is not this stack's", other.id, ends[0], ends[1]),
+        "one connection to a server is enough; to make it cgw's, delete that one first",
+    ))
 }
 
 fn notes(cloud: &Cloud, site: &Site, customer: Option<&AwsId>, via: Via) -> Vec<String> {
@@ -201,12 +217,13 @@ fn notes(cloud: &Cloud, site: &Site, customer: Option<&AwsId>, via: Via) -> Vec<
             (PublicIp::Adopted { ip, is_associated: true, .. }, _) => {
                 notes.push(format!("the server's own Elastic IP {ip} is used and never released"));
             }
-            (PublicIp::New | PublicIp::Ours | PublicIp::Adopted { .. }, _) => {}
+            (PublicIp::New | PublicIp::Ours { .. } | PublicIp::Adopted { .. }, _) => {}
         },
         Site::Own { .. } => {}
     }
     if via == Via::Ssh {
         notes.push("the server restarts when the steps on it ask for it".to_owned());
+        notes.push("a domain controller is refused by the first step on it".to_owned());
     }
     notes
 }

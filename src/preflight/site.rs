@@ -12,7 +12,7 @@ use super::{Candidate, Refusal, Request, Stop, gateway_of};
 use crate::address::AwsId;
 use crate::aws::Place;
 use crate::spec::Choice;
-use crate::world::{Instance, Interface, Region};
+use crate::world::{ElasticAddress, Instance, Interface, Region, RouteTable};
 
 /// The server's side, as it will be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -67,7 +67,12 @@ pub enum PublicIp {
     /// A new Elastic IP.
     New,
     /// The stack's Elastic IP, which exists.
-    Ours,
+    Ours {
+        /// The address.
+        ip: Ipv4Addr,
+        /// The interface that it is for, as its tag says.
+        announced: Option<AwsId>,
+    },
     /// An Elastic IP of the user's: used, never released.
     Adopted {
         /// Its allocation id.
@@ -89,19 +94,21 @@ impl Site {
         }
     }
 
-    /// Returns the public address, if it is the user's own and so known beforehand.
+    /// Returns the public address, if it is known beforehand.
     #[must_use]
     pub fn known_public_ip(&self) -> Option<Ipv4Addr> {
         match self {
             Self::Own { gateway_ip, .. } => Some(*gateway_ip),
             Self::Instance(server) => match &server.public_ip {
-                PublicIp::Adopted { ip, .. } => Some(*ip),
-                PublicIp::New | PublicIp::Ours => None,
+                PublicIp::Ours { ip, .. } | PublicIp::Adopted { ip, .. } => Some(*ip),
+                PublicIp::New => None,
             },
         }
     }
 }
 
+/// What a stack says of an address that it associates.
+const ASSOCIATION: &str = "elastic-ip-association";
 /// AWS's default quota of Elastic IPs in a region.
 const ELASTIC_IPS: usize = 5;
 
@@ -173,7 +180,7 @@ pub(super) fn instance(request: &Request<'_>, region: &Region) -> Result<(Site, 
     };
     let is_ours = |id: &&AwsId| {
         let group = region.groups.iter().find(|g| &g.id == *id);
-        group.is_some_and(|g| g.tags.stack() == Some(request.stack.as_str()))
+        group.is_some_and(|g| g.tags.belongs_to(request.stack))
     };
     let server = Ec2Server {
         place: region.place.clone(),
@@ -243,14 +250,18 @@ fn unfit(request: &Request<'_>, region: &Region, instance: &Instance) -> Option<
             "name another with --instance, or take that stack down first (--stack)",
         );
     }
-    let (Some(vpc), Some(subnet)) = (&instance.vpc, &instance.subnet) else {
+    let Some(vpc) = &instance.vpc else {
         return refuse(format!("{label} is in no VPC"), "name another with --instance");
     };
     if request.declared.vpc.as_ref().is_some_and(|cloud| cloud.id() == vpc) {
         let text = format!("{label} is inside {vpc}, the VPC that the VPN leads to");
         return refuse(text, "name a server outside it with --instance, or another VPC with --vpc");
     }
-    if !region.table_of(subnet, vpc).is_some_and(crate::world::RouteTable::is_public) {
+    let subnet = match interface(request, region, instance) {
+        Ok(interface) => &interface.subnet,
+        Err(refusal) => return Some(refusal),
+    };
+    if !region.table_of(subnet, vpc).is_some_and(RouteTable::is_public) {
         let text =
             format!("{label} has no route to the Internet: {subnet} has no Internet gateway");
         return refuse(text, "give its subnet such a route, or name another with --instance");
@@ -283,44 +294,65 @@ fn public_ip(
     region: &Region,
     interface: &Interface,
 ) -> Result<PublicIp, Refusal> {
-    let is_ours =
-        |o: &&crate::world::ElasticAddress| o.tags.stack() == Some(request.stack.as_str());
+    let is_ours = |o: &&ElasticAddress| o.tags.belongs_to(request.stack);
     let serving = region.addresses.iter().find(|o| o.interface.as_ref() == Some(&interface.id));
-    let adopted = |o: &crate::world::ElasticAddress| PublicIp::Adopted {
-        id: o.id.clone(),
-        ip: o.ip,
-        is_associated: o.interface.is_some() && !is_announced(request, o),
-    };
     if let Some(eip) = &request.declared.eip {
         let Some(named) = region.addresses.iter().find(|o| &o.id == eip.id()) else {
             let text = format!("{eip} does not exist in {}", region.place);
             return Err(Refusal::new(text, "name another with --eip"));
         };
-        if let Some(other) = named.interface.as_ref().filter(|i| **i != interface.id) {
-            let text = format!("{} ({eip}) serves {other}", named.ip);
-            return Err(Refusal::new(text, "name another with --eip"));
-        }
-        if let Some(other) = serving.filter(|o| o.id != named.id) {
+        if let Some(other) = serving.filter(|o| o.id != named.id && !is_ours(o)) {
             let text = format!("the server has the Elastic IP {} already", other.ip);
             let hint = format!("leave --eip out, or give --eip {}", other.id);
             return Err(Refusal::new(text, hint));
         }
-        return Ok(adopted(named));
+        return usable(request, interface, named);
     }
-    match serving {
-        Some(own) if !is_ours(&own) => Ok(adopted(own)),
-        _ if region.addresses.iter().any(|o| is_ours(&o)) => Ok(PublicIp::Ours),
-        _ if region.addresses.len() == ELASTIC_IPS => Err(Refusal::new(
-            format!("{} has {ELASTIC_IPS} Elastic IPs, AWS's quota", region.place),
-            "use one that exists with --eip, or raise the quota L-0263D0A3 and give a new one with --eip",
-        )),
-        Some(_) | None => Ok(PublicIp::New),
+    match serving.filter(|o| !is_ours(o)).or_else(|| region.addresses.iter().find(is_ours)) {
+        Some(found) => usable(request, interface, found),
+        None if region.addresses.len() == ELASTIC_IPS && !request.quota_raised => {
+            Err(Refusal::new(
+                format!("{} has {ELASTIC_IPS} Elastic IPs, AWS's default quota", region.place),
+                "use one that exists with --eip; or raise the quota L-0263D0A3 and say \
+                 --quota-raised",
+            ))
+        }
+        None => Ok(PublicIp::New),
     }
 }
 
-/// Says whether it was this stack that associated a user's address.
-fn is_announced(request: &Request<'_>, address: &crate::world::ElasticAddress) -> bool {
-    address.tags.announced(request.stack).any(|(what, _)| what == "elastic-ip-association")
+/// Says how an address that exists can be the server's, unless it is somebody's who needs it.
+fn usable(
+    request: &Request<'_>,
+    interface: &Interface,
+    address: &ElasticAddress,
+) -> Result<PublicIp, Refusal> {
+    let (id, ip) = (address.id.clone(), address.ip);
+    let announced = address.tags.announcement(request.stack, ASSOCIATION);
+    // Where the stack itself has put it, it can be taken away from.
+    let is_elsewhere = |at: &&AwsId| **at != interface.id && announced != Some(at.as_str());
+    if let Some(other) = address.interface.as_ref().filter(is_elsewhere) {
+        return Err(Refusal::new(
+            format!("{ip} ({id}) serves {other}"),
+            "disassociate it there, or name another with --eip",
+        ));
+    }
+    if let Some(other) = other_stack(request, address) {
+        return Err(Refusal::new(
+            format!("{ip} ({id}) belongs to the stack {other}"),
+            "name another with --eip, or take that stack down first (--stack)",
+        ));
+    }
+    if address.tags.belongs_to(request.stack) {
+        return Ok(PublicIp::Ours { ip, announced: announced.map(AwsId::new) });
+    }
+    let is_associated = address.interface.is_some() && announced.is_none();
+    Ok(PublicIp::Adopted { id, ip, is_associated })
+}
+
+fn other_stack<'a>(request: &Request<'_>, address: &'a ElasticAddress) -> Option<&'a str> {
+    let mut all = address.tags.stack().into_iter().chain(address.tags.announcers());
+    all.find(|stack| *stack != request.stack.as_str())
 }
 
 fn cidr(request: &Request<'_>, region: &Region, vpc: &AwsId) -> Result<Ipv4Net, Refusal> {

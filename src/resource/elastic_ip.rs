@@ -18,9 +18,12 @@ use crate::world::{ElasticAddress, World};
 #[derive(Debug)]
 pub struct ElasticIp;
 
-/// Nothing can be chosen of an Elastic IP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Spec;
+/// What is declared of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Spec {
+    /// The interface it is made for: a tag says so, and whoever moves it elsewhere keeps it.
+    pub interface: AwsId,
+}
 
 /// What is seen of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -61,14 +64,19 @@ impl Kind for ElasticIp {
 
     fn removed_after(world: &World, id: &Id) -> Vec<Id> {
         let Some(address) = by_id(world, id.owner()) else { return Vec::new() };
-        let association =
-            address.association.as_ref().map(|_| Id::link(&address.id, ElasticIpAssociation::NAME));
+        // An interface that somebody moved it to is nobody's to take it from.
+        let association = match (moved_to(address), &address.association) {
+            (Some(interface), _) => Some(Id::Aws(interface.clone())),
+            (None, Some(_)) => Some(Id::link(&address.id, ElasticIpAssociation::NAME)),
+            (None, None) => None,
+        };
         let named = world.regions.iter().flat_map(|r| &r.customer_gateways);
         let ours =
             named.filter(|c| c.ip == Some(address.ip) && c.tags.stack() == address.tags.stack());
         association.into_iter().chain(ours.map(|c| c.id.clone().into())).collect()
     }
 
+    /// Which interface it serves is its association's matter.
     fn diff(_: &Spec, _: &State, _: &Deps<'_>) -> Diff {
         Diff::new()
     }
@@ -76,10 +84,12 @@ impl Kind for ElasticIp {
     async fn create(
         hands: &Hands,
         at: &At<'_>,
-        _: &Spec,
+        spec: &Spec,
         _: &Deps<'_>,
     ) -> Result<Made<State>, Error> {
-        let tags = aws::specification(ResourceType::ElasticIp, at.address, &BTreeMap::new());
+        let key = aws::announcement(at.stack(), ElasticIpAssociation::NAME);
+        let serves = BTreeMap::from([(key, spec.interface.to_string())]);
+        let tags = aws::specification(ResourceType::ElasticIp, at.address, &serves);
         let reply = at
             .writer(hands)?
             .call(Action::AllocateAddress, |ec2| {
@@ -93,17 +103,6 @@ impl Kind for ElasticIp {
         let id = reply.allocation_id().map(AwsId::new).ok_or(lacks("allocation id"))?;
         let ip = reply.public_ip().and_then(|ip| ip.parse().ok()).ok_or(lacks("public address"))?;
         Ok(Made { id: id.into(), state: Some(State { ip }) })
-    }
-
-    async fn update(
-        _: &Hands,
-        _: &At<'_>,
-        _: &Id,
-        _: &Spec,
-        _: &State,
-        _: &Deps<'_>,
-    ) -> Result<Next, Error> {
-        Ok(Next::Nothing)
     }
 
     async fn delete(hands: &Hands, at: &At<'_>, id: &Id, _: &State) -> Result<Next, Error> {
@@ -120,4 +119,11 @@ impl Kind for ElasticIp {
 /// Returns the Elastic IP with an allocation id.
 pub(super) fn by_id<'a>(world: &'a World, id: &AwsId) -> Option<&'a ElasticAddress> {
     world.regions.iter().flat_map(|r| &r.addresses).find(|o| &o.id == id)
+}
+
+/// Returns the interface that somebody moved a stack's own address to.
+pub(super) fn moved_to(address: &ElasticAddress) -> Option<&AwsId> {
+    let stack: Stack = address.tags.stack()?.parse().ok()?;
+    let announced = address.tags.announcement(&stack, ElasticIpAssociation::NAME)?;
+    address.interface.as_ref().filter(|interface| interface.as_str() != announced)
 }

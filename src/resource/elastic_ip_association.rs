@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::elastic_ip::by_id;
-use super::hands::{announce, announcement, gone_is_fine, retract};
+use super::hands::{announce, gone_is_fine, retract};
 use super::kind::{At, Deps, Kind, Live, Made, Next, Ref};
 use super::{ElasticIp, Error, Hands};
 use crate::address::{Address, AwsId, Id, Stack};
@@ -11,7 +11,7 @@ use crate::aws::{Action, Source};
 use crate::diff::Diff;
 use crate::world::World;
 
-/// An Elastic IP's association; on an adopted address it is announced by a tag on it.
+/// An Elastic IP's association; a tag on the address says which interface it is for.
 #[derive(Debug)]
 pub struct ElasticIpAssociation;
 
@@ -20,10 +20,10 @@ pub struct ElasticIpAssociation;
 pub struct Spec {
     /// The address.
     pub address: Ref<ElasticIp>,
-    /// Whether the address is somebody else's, so that the link must be announced on it.
-    pub is_adopted: bool,
     /// The interface.
     pub interface: AwsId,
+    /// Whether the address's tag says so already.
+    pub is_announced: bool,
 }
 
 /// What is seen of it.
@@ -33,7 +33,7 @@ pub struct State {
     pub interface: Option<AwsId>,
     /// AWS's id of the association.
     pub association: Option<AwsId>,
-    /// The interface that was announced, on somebody else's address.
+    /// The interface that the tag names, on an address that is somebody else's.
     pub announced: Option<String>,
 }
 
@@ -47,13 +47,16 @@ impl Kind for ElasticIpAssociation {
         vec![spec.address.0.clone()]
     }
 
+    /// On the stack's own address it is found while it is as announced: the address may be moved
+    /// by anybody, and goes with its tags.
     fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
         let mut found = Vec::new();
         for region in &world.regions {
             for o in &region.addresses {
-                let is_ours = o.tags.node_key(stack, ElasticIp::NAME).is_some();
-                let announced = o.tags.value(&announcement(stack, Self::NAME)).map(str::to_owned);
-                if announced.is_none() && !(is_ours && o.association.is_some()) {
+                let Some(announced) = o.tags.announcement(stack, Self::NAME) else { continue };
+                let is_so = o.interface.as_ref().is_some_and(|i| i.as_str() == announced);
+                let is_own = o.tags.belongs_to(stack);
+                if is_own && !is_so {
                     continue;
                 }
                 found.push(Live {
@@ -63,7 +66,7 @@ impl Kind for ElasticIpAssociation {
                     state: State {
                         interface: o.interface.clone(),
                         association: o.association.clone(),
-                        announced,
+                        announced: (!is_own).then(|| announced.to_owned()),
                     },
                 });
             }
@@ -85,8 +88,10 @@ impl Kind for ElasticIpAssociation {
     }
 
     fn diff(spec: &Spec, state: &State, _: &Deps<'_>) -> Diff {
-        let was = state.interface.as_ref().map(ToString::to_string).unwrap_or_default();
-        Diff::new().field("interface", was, &spec.interface)
+        match &state.interface {
+            Some(was) => Diff::new().fixed("interface", was, &spec.interface),
+            None => Diff::new().field("interface", "", &spec.interface),
+        }
     }
 
     async fn create(
@@ -97,7 +102,7 @@ impl Kind for ElasticIpAssociation {
     ) -> Result<Made<State>, Error> {
         let writer = at.writer(hands)?;
         let (address, _) = deps.must(&spec.address)?;
-        if spec.is_adopted {
+        if !spec.is_announced {
             announce(writer, address, at.stack(), Self::NAME, spec.interface.as_str()).await?;
         }
         let association = associate(hands, at, address, &spec.interface).await?;
@@ -105,6 +110,7 @@ impl Kind for ElasticIpAssociation {
         Ok(Made { id: Id::link(address, Self::NAME), state: Some(state) })
     }
 
+    /// It was announced and is not made: the tag may name an interface of before.
     async fn update(
         hands: &Hands,
         at: &At<'_>,
@@ -113,6 +119,10 @@ impl Kind for ElasticIpAssociation {
         _: &State,
         _: &Deps<'_>,
     ) -> Result<Next, Error> {
+        if !spec.is_announced {
+            let interface = spec.interface.as_str();
+            announce(at.writer(hands)?, id.owner(), at.stack(), Self::NAME, interface).await?;
+        }
         associate(hands, at, id.owner(), &spec.interface).await?;
         Ok(Next::Nothing)
     }

@@ -1,62 +1,7 @@
-//! The security group on the server's interface: who may administer it, and what the site sends through it.
+//! The security group on the server's interface.
 
-use super::kind::{At, Deps, Kind, Live, Made, Next};
-pub use super::security_group::GroupSpec as Spec;
-use super::security_group::{self, GroupState};
-use super::{Error, Hands};
-use crate::address::{Address, Id, Stack};
-use crate::aws::Source;
-use crate::diff::Diff;
-use crate::world::World;
-
-/// The security group on the server's interface: who may administer it, and what the site sends through it.
-#[derive(Debug)]
-pub struct GatewaySecurityGroup;
-
-impl Kind for GatewaySecurityGroup {
-    const NAME: &'static str = "gateway-security-group";
-    const READS: &'static [Source] =
-        &[Source::SecurityGroups, Source::SecurityGroupRules, Source::NetworkInterfaces];
-    type Spec = Spec;
-    type State = GroupState;
-
-    fn needs(_: &Spec) -> Vec<Address> {
-        Vec::new()
-    }
-
-    fn find(world: &World, stack: &Stack) -> Vec<Live<GroupState>> {
-        security_group::find(world, stack, Self::NAME)
-    }
-
-    fn removed_after(world: &World, id: &Id) -> Vec<Id> {
-        security_group::users(world, id)
-    }
-
-    fn diff(spec: &Spec, state: &GroupState, _: &Deps<'_>) -> Diff {
-        security_group::diff(spec, state)
-    }
-
-    async fn create(
-        hands: &Hands,
-        at: &At<'_>,
-        spec: &Spec,
-        _: &Deps<'_>,
-    ) -> Result<Made<GroupState>, Error> {
-        security_group::create(hands, at, spec).await
-    }
-
-    async fn update(
-        hands: &Hands,
-        at: &At<'_>,
-        id: &Id,
-        spec: &Spec,
-        state: &GroupState,
-        _: &Deps<'_>,
-    ) -> Result<Next, Error> {
-        security_group::update(hands, at, id, spec, state).await
-    }
-
-    async fn delete(hands: &Hands, at: &At<'_>, id: &Id, _: &GroupState) -> Result<Next, Error> {
-        security_group::delete(hands, at, id).await
-    }
+super::security_group::security_group_kind! {
+    /// Who may administer the server, and what the site sends through it; the rules for the tunnels
+    /// are a node of their own.
+    GatewaySecurityGroup, "gateway-security-group", usable_early: false
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Dice;
 use crate::address::{Address, AwsId, Stack};
-use crate::aws::{self, Action, Place, Verdict, Writer};
+use crate::aws::{self, Action, Place, Verdict, Writer, announcement};
 use crate::event::Events;
 use crate::server::{self, Reach};
 
@@ -130,20 +130,6 @@ pub(super) fn gone_is_fine<T>(result: Result<T, aws::Error>) -> Result<(), Error
         Err(error) if error.verdict == Verdict::Gone => Ok(()),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Takes «it is so already» as success.
-pub(super) fn already_is_fine<T>(result: Result<T, aws::Error>) -> Result<(), Error> {
-    match result {
-        Ok(_) => Ok(()),
-        Err(error) if error.verdict == Verdict::AlreadySo => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The key of the tag that announces a link, or saves an earlier value, on somebody's object.
-pub(super) fn announcement(stack: &Stack, what: &str) -> String {
-    format!("cgw:{stack}:{what}")
 }
 
 /// Writes a tag on an object that is not ours alone.

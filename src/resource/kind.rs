@@ -127,6 +127,11 @@ pub trait Kind: Sized {
     fn left_alone(_state: &Self::State) -> Option<String> {
         None
     }
+    /// Returns how much is lost with it: of several that serve as one node, the one that is worth
+    /// most stays.
+    fn worth(_state: &Self::State) -> usize {
+        0
+    }
     /// Returns how far it is.
     fn phase(_state: &Self::State) -> Phase {
         Phase::Ready
@@ -140,15 +145,17 @@ pub trait Kind: Sized {
         spec: &Self::Spec,
         deps: &Deps<'_>,
     ) -> impl Future<Output = Result<Made<Self::State>, Error>>;
-    /// Starts changing it so that it differs no more.
+    /// Starts changing it so that it differs no more; what has only fixed fields is never changed.
     fn update(
-        hands: &Hands,
-        at: &At<'_>,
-        id: &Id,
-        spec: &Self::Spec,
-        state: &Self::State,
-        deps: &Deps<'_>,
-    ) -> impl Future<Output = Result<Next, Error>>;
+        _hands: &Hands,
+        _at: &At<'_>,
+        _id: &Id,
+        _spec: &Self::Spec,
+        _state: &Self::State,
+        _deps: &Deps<'_>,
+    ) -> impl Future<Output = Result<Next, Error>> {
+        std::future::ready(Ok(Next::Nothing))
+    }
     /// Starts removing it; removing what is gone succeeds.
     fn delete(
         hands: &Hands,

@@ -138,6 +138,12 @@ macro_rules! kinds {
                 match self { $(Self::$Kind(_) => $Kind::NAME),* }
             }
 
+            /// Returns how much is lost with the node, among several that serve as one.
+            #[must_use]
+            pub fn worth(&self) -> usize {
+                match self { $(Self::$Kind(state) => $Kind::worth(state)),* }
+            }
+
             /// Returns how far the node is.
             #[must_use]
             pub fn phase(&self) -> Phase {

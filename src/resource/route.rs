@@ -100,6 +100,7 @@ impl Table {
 impl Kind for Route {
     const NAME: &'static str = "route";
     const READS: &'static [Source] = &[Source::RouteTables];
+    const GOES_WITH_OWNER: bool = true;
     type Spec = Spec;
     type State = State;
 

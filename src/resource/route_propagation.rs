@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::hands::{announce, announcement, gone_is_fine, retract};
+use super::hands::{announce, gone_is_fine, retract};
 use super::kind::{At, Deps, Kind, Live, Made, Next, Ref};
 use super::{Error, Hands, Table, VpnGateway, VpnGatewayAttachment};
 use crate::address::{Address, AwsId, Id, Stack};
@@ -37,6 +37,7 @@ pub struct State {
 impl Kind for RoutePropagation {
     const NAME: &'static str = "route-propagation";
     const READS: &'static [Source] = &[Source::RouteTables];
+    const GOES_WITH_OWNER: bool = true;
     type Spec = Spec;
     type State = State;
 
@@ -46,11 +47,10 @@ impl Kind for RoutePropagation {
     }
 
     fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
-        let tag = announcement(stack, Self::NAME);
         let mut found = Vec::new();
         for region in &world.regions {
             found.extend(region.route_tables.iter().filter_map(|o| {
-                let gateway = AwsId::new(o.tags.value(&tag)?);
+                let gateway = AwsId::new(o.tags.announcement(stack, Self::NAME)?);
                 let is_on = o.propagating.contains(&gateway);
                 Some(Live {
                     address: Address::new(stack, Self::NAME, Table::found(o, stack)),

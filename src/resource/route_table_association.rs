@@ -88,17 +88,6 @@ impl Kind for RouteTableAssociation {
         Ok(Made { id: Id::link(table, Self::NAME), state: Some(state) })
     }
 
-    async fn update(
-        _: &Hands,
-        _: &At<'_>,
-        _: &Id,
-        _: &Spec,
-        _: &State,
-        _: &Deps<'_>,
-    ) -> Result<Next, Error> {
-        Ok(Next::Nothing)
-    }
-
     async fn delete(hands: &Hands, at: &At<'_>, _: &Id, state: &State) -> Result<Next, Error> {
         let writer = at.writer(hands)?;
         for association in &state.associations {

@@ -6,13 +6,13 @@ use aws_sdk_ec2::types::{IpPermission, IpRange, ResourceType, Tag};
 use ipnet::Ipv4Net;
 use serde::Serialize;
 
-use super::hands::{already_is_fine, gone_is_fine};
+use super::hands::gone_is_fine;
 use super::kind::{At, Kind, Live, Made, Next};
 use super::{Error, Hands};
 use crate::address::{Address, AwsId, Id, Stack};
-use crate::aws::{self, Action, Writer};
+use crate::aws::{self, Action, Verdict, Writer};
 use crate::diff::Diff;
-use crate::world::{Direction, GroupRule, Rule, Rules, World};
+use crate::world::{Direction, GroupRule, Region, Rule, Rules, World};
 
 /// What is declared of a security group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,8 +34,10 @@ pub struct GroupSpec {
 pub struct GroupState {
     /// The VPC it is in.
     pub vpc: AwsId,
-    /// The rules that are the stack's, and AWS's default rule; other people's rules are not here.
+    /// The rules that are the stack's, and AWS's default rule.
     pub rules: Rules,
+    /// Other people's rules in it: they stay, and one that is declared too is there already.
+    pub others: BTreeSet<Rule>,
     /// Its tags that say what was declared.
     pub tags: BTreeMap<String, String>,
 }
@@ -59,26 +61,39 @@ pub(super) fn find(world: &World, stack: &Stack, kind: &'static str) -> Vec<Live
                 continue;
             };
             let address = Address::new(stack, kind, key);
-            let counts = |r: &&GroupRule| {
+            let counts = |r: &GroupRule| {
                 let is_default = r.rule.as_ref() == Some(&all_out()) && r.tags.stack().is_none();
                 is_default || r.tags.node_key(stack, kind).is_some()
             };
-            let rules = region.rules_of(&group.id).filter(counts);
+            let (rules, others) = sorted(region, &group.id, counts);
             let mut tags = group.tags.0.clone();
             tags.retain(|key, _| key.starts_with("cgw:declared:"));
             found.push(Live {
                 address,
                 id: group.id.clone().into(),
                 place: region.place.clone(),
-                state: GroupState {
-                    vpc: group.vpc.clone(),
-                    rules: rules.filter_map(|r| Some((r.rule.clone()?, r.id.clone()))).collect(),
-                    tags,
-                },
+                state: GroupState { vpc: group.vpc.clone(), rules, others, tags },
             });
         }
     }
     found
+}
+
+/// Sorts a group's rules into those that count as the node's and those of others.
+pub(super) fn sorted(
+    region: &Region,
+    group: &AwsId,
+    counts: impl Fn(&GroupRule) -> bool,
+) -> (Rules, BTreeSet<Rule>) {
+    let (mut own, mut others) = (Rules::default(), BTreeSet::new());
+    for found in region.rules_of(group) {
+        match &found.rule {
+            Some(rule) if counts(found) => drop(own.0.insert(rule.clone(), found.id.clone())),
+            Some(rule) => drop(others.insert(rule.clone())),
+            None => {}
+        }
+    }
+    (own, others)
 }
 
 /// Returns what uses a group: interfaces by their membership, groups by their rules.
@@ -96,9 +111,8 @@ pub(super) fn users(world: &World, id: &Id) -> Vec<Id> {
 
 /// Compares a group.
 pub(super) fn diff(spec: &GroupSpec, state: &GroupState) -> Diff {
-    let rules = state.rules.set();
-    let mut diff =
-        Diff::new().fixed("vpc", &state.vpc, &spec.vpc).set("rules", &rules, &spec.rules);
+    let (have, want) = (state.rules.set(), &spec.rules - &state.others);
+    let mut diff = Diff::new().fixed("vpc", &state.vpc, &spec.vpc).set("rules", &have, &want);
     for key in spec.tags.keys().chain(state.tags.keys()).collect::<BTreeSet<_>>() {
         let value = |tags: &BTreeMap<String, String>| tags.get(key).cloned().unwrap_or_default();
         if value(&spec.tags) != value(&state.tags) {
@@ -129,7 +143,8 @@ pub(super) async fn create(
     let lacks = Error::Reply { action: Action::CreateSecurityGroup, lacks: "group id" };
     let id = reply.group_id().map(AwsId::new).ok_or(lacks)?;
     let rules = Rules(BTreeMap::from([(all_out(), AwsId::new(""))]));
-    let state = GroupState { vpc: spec.vpc.clone(), rules, tags: spec.tags.clone() };
+    let (vpc, tags) = (spec.vpc.clone(), spec.tags.clone());
+    let state = GroupState { vpc, rules, others: BTreeSet::new(), tags };
     Ok(Made { id: id.into(), state: Some(state) })
 }
 
@@ -142,9 +157,8 @@ pub(super) async fn update(
     state: &GroupState,
 ) -> Result<Next, Error> {
     let writer = at.writer(hands)?;
-    let have = state.rules.set();
-    let missing: Vec<Rule> = spec.rules.difference(&have).cloned().collect();
-    let extra: Vec<Rule> = have.difference(&spec.rules).cloned().collect();
+    let (have, want) = (state.rules.set(), &spec.rules - &state.others);
+    let (missing, extra) = (&want - &have, &have - &want);
     let (rules, tags) = futures_util::join!(
         change_rules(writer, at.address, id.owner(), &missing, &extra),
         change_tags(writer, id.owner(), &spec.tags, &state.tags),
@@ -154,67 +168,96 @@ pub(super) async fn update(
     Ok(Next::Nothing)
 }
 
-/// Lets rules in and out of a group, all four calls at once.
+/// Adds rules to a group and takes others away, all four calls at once.
 pub(super) async fn change_rules(
     writer: &Writer,
     node: &Address,
     group: &AwsId,
-    missing: &[Rule],
-    extra: &[Rule],
+    missing: &BTreeSet<Rule>,
+    extra: &BTreeSet<Rule>,
 ) -> Result<(), Error> {
-    let of = |rules: &[Rule], direction| permissions(rules, direction);
-    let (come_in, go_out) = (of(missing, Direction::In), of(missing, Direction::Out));
-    let (no_more_in, no_more_out) = (of(extra, Direction::In), of(extra, Direction::Out));
     let tags = || aws::specification(ResourceType::SecurityGroupRule, node, &BTreeMap::new());
-    // Each call's future is large, and there are four.
-    let results = Box::pin(async {
-        futures_util::join!(
-            unless_empty(&come_in, || writer.call(Action::AuthorizeSecurityGroupIngress, |ec2| {
+    let group = group.as_str();
+    let let_in = send(permissions(missing, Direction::In), async |rules: &[IpPermission]| {
+        writer
+            .call(Action::AuthorizeSecurityGroupIngress, |ec2| {
                 ec2.authorize_security_group_ingress()
-                    .group_id(group.as_str())
-                    .set_ip_permissions(Some(come_in.clone()))
+                    .group_id(group)
+                    .set_ip_permissions(Some(rules.to_vec()))
                     .tag_specifications(tags())
                     .send()
-            })),
-            unless_empty(&go_out, || writer.call(Action::AuthorizeSecurityGroupEgress, |ec2| {
+            })
+            .await
+            .map(drop)
+    });
+    let let_out = send(permissions(missing, Direction::Out), async |rules: &[IpPermission]| {
+        writer
+            .call(Action::AuthorizeSecurityGroupEgress, |ec2| {
                 ec2.authorize_security_group_egress()
-                    .group_id(group.as_str())
-                    .set_ip_permissions(Some(go_out.clone()))
+                    .group_id(group)
+                    .set_ip_permissions(Some(rules.to_vec()))
                     .tag_specifications(tags())
                     .send()
-            })),
-            unless_empty(&no_more_in, || writer.call(Action::RevokeSecurityGroupIngress, |ec2| {
+            })
+            .await
+            .map(drop)
+    });
+    let no_more_in = send(permissions(extra, Direction::In), async |rules: &[IpPermission]| {
+        writer
+            .call(Action::RevokeSecurityGroupIngress, |ec2| {
                 ec2.revoke_security_group_ingress()
-                    .group_id(group.as_str())
-                    .set_ip_permissions(Some(no_more_in.clone()))
+                    .group_id(group)
+                    .set_ip_permissions(Some(rules.to_vec()))
                     .send()
-            })),
-            unless_empty(&no_more_out, || writer.call(Action::RevokeSecurityGroupEgress, |ec2| {
+            })
+            .await
+            .map(drop)
+    });
+    let no_more_out = send(permissions(extra, Direction::Out), async |rules: &[IpPermission]| {
+        writer
+            .call(Action::RevokeSecurityGroupEgress, |ec2| {
                 ec2.revoke_security_group_egress()
-                    .group_id(group.as_str())
-                    .set_ip_permissions(Some(no_more_out.clone()))
+                    .group_id(group)
+                    .set_ip_permissions(Some(rules.to_vec()))
                     .send()
-            })),
-        )
-    })
-    .await;
-    already_is_fine(results.0)?;
-    already_is_fine(results.1)?;
-    gone_is_fine(results.2)?;
-    gone_is_fine(results.3)
+            })
+            .await
+            .map(drop)
+    });
+    // Each call's future is large, and there are four.
+    let all = Box::pin(async { futures_util::join!(let_in, let_out, no_more_in, no_more_out) });
+    let (let_in, let_out, no_more_in, no_more_out) = all.await;
+    let_in?;
+    let_out?;
+    no_more_in?;
+    no_more_out?;
+    Ok(())
 }
 
-async fn unless_empty<T, F>(
-    permissions: &[IpPermission],
-    call: impl FnOnce() -> F,
-) -> Result<Option<T>, aws::Error>
-where
-    F: Future<Output = Result<T, aws::Error>>,
-{
-    if permissions.is_empty() { Ok(None) } else { call().await.map(Some) }
+/// Sends rules in one call; where one of them is so already AWS takes none, and each is sent alone.
+async fn send(
+    rules: Vec<IpPermission>,
+    call: impl AsyncFn(&[IpPermission]) -> Result<(), aws::Error>,
+) -> Result<(), aws::Error> {
+    let is_so = |error: &aws::Error| matches!(error.verdict, Verdict::AlreadySo | Verdict::Gone);
+    if rules.is_empty() {
+        return Ok(());
+    }
+    match call(&rules).await {
+        Err(error) if is_so(&error) && rules.len() > 1 => {}
+        Err(error) if !is_so(&error) => return Err(error),
+        Ok(()) | Err(_) => return Ok(()),
+    }
+    for rule in rules.chunks(1) {
+        match call(rule).await {
+            Err(error) if !is_so(&error) => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
-fn permissions(rules: &[Rule], direction: Direction) -> Vec<IpPermission> {
+fn permissions(rules: &BTreeSet<Rule>, direction: Direction) -> Vec<IpPermission> {
     let permission = |rule: &Rule| {
         let ports = match (rule.ports, rule.protocol.as_str()) {
             (None, "icmp") => Some((-1, -1)),
@@ -272,3 +315,77 @@ pub(super) async fn delete(hands: &Hands, at: &At<'_>, id: &Id) -> Result<Next, 
     )?;
     Ok(Next::Nothing)
 }
+
+/// Writes a kind that is a security group: all that such kinds differ in.
+macro_rules! security_group_kind {
+    ($(#[doc = $doc:literal])* $Kind:ident, $name:literal, usable_early: $early:literal) => {
+        pub use super::security_group::GroupSpec as Spec;
+        use super::kind::{At, Deps, Kind, Live, Made, Next};
+        use super::security_group::{self, GroupState};
+        use super::{Error, Hands};
+        use crate::address::{Address, Id, Stack};
+        use crate::aws::Source;
+        use crate::diff::Diff;
+        use crate::world::World;
+
+        $(#[doc = $doc])*
+        #[derive(Debug)]
+        pub struct $Kind;
+
+        impl Kind for $Kind {
+            const NAME: &'static str = $name;
+            const READS: &'static [Source] =
+                &[Source::SecurityGroups, Source::SecurityGroupRules, Source::NetworkInterfaces];
+            const USABLE_EARLY: bool = $early;
+            type Spec = Spec;
+            type State = GroupState;
+
+            fn needs(_: &Spec) -> Vec<Address> {
+                Vec::new()
+            }
+
+            fn find(world: &World, stack: &Stack) -> Vec<Live<GroupState>> {
+                security_group::find(world, stack, Self::NAME)
+            }
+
+            fn removed_after(world: &World, id: &Id) -> Vec<Id> {
+                security_group::users(world, id)
+            }
+
+            fn diff(spec: &Spec, state: &GroupState, _: &Deps<'_>) -> Diff {
+                security_group::diff(spec, state)
+            }
+
+            async fn create(
+                hands: &Hands,
+                at: &At<'_>,
+                spec: &Spec,
+                _: &Deps<'_>,
+            ) -> Result<Made<GroupState>, Error> {
+                security_group::create(hands, at, spec).await
+            }
+
+            async fn update(
+                hands: &Hands,
+                at: &At<'_>,
+                id: &Id,
+                spec: &Spec,
+                state: &GroupState,
+                _: &Deps<'_>,
+            ) -> Result<Next, Error> {
+                security_group::update(hands, at, id, spec, state).await
+            }
+
+            async fn delete(
+                hands: &Hands,
+                at: &At<'_>,
+                id: &Id,
+                _: &GroupState,
+            ) -> Result<Next, Error> {
+                security_group::delete(hands, at, id).await
+            }
+        }
+    };
+}
+
+pub(super) use security_group_kind;

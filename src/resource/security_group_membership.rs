@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::hands::{announce, announcement, gone_is_fine, retract};
+use super::hands::{announce, gone_is_fine, retract};
 use super::kind::{At, Deps, Kind, Live, Made, Next, Ref};
 use super::{Error, GatewaySecurityGroup, Hands};
 use crate::address::{Address, AwsId, Id, Stack};
@@ -30,6 +30,8 @@ pub struct Spec {
 /// What is seen of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct State {
+    /// The interface.
+    pub interface: AwsId,
     /// The interface's groups now.
     pub groups: BTreeSet<AwsId>,
     /// Which of them are the stack's.
@@ -50,7 +52,6 @@ impl Kind for SecurityGroupMembership {
     }
 
     fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
-        let tag = announcement(stack, Self::NAME);
         let mut found = Vec::new();
         for region in &world.regions {
             let own = region
@@ -59,12 +60,13 @@ impl Kind for SecurityGroupMembership {
                 .filter(|g| g.tags.node_key(stack, GatewaySecurityGroup::NAME).is_some());
             let own: BTreeSet<AwsId> = own.map(|g| g.id.clone()).collect();
             found.extend(region.interfaces.iter().filter_map(|o| {
-                let before = o.tags.value(&tag)?;
+                let before = o.tags.announcement(stack, Self::NAME)?;
                 Some(Live {
                     address: Address::new(stack, Self::NAME, ""),
                     id: Id::link(&o.id, Self::NAME),
                     place: region.place.clone(),
                     state: State {
+                        interface: o.id.clone(),
                         groups: o.groups.clone(),
                         ours: o.groups.intersection(&own).cloned().collect(),
                         before: before
@@ -80,9 +82,10 @@ impl Kind for SecurityGroupMembership {
     }
 
     fn diff(spec: &Spec, state: &State, deps: &Deps<'_>) -> Diff {
+        let diff = Diff::new().fixed("interface", &state.interface, &spec.interface);
         match deps.id(&spec.group) {
-            Want::Is(group) if state.groups.contains(group) => Diff::new(),
-            group @ (Want::Is(_) | Want::KnownAfter(_)) => Diff::new().field("group", "", group),
+            Want::Is(group) if state.groups.contains(group) => diff,
+            group @ (Want::Is(_) | Want::KnownAfter(_)) => diff.field("group", "", group),
         }
     }
 
@@ -99,7 +102,8 @@ impl Kind for SecurityGroupMembership {
         let ours = BTreeSet::from([group.clone()]);
         let groups: BTreeSet<AwsId> = spec.before.union(&ours).cloned().collect();
         set_groups(writer, &spec.interface, &groups).await?;
-        let state = State { groups, ours, before: spec.before.clone() };
+        let interface = spec.interface.clone();
+        let state = State { interface, groups, ours, before: spec.before.clone() };
         Ok(Made { id: Id::link(&spec.interface, Self::NAME), state: Some(state) })
     }
 

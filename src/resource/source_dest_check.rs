@@ -3,7 +3,7 @@
 use aws_sdk_ec2::types::AttributeBooleanValue;
 use serde::Serialize;
 
-use super::hands::{announce, announcement, retract};
+use super::hands::{announce, retract};
 use super::kind::{At, Deps, Kind, Live, Made, Next};
 use super::{Error, Hands};
 use crate::address::{Address, AwsId, Id, Stack};
@@ -27,6 +27,8 @@ pub struct Spec {
 /// What is seen of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct State {
+    /// The interface.
+    pub interface: AwsId,
     /// Whether the interface checks.
     pub is_on: bool,
     /// What it was before.
@@ -45,25 +47,28 @@ impl Kind for SourceDestCheck {
     }
 
     fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
-        let tag = announcement(stack, Self::NAME);
         let mut found = Vec::new();
         for region in &world.regions {
             found.extend(region.interfaces.iter().filter_map(|o| {
-                let before = o.tags.value(&tag)? == "true";
+                let before = o.tags.announcement(stack, Self::NAME)? == "true";
                 Some(Live {
                     address: Address::new(stack, Self::NAME, ""),
                     id: Id::link(&o.id, Self::NAME),
                     place: region.place.clone(),
-                    state: State { is_on: o.source_dest_check, before },
+                    state: State { interface: o.id.clone(), is_on: o.source_dest_check, before },
                 })
             }));
         }
         found
     }
 
-    fn diff(_: &Spec, state: &State, _: &Deps<'_>) -> Diff {
+    fn diff(spec: &Spec, state: &State, _: &Deps<'_>) -> Diff {
         let word = |is_on| if is_on { "on" } else { "off" };
-        Diff::new().field("check", word(state.is_on), word(false))
+        Diff::new().fixed("interface", &state.interface, &spec.interface).field(
+            "check",
+            word(state.is_on),
+            word(false),
+        )
     }
 
     async fn create(
@@ -78,7 +83,7 @@ impl Kind for SourceDestCheck {
         if spec.before {
             switch(writer, &spec.interface, false).await?;
         }
-        let state = State { is_on: false, before: spec.before };
+        let state = State { interface: spec.interface.clone(), is_on: false, before: spec.before };
         Ok(Made { id: Id::link(&spec.interface, Self::NAME), state: Some(state) })
     }
 

@@ -1,18 +1,18 @@
 //! The rules that let IPsec pass between the server and the two tunnels.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 use serde::Serialize;
 
 use super::kind::{At, Deps, Kind, Live, Made, Next, Ref};
-use super::security_group::change_rules;
+use super::security_group::{change_rules, sorted};
 use super::vpn_connection;
 use super::{Error, GatewaySecurityGroup, Hands, VpnConnection};
 use crate::address::{Address, AwsId, Id, Stack};
 use crate::aws::Source;
 use crate::diff::{Diff, Want};
-use crate::world::{Direction, Rule, Rules, World};
+use crate::world::{Direction, GroupRule, Rule, Rules, World};
 
 /// IP 50, IP 51, UDP 500 and UDP 4500, to and from both tunnels; ends with its group.
 ///
@@ -36,6 +36,8 @@ pub struct Spec {
 pub struct State {
     /// The rules that are there, with their ids.
     pub rules: Rules,
+    /// Other rules in the group: one that is wanted too is there already.
+    pub others: BTreeSet<Rule>,
 }
 
 const PROTOCOLS: [(&str, Option<i32>); 4] =
@@ -72,21 +74,17 @@ impl Kind for TunnelRules {
     fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
         let mut found = Vec::new();
         for region in &world.regions {
-            let mut of_group: BTreeMap<&AwsId, Rules> = BTreeMap::new();
-            for rule in &region.rules {
-                if let (Some(_), Some(what)) = (rule.tags.node_key(stack, Self::NAME), &rule.rule) {
-                    of_group
-                        .entry(&rule.group)
-                        .or_default()
-                        .0
-                        .insert(what.clone(), rule.id.clone());
-                }
-            }
-            found.extend(of_group.into_iter().map(|(group, rules)| Live {
-                address: Address::new(stack, Self::NAME, ""),
-                id: Id::link(group, Self::NAME),
-                place: region.place.clone(),
-                state: State { rules },
+            let is_own = |rule: &GroupRule| rule.tags.node_key(stack, Self::NAME).is_some();
+            let groups = region.groups.iter();
+            found.extend(groups.filter_map(|group| {
+                group.tags.node_key(stack, GatewaySecurityGroup::NAME)?;
+                let (rules, others) = sorted(region, &group.id, is_own);
+                (!rules.0.is_empty()).then(|| Live {
+                    address: Address::new(stack, Self::NAME, ""),
+                    id: Id::link(&group.id, Self::NAME),
+                    place: region.place.clone(),
+                    state: State { rules, others },
+                })
             }));
         }
         found
@@ -95,7 +93,9 @@ impl Kind for TunnelRules {
     fn diff(spec: &Spec, state: &State, deps: &Deps<'_>) -> Diff {
         let have = state.rules.set();
         match deps.look(&spec.connection) {
-            Want::Is((_, connection)) => Diff::new().set("rules", &have, &wanted(connection)),
+            Want::Is((_, connection)) => {
+                Diff::new().set("rules", &have, &(&wanted(connection) - &state.others))
+            }
             Want::KnownAfter(address) => {
                 Diff::new().field("rules", have.len(), Want::<u8>::KnownAfter(address))
             }
@@ -110,9 +110,10 @@ impl Kind for TunnelRules {
     ) -> Result<Made<State>, Error> {
         let (group, _) = deps.must(&spec.group)?;
         let (_, connection) = deps.must(&spec.connection)?;
-        let rules: Vec<Rule> = wanted(connection).into_iter().collect();
-        change_rules(at.writer(hands)?, at.address, group, &rules, &[]).await?;
-        let state = State { rules: rules.into_iter().map(|r| (r, AwsId::new(""))).collect() };
+        let (rules, none) = (wanted(connection), BTreeSet::new());
+        change_rules(at.writer(hands)?, at.address, group, &rules, &none).await?;
+        let rules = rules.into_iter().map(|rule| (rule, AwsId::new(""))).collect();
+        let state = State { rules, others: none };
         Ok(Made { id: Id::link(group, Self::NAME), state: Some(state) })
     }
 
@@ -124,17 +125,16 @@ impl Kind for TunnelRules {
         state: &State,
         deps: &Deps<'_>,
     ) -> Result<Next, Error> {
-        let want = wanted(deps.must(&spec.connection)?.1);
+        let want = &wanted(deps.must(&spec.connection)?.1) - &state.others;
         let have = state.rules.set();
-        let missing: Vec<Rule> = want.difference(&have).cloned().collect();
-        let extra: Vec<Rule> = have.difference(&want).cloned().collect();
+        let (missing, extra) = (&want - &have, &have - &want);
         change_rules(at.writer(hands)?, at.address, id.owner(), &missing, &extra).await?;
         Ok(Next::Nothing)
     }
 
     async fn delete(hands: &Hands, at: &At<'_>, id: &Id, state: &State) -> Result<Next, Error> {
-        let extra: Vec<Rule> = state.rules.set().into_iter().collect();
-        change_rules(at.writer(hands)?, at.address, id.owner(), &[], &extra).await?;
+        let (none, extra) = (BTreeSet::new(), state.rules.set());
+        change_rules(at.writer(hands)?, at.address, id.owner(), &none, &extra).await?;
         Ok(Next::Nothing)
     }
 }

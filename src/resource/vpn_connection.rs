@@ -44,6 +44,8 @@ pub struct State {
     pub gateway: Option<AwsId>,
     /// Whether it takes its routes from static prefixes.
     pub is_static: bool,
+    /// Whether it has any static prefix yet.
+    pub has_prefixes: bool,
     /// Its tunnels, sorted by AWS's address.
     pub tunnels: Vec<Tunnel>,
     /// Which tunnels carry traffic, in the same order.
@@ -62,6 +64,7 @@ impl From<&Connection> for State {
             customer: o.customer.clone(),
             gateway: o.gateway.clone(),
             is_static: o.is_static,
+            has_prefixes: !o.prefixes.is_empty(),
             up: o.tunnels.iter().map(is_up).collect(),
             tunnels: o.tunnels.clone(),
             configuration: o.configuration.clone(),
@@ -93,6 +96,10 @@ impl Kind for VpnConnection {
             }));
         }
         found
+    }
+
+    fn worth(state: &State) -> usize {
+        state.up.iter().filter(|is_up| **is_up).count() + usize::from(state.has_prefixes)
     }
 
     fn phase(state: &State) -> Phase {
@@ -277,6 +284,7 @@ mod tests {
             customer: AwsId::new("cgw-1"),
             gateway: Some(AwsId::new("vgw-1")),
             is_static: true,
+            has_prefixes: true,
             tunnels,
             up,
             configuration: None,

@@ -83,17 +83,6 @@ impl Kind for VpnConnectionRoute {
         Ok(Made { id, state: Some(State { cidr: spec.cidr }) })
     }
 
-    async fn update(
-        _: &Hands,
-        _: &At<'_>,
-        _: &Id,
-        _: &Spec,
-        _: &State,
-        _: &Deps<'_>,
-    ) -> Result<Next, Error> {
-        Ok(Next::Nothing)
-    }
-
     async fn delete(hands: &Hands, at: &At<'_>, id: &Id, state: &State) -> Result<Next, Error> {
         let connection = id.owner().as_str();
         gone_is_fine(

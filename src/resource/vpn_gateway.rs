@@ -104,17 +104,6 @@ impl Kind for VpnGateway {
         Ok(Made { id: made.id.clone().into(), state: Some((&made).into()) })
     }
 
-    async fn update(
-        _: &Hands,
-        _: &At<'_>,
-        _: &Id,
-        _: &Spec,
-        _: &State,
-        _: &Deps<'_>,
-    ) -> Result<Next, Error> {
-        Ok(Next::Nothing)
-    }
-
     async fn delete(hands: &Hands, at: &At<'_>, id: &Id, _: &State) -> Result<Next, Error> {
         let id = id.owner().as_str();
         gone_is_fine(

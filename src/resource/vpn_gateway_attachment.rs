@@ -119,17 +119,6 @@ impl Kind for VpnGatewayAttachment {
         Ok(Made { id: Id::link(gateway, Self::NAME), state: None })
     }
 
-    async fn update(
-        _: &Hands,
-        _: &At<'_>,
-        _: &Id,
-        _: &Spec,
-        _: &State,
-        _: &Deps<'_>,
-    ) -> Result<Next, Error> {
-        Ok(Next::Nothing)
-    }
-
     async fn delete(hands: &Hands, at: &At<'_>, id: &Id, state: &State) -> Result<Next, Error> {
         let gateway = id.owner().as_str();
         if Self::phase(state) != Phase::Going {

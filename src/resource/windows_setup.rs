@@ -3,6 +3,7 @@
 use aws_sdk_ec2::types::Tag;
 use serde::Serialize;
 
+use super::hands::gone_is_fine;
 use super::kind::{At, Deps, Kind, Live, Made, Next, Ref};
 use super::{Error, Hands, PublicAddress, StackRecord, VpnConnection};
 use crate::address::{Address, AwsId, Id, Stack};
@@ -32,6 +33,8 @@ pub struct Spec {
     pub address: PublicAddress,
     /// The record that keeps the digest.
     pub record: Ref<StackRecord>,
+    /// Whether a person runs the scripts, so that nobody knows whether they were run.
+    pub is_by_hand: bool,
     /// What must be so before the server can be reached and the tunnels can come up.
     pub after: Vec<Address>,
 }
@@ -39,7 +42,7 @@ pub struct Spec {
 /// What is seen of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct State {
-    /// The digest of the bundle that was applied last.
+    /// The digest of the bundle that was applied last; with a mark, if by hand.
     pub digest: String,
 }
 
@@ -82,8 +85,8 @@ impl Kind for WindowsSetup {
             Want::KnownAfter(address) => Want::KnownAfter(address),
             Want::Is((id, connection)) => {
                 match Bundle::render(&spec.parameters, id, &connection.tunnels) {
-                    Ok(bundle) if bundle.digest == state.digest => return Diff::new(),
-                    Ok(bundle) => Want::Is(short(&bundle.digest)),
+                    Ok(bundle) if mark(spec, &bundle) == state.digest => return Diff::new(),
+                    Ok(bundle) => Want::Is(short(&mark(spec, &bundle))),
                     Err(error) => Want::Is(error.to_string()),
                 }
             }
@@ -114,10 +117,24 @@ impl Kind for WindowsSetup {
         Ok(Next::Nothing)
     }
 
-    /// Ends with the record; what is on the server stays there.
-    async fn delete(_: &Hands, _: &At<'_>, _: &Id, _: &State) -> Result<Next, Error> {
+    /// Forgets what was applied; what is on the server stays there.
+    async fn delete(hands: &Hands, at: &At<'_>, id: &Id, _: &State) -> Result<Next, Error> {
+        let (record, tag) = (id.owner().as_str(), Tag::builder().key(TAG).build());
+        gone_is_fine(
+            at.writer(hands)?
+                .call(Action::DeleteTags, |ec2| {
+                    ec2.delete_tags().resources(record).tags(tag.clone()).send()
+                })
+                .await,
+        )?;
         Ok(Next::Nothing)
     }
+}
+
+/// What the record says of a bundle once it was applied, or left for a person to apply.
+fn mark(spec: &Spec, bundle: &Bundle) -> String {
+    let by = if spec.is_by_hand { "by-hand " } else { "" };
+    format!("{by}{}", bundle.digest)
 }
 
 async fn push(
@@ -144,11 +161,12 @@ async fn push(
     if report.reboots {
         hands.events.note("the server restarts within 15 seconds; the tunnels come up after it");
     }
-    let tag = Tag::builder().key(TAG).value(&bundle.digest).build();
+    let digest = mark(spec, &bundle);
+    let tag = Tag::builder().key(TAG).value(&digest).build();
     at.writer(hands)?
         .call(Action::CreateTags, |ec2| {
             ec2.create_tags().resources(record.as_str()).tags(tag.clone()).send()
         })
         .await?;
-    Ok(bundle.digest)
+    Ok(digest)
 }

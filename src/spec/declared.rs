@@ -39,6 +39,20 @@ macro_rules! declared {
                 Self { $($field: self.$field.or(then.$field)),* }
             }
 
+            /// The flags, in the table's order.
+            pub const FLAGS: &[&str] = &[$($flag),*];
+
+            /// Forgets what was said with some flags.
+            #[must_use]
+            pub fn without(mut self, flags: &[impl AsRef<str>]) -> Self {
+                $(
+                    if flags.iter().any(|flag| flag.as_ref() == $flag) {
+                        self.$field = None;
+                    }
+                )*
+                self
+            }
+
             /// Returns the tags of the stack's record that say this.
             ///
             /// A value that is longer than a tag can hold goes on in further tags.
@@ -60,6 +74,33 @@ macro_rules! declared {
             }
         }
     };
+}
+
+/// What is said of one server and of no other.
+const SERVER: &[&str] = &[
+    "instance",
+    "site-region",
+    "site-profile",
+    "gateway-ip",
+    "private-ip",
+    "eip",
+    "site-cidr",
+    "site-route-tables",
+    "host",
+    "port",
+    "user",
+    "identity",
+];
+
+impl Declared {
+    /// Fills what was not said from the stack's record, unless that is about another server.
+    #[must_use]
+    pub fn over_record(self, record: Self) -> Self {
+        let other_instance = self.instance.is_some() && self.instance != record.instance;
+        let own_server = self.gateway_ip.is_some() && record.instance.is_some();
+        let is_of_another = other_instance || own_server;
+        self.or(if is_of_another { record.without(SERVER) } else { record })
+    }
 }
 
 fn put(tags: &mut BTreeMap<String, String>, flag: &str, value: &str) {
@@ -189,5 +230,29 @@ mod tests {
         let merged = flags.or(full());
         assert_eq!(merged.port, Some(1));
         assert_eq!(merged.via, Some(Via::None));
+    }
+
+    #[test]
+    fn what_the_record_says_of_one_server_is_not_said_of_another() {
+        let (gateway_ip, instance) = (Some(Ipv4Addr::new(203, 0, 113, 7)), full().instance);
+        let same = Declared { instance: instance.clone(), ..Declared::default() };
+        assert_eq!(same.over_record(full()).port, Some(2222));
+        let other =
+            Declared { instance: Some("i-0a1b2c3e".parse().unwrap()), ..Declared::default() };
+        let merged = other.over_record(full());
+        assert_eq!((merged.port, merged.crypto), (None, Some(Crypto::Strong)));
+        let own = Declared { gateway_ip, ..Declared::default() }.over_record(full());
+        assert_eq!((own.instance, own.site_route_tables), (None, None));
+        let moved = Declared { gateway_ip, ..Declared::default() };
+        let record = Declared { gateway_ip: Some(Ipv4Addr::LOCALHOST), instance: None, ..full() };
+        assert_eq!(moved.over_record(record).port, Some(2222), "the same server's new address");
+    }
+
+    #[test]
+    fn what_is_forgotten_counts_as_not_said() {
+        let left = full().without(&["route-tables", "port"]);
+        assert_eq!((left.route_tables, left.port), (None, None));
+        assert_eq!(left.crypto, Some(Crypto::Strong));
+        assert!(SERVER.iter().all(|flag| Declared::FLAGS.contains(flag)));
     }
 }

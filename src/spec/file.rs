@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::Declared;
-use crate::address::Stack;
+use crate::address::{Stack, VpcId};
 
 /// What the file declares.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -96,12 +96,27 @@ impl File {
         }
     }
 
-    /// Returns the table of a stack; without a name the only one, if there is just one.
-    #[must_use]
-    pub fn stack(&self, name: Option<&Stack>) -> Option<&StackTable> {
-        match name {
-            Some(name) => self.stacks.iter().find(|table| &table.name == name),
-            None => (self.stacks.len() == 1).then(|| &self.stacks[0]),
+    /// Returns the table that is meant: the one of that name; without a name the only one that can
+    /// be about that VPC.
+    ///
+    /// Several that could be meant are an error: their names.
+    pub fn table(
+        &self,
+        name: Option<&Stack>,
+        vpc: Option<&VpcId>,
+    ) -> Result<Option<&StackTable>, Vec<&Stack>> {
+        if name.is_some() {
+            return Ok(self.stacks.iter().find(|table| Some(&table.name) == name));
+        }
+        let is_about = |table: &&StackTable| match (&table.declared.vpc, vpc) {
+            (Some(own), Some(asked)) => own == asked,
+            (None, _) | (_, None) => true,
+        };
+        let meant: Vec<&StackTable> = self.stacks.iter().filter(is_about).collect();
+        match meant.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some(one)),
+            several => Err(several.iter().map(|table| &table.name).collect()),
         }
     }
 }
@@ -122,7 +137,7 @@ mod tests {
              site-route-tables = [\"rtb-0a1b2c3d\"]\nvia = \"none\"\nport = 2222\n",
         )
         .unwrap();
-        let declared = &file.stack(None).unwrap().declared;
+        let declared = &file.table(None, None).unwrap().unwrap().declared;
         assert_eq!(declared.workload_ports, Some(List(vec![22, 443])));
         assert_eq!(declared.via, Some(Via::None));
         assert_eq!(
@@ -153,7 +168,20 @@ mod tests {
     #[test]
     fn without_a_name_only_a_single_stack_is_meant() {
         let two = parse("[[stack]]\nname = \"a\"\n[[stack]]\nname = \"b\"\n").unwrap();
-        assert!(two.stack(None).is_none());
-        assert_eq!(two.stack(Some(&"b".parse().unwrap())).unwrap().name.as_str(), "b");
+        assert_eq!(two.table(None, None).unwrap_err().len(), 2);
+        let named = two.table(Some(&"b".parse().unwrap()), None).unwrap();
+        assert_eq!(named.unwrap().name.as_str(), "b");
+    }
+
+    #[test]
+    fn a_table_about_another_vpc_is_not_meant() {
+        let file = parse(
+            "[[stack]]\nname = \"a\"\nvpc = \"vpc-0a1b2c3d\"\n\
+             [[stack]]\nname = \"b\"\nvpc = \"vpc-0a1b2c3e\"\n",
+        )
+        .unwrap();
+        let meant = |vpc: &str| file.table(None, Some(&vpc.parse().unwrap())).unwrap();
+        assert_eq!(meant("vpc-0a1b2c3e").unwrap().name.as_str(), "b");
+        assert_eq!(meant("vpc-0a1b2c3f"), None);
     }
 }

@@ -33,8 +33,12 @@ impl World {
     /// Returns every stack that owns or has changed anything, in name order.
     #[must_use]
     pub fn stacks(&self) -> BTreeSet<String> {
-        let own = |tags: &Tags| tags.stack().map(str::to_owned);
-        self.regions.iter().flat_map(Region::all_tags).filter_map(own).collect()
+        let mut stacks = BTreeSet::new();
+        for region in &self.regions {
+            stacks.extend(region.own_tags().filter_map(Tags::stack).map(str::to_owned));
+            stacks.extend(region.changed_tags().flat_map(Tags::announcers).map(str::to_owned));
+        }
+        stacks
     }
 }
 
@@ -414,8 +418,8 @@ impl Region {
         self.transit.extend(other.transit);
     }
 
-    /// Returns the tags of everything that may carry a stack's tag.
-    fn all_tags(&self) -> impl Iterator<Item = &Tags> {
+    /// Returns the tags of everything that a stack may own.
+    fn own_tags(&self) -> impl Iterator<Item = &Tags> {
         let groups = self.groups.iter().map(|o| &o.tags);
         groups
             .chain(self.subnets.iter().map(|o| &o.tags))
@@ -424,6 +428,14 @@ impl Region {
             .chain(self.vpn_gateways.iter().map(|o| &o.tags))
             .chain(self.customer_gateways.iter().map(|o| &o.tags))
             .chain(self.connections.iter().map(|o| &o.tags))
+    }
+
+    /// Returns the tags of everything that a stack may change although it is somebody else's.
+    fn changed_tags(&self) -> impl Iterator<Item = &Tags> {
+        let interfaces = self.interfaces.iter().map(|o| &o.tags);
+        interfaces
+            .chain(self.route_tables.iter().map(|o| &o.tags))
+            .chain(self.addresses.iter().map(|o| &o.tags))
     }
 
     /// Returns the VPC with this id.

@@ -28,7 +28,9 @@ fn killed_at(cloud: &Cloud, arguments: &[&str], n: usize) -> bool {
     let mut command = cloud.command(proxy.url(), arguments);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     process.store(child.id(), Ordering::SeqCst);
-    child.wait().unwrap().code().is_none()
+    let is_killed = child.wait().unwrap().code().is_none();
+    proxy.drain();
+    is_killed
 }
 
 #[test]

@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use cgw::address::{Address, AwsId, Id, Stack};
-use cgw::aws::{NODE, Place, STACK, Tags};
-use cgw::plan::{Key, Plan, Step, plan};
+use cgw::aws::{NODE, Place, STACK, Tags, announcement};
+use cgw::plan::{Change, Key, Plan, Step, plan};
 use cgw::playbook::Bundle;
 use cgw::preflight::{Request, Situation, Stop, examine};
 use cgw::resource::{self, PublicAddress, Spec, Table, Target};
 use cgw::secret::Secret;
-use cgw::spec::Declared;
+use cgw::spec::{Choice, Declared, List, Via};
 use cgw::topology::desired;
 use cgw::tunnel::{Crypto, Suites, Tunnel};
 use cgw::world::{
@@ -105,27 +105,70 @@ pub(crate) fn base() -> World {
         vpc: id("vpc-00000002"),
         tags: Tags::default(),
     }];
-    region.instances = vec![Instance {
-        id: id("i-00000001"),
+    let instance = |name: &str, label: &str| Instance {
+        id: id(name),
         vpc: Some(id("vpc-00000002")),
         subnet: Some(id("subnet-00000002")),
         state: "running".to_owned(),
         is_windows: true,
         public_ip: Some(Ipv4Addr::new(198, 51, 100, 9)),
-        tags: tags(&[("Name", "gateway")]),
-    }];
-    region.interfaces = vec![Interface {
-        id: id("eni-00000001"),
+        tags: tags(&[("Name", label)]),
+    };
+    region.instances = vec![instance("i-00000001", "gateway"), instance("i-00000002", "spare")];
+    let interface = |name: &str, instance: &str, last: u8| Interface {
+        id: id(name),
         vpc: id("vpc-00000002"),
         subnet: id("subnet-00000002"),
-        instance: Some(id("i-00000001")),
+        instance: Some(id(instance)),
         device: 0,
-        private_ip: Some(Ipv4Addr::new(172, 31, 16, 10)),
+        private_ip: Some(Ipv4Addr::new(172, 31, 16, last)),
         groups: BTreeSet::from([id("sg-user")]),
         source_dest_check: true,
         tags: Tags::default(),
+    };
+    region.interfaces = vec![
+        interface("eni-00000001", "i-00000001", 10),
+        interface("eni-00000002", "i-00000002", 11),
+    ];
+    region.addresses = vec![ElasticAddress {
+        id: id("eipalloc-0000000a"),
+        ip: Ipv4Addr::new(198, 51, 100, 77),
+        association: None,
+        interface: None,
+        tags: Tags::default(),
     }];
     World { regions: vec![region] }
+}
+
+/// Declarations that one stack may have one after another.
+pub(crate) fn variants() -> Vec<Declared> {
+    let base = declared;
+    vec![
+        base(),
+        Declared { crypto: Some(Crypto::Strict), via: Some(Via::None), ..base() },
+        Declared { via: Some(Via::Files), workload_ports: Some(List(vec![443])), ..base() },
+        Declared { subnet_cidr: Some(net("10.0.99.0/24")), ..base() },
+        Declared {
+            subnet_cidr: Some(net("10.0.98.0/24")),
+            cloud_cidr: Some(net("10.0.0.0/17")),
+            ..base()
+        },
+        Declared { eip: Some("eipalloc-0000000a".parse().unwrap()), ..base() },
+        Declared { instance: Some("i-00000002".parse().unwrap()), ..base() },
+        Declared {
+            instance: Some("i-00000002".parse().unwrap()),
+            eip: Some("eipalloc-0000000a".parse().unwrap()),
+            site_route_tables: Some(Choice::None),
+            ..base()
+        },
+        Declared {
+            instance: None,
+            gateway_ip: Some(Ipv4Addr::new(203, 0, 113, 200)),
+            private_ip: Some(Ipv4Addr::new(192, 168, 7, 5)),
+            site_cidr: Some(net("192.168.7.0/24")),
+            ..base()
+        },
+    ]
 }
 
 /// What is to be in a world, or why not.
@@ -138,6 +181,7 @@ pub(crate) fn situation(world: &World, declared: &Declared) -> Result<Situation,
         cloud: &place,
         site: &place,
         operator: None,
+        quota_raised: false,
     })
 }
 
@@ -153,7 +197,15 @@ pub(crate) fn down(world: &World) -> Plan {
 }
 
 /// What a world is after a plan was carried out in it.
+///
+/// Panics where steps wait for one another, where a plan removes what it adopts, and where AWS
+/// would refuse.
 pub(crate) fn after(world: &World, plan: &Plan) -> World {
+    let adopted =
+        |id: &Id| plan.steps.iter().any(|s| s.change == Change::Adopt && s.id.as_ref() == Some(id));
+    for step in plan.changes() {
+        assert!(!step.id.as_ref().is_some_and(adopted), "{:?} changes what is adopted", step.key);
+    }
     let known = plan.known().into_iter().map(|(address, (id, _))| (address, id)).collect();
     let mut model = Model { world: world.clone(), known, number: 0 };
     let mut open: Vec<&Step> = plan.work().collect();
@@ -275,7 +327,10 @@ impl Model {
                 self.set_rules(&group, address, &spec.rules);
                 group.into()
             }
-            Spec::ElasticIp(_) => {
+            Spec::ElasticIp(spec) => {
+                let mut tags = own;
+                let key = announcement(&address.stack, "elastic-ip-association");
+                tags.0.insert(key, spec.interface.to_string());
                 let id = self.fresh("eipalloc");
                 let ip = Ipv4Addr::from(0xCB00_7100 + self.number);
                 self.region().addresses.push(ElasticAddress {
@@ -283,17 +338,20 @@ impl Model {
                     ip,
                     association: None,
                     interface: None,
-                    tags: own,
+                    tags,
                 });
                 id.into()
             }
             Spec::ElasticIpAssociation(spec) => {
                 let eip = self.owner(&spec.address.0);
-                if spec.is_adopted {
+                if !spec.is_announced {
                     self.announce(&eip, address, "elastic-ip-association", spec.interface.as_str());
                 }
                 let association = self.fresh("eipassoc");
+                let serves = |a: &ElasticAddress| a.interface.as_ref() == Some(&spec.interface);
+                assert!(!self.region().addresses.iter().any(serves), "it has an address already");
                 let found = self.region().addresses.iter_mut().find(|a| a.id == eip).unwrap();
+                assert_eq!(found.interface, None, "{eip} is in use");
                 found.interface = Some(spec.interface.clone());
                 found.association = Some(association);
                 Id::link(&eip, "elastic-ip-association")
@@ -472,7 +530,8 @@ impl Model {
                 let digest =
                     Bundle::render(&spec.parameters, &connection, &tunnels).unwrap().digest;
                 let found = self.region().groups.iter_mut().find(|g| g.id == record).unwrap();
-                found.tags.0.insert("cgw:windows-setup".to_owned(), digest);
+                let by = if spec.is_by_hand { "by-hand " } else { "" };
+                found.tags.0.insert("cgw:windows-setup".to_owned(), format!("{by}{digest}"));
                 Id::link(&record, "windows-setup")
             }
         }
@@ -499,7 +558,9 @@ impl Model {
             "elastic-ip-association" => {
                 let found = region.addresses.iter_mut().find(|a| a.id == owner).unwrap();
                 (found.association, found.interface) = (None, None);
-                found.tags.0.remove(&format!("cgw:{stack}:elastic-ip-association"));
+                if found.tags.stack().is_none() {
+                    found.tags.0.remove(&format!("cgw:{stack}:elastic-ip-association"));
+                }
             }
             "source-dest-check" => {
                 let key = format!("cgw:{stack}:source-dest-check");
@@ -543,7 +604,11 @@ impl Model {
                 found.prefixes.remove(&cidr);
             }
             "tunnel-rules" => {
-                region.rules.retain(|r| r.group != owner || r.tags != Self::own_tags(address))
+                region.rules.retain(|r| r.group != owner || r.tags != Self::own_tags(address));
+            }
+            "windows-setup" => {
+                let found = region.groups.iter_mut().find(|g| g.id == owner).unwrap();
+                found.tags.0.remove("cgw:windows-setup").unwrap();
             }
             "subnet" => region.subnets.retain(|s| s.id != owner),
             "route-table" => region.route_tables.retain(|t| t.id != owner),

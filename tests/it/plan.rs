@@ -20,7 +20,6 @@ fn a_plan_names_every_node_and_changes_nothing() {
 }
 
 /// Flags (beside the VPC), and what the refusal says: the sentence, and the flag that helps.
-#[expect(clippy::too_many_lines, reason = "a table")]
 #[test]
 fn what_cannot_work_is_refused_with_the_flag_that_helps() {
     let cloud = Cloud::new();

@@ -1,7 +1,7 @@
 //! A proxy between cgw and LocalStack that sees every call, and can lose replies, wait or kill.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
@@ -40,11 +40,27 @@ type Rule = dyn Fn(&str, usize) -> Fate + Send + Sync;
 pub(crate) struct Proxy {
     url: String,
     calls: Arc<Mutex<Vec<Call>>>,
+    open: Arc<Open>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
+/// How many calls are being carried out.
+#[derive(Default)]
+struct Open {
+    count: Mutex<usize>,
+    fewer: Condvar,
+}
+
+impl Open {
+    fn end(&self) {
+        *self.count.lock().unwrap() -= 1;
+        self.fewer.notify_all();
+    }
+}
+
 struct Shared {
+    open: Arc<Open>,
     upstream: String,
     delay: Duration,
     rule: Box<Rule>,
@@ -66,7 +82,9 @@ impl Proxy {
         rule: impl Fn(&str, usize) -> Fate + Send + Sync + 'static,
     ) -> Self {
         let calls = Arc::new(Mutex::new(Vec::new()));
+        let open = Arc::<Open>::default();
         let shared = Arc::new(Shared {
+            open: open.clone(),
             upstream: upstream.trim_start_matches("http://").to_owned(),
             delay,
             rule: Box::new(rule),
@@ -78,7 +96,7 @@ impl Proxy {
         let (tell, told) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || serve(&shared, &tell, stopped));
         let url = format!("http://{}", told.recv().unwrap());
-        Self { url, calls, stop: Some(stop), thread: Some(thread) }
+        Self { url, calls, open, stop: Some(stop), thread: Some(thread) }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -87,6 +105,12 @@ impl Proxy {
 
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.calls.lock().unwrap().clone()
+    }
+
+    /// Waits until nothing is carried out any more: whoever called may be gone.
+    pub(crate) fn drain(&self) {
+        let count = self.open.count.lock().unwrap();
+        drop(self.open.fewer.wait_while(count, |open| *open > 0).unwrap());
     }
 
     pub(crate) fn changes(&self) -> Vec<String> {
@@ -128,17 +152,32 @@ fn serve(
     });
 }
 
+/// Carries a call out, to its end even when the caller is gone by then.
 async fn pass(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, std::io::Error> {
-    let begun = std::time::Instant::now();
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
-    let text = String::from_utf8_lossy(&body).into_owned();
+    *shared.open.count.lock().unwrap() += 1;
+    let shared = shared.clone();
+    let call = tokio::task::spawn_local(async move {
+        let reply = carry_out(&shared, Request::from_parts(parts, body)).await;
+        shared.open.end();
+        reply
+    });
+    call.await.map_err(std::io::Error::other)?
+}
+
+async fn carry_out(
+    shared: &Shared,
+    request: Request<Bytes>,
+) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    let begun = std::time::Instant::now();
+    let text = String::from_utf8_lossy(request.body()).into_owned();
     let action = text.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or_default();
     tokio::time::sleep(shared.delay).await;
-    let reply = forward(shared, Request::from_parts(parts, Full::new(body))).await?;
+    let reply = forward(shared, request.map(Full::new)).await?;
     let call = Call { action: action.to_owned(), span: (begun, std::time::Instant::now()) };
     let changes = call.changes();
     shared.calls.lock().unwrap().push(call);
