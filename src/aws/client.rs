@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
@@ -65,8 +66,8 @@ impl Clients {
 
     /// Returns the reader for a place.
     ///
-    /// Credentials, SSO, proxies and `AWS_*` are the SDK's own default chain; only its retries are
-    /// off, because they send a CreateVpnGateway twice when a reply is lost.
+    /// Credentials, SSO, proxies and `AWS_*` are the SDK's own default chain, unless a profile is
+    /// named; its retries are off, because they send a CreateVpnGateway twice when a reply is lost.
     pub async fn reader(&mut self, place: &Place) -> Reader {
         if let Some(reader) = self.made.get(place) {
             return reader.clone();
@@ -83,7 +84,10 @@ impl Clients {
             .time_source(SdkClock)
             .sleep_impl(SdkClock);
         if let Some(profile) = &place.profile {
-            loader = loader.profile_name(profile);
+            // The default chain asks the environment first: a profile that was named would not
+            // count where it holds keys, and the two sides may be two accounts.
+            let keys = ProfileFileCredentialsProvider::builder().profile_name(profile).build();
+            loader = loader.profile_name(profile).credentials_provider(keys);
         }
         if let Some(endpoint) = &place.endpoint {
             loader = loader.endpoint_url(endpoint);

@@ -57,13 +57,46 @@ fn down_of_a_half_built_stack_leaves_nothing() {
     let cloud = Cloud::new();
     let before = cloud.dump();
     let (up, down) = (cloud.up(), cloud.down());
+    let mut points = 0;
     for n in 1.. {
         if !killed_at(&cloud, &words(&up), n) {
             break;
         }
+        points = n;
         cloud.cgw(&words(&down)).ok();
         assert_eq!(cloud.dump(), before, "killed after change {n}");
     }
+    assert!(points >= 30, "only {points} points");
+}
+
+/// From the stack's own address to the user's, which replaces gateway and connection; with a
+/// subnet and a route table more, and other suites.
+#[test]
+fn a_change_killed_after_each_of_its_calls_converges_when_run_again() {
+    let cloud = Cloud::new();
+    let before = cloud.dump();
+    let (up, down) = (cloud.up(), cloud.down());
+    let eip = cloud.seed["decoys"]["strangers"]["elastic_ip"].as_str().unwrap();
+    let changed = [
+        &words(&up)[..],
+        &["--eip", eip, "--subnet-cidr", "10.0.99.0/24", "--allow-replace", "--crypto", "strict"],
+    ]
+    .concat();
+    let mut points = 0;
+    for n in 1.. {
+        cloud.cgw(&words(&up)).ok();
+        let is_killed = killed_at(&cloud, &changed, n);
+        let again = cloud.cgw(&changed).ok();
+        let quiet = cloud.cgw(&changed).ok();
+        assert!(quiet.out.contains("nothing to change"), "{n}: {}{}", again.out, quiet.out);
+        cloud.cgw(&words(&down)).ok();
+        assert_eq!(cloud.dump(), before, "killed after change {n}");
+        if !is_killed {
+            break;
+        }
+        points = n;
+    }
+    assert!(points >= 20, "only {points} points");
 }
 
 #[test]

@@ -1,7 +1,12 @@
 //! The whole life of a stack on LocalStack: made, made again, taken away, and no decoy touched.
 
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
 use crate::cloud::{Cloud, endpoint, lines, words};
-use crate::proxy::Proxy;
+use crate::proxy::{Fate, Proxy};
 
 #[test]
 fn up_makes_every_node_and_down_leaves_everything_as_it_was() {
@@ -135,7 +140,7 @@ fn two_at_once_make_nothing_twice() {
     let up = cloud.up();
     let start = || {
         let mut command = cloud.command(&endpoint(), &words(&up));
-        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
     };
     let (first, second) = (start(), start());
@@ -169,4 +174,84 @@ fn the_lock_of_a_living_process_is_respected() {
     assert!(locked.err.contains("is locked by process"), "{}", locked.err);
     cloud.control("settle", serde_json::json!({ "seconds": 0 }));
     assert!(holder.wait().unwrap().success());
+}
+
+#[test]
+fn an_interrupted_run_ends_what_it_began_and_lets_go_of_the_lock() {
+    let cloud = Cloud::new();
+    let before = cloud.dump();
+    cloud.control("settle", serde_json::json!({ "seconds": 8 }));
+    let victim = Arc::new(AtomicU32::new(0));
+    let process = victim.clone();
+    // Ctrl-C while AWS is still working on the gateway.
+    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |action, _| {
+        if action == "AttachVpnGateway" {
+            let process = process.load(Ordering::SeqCst).to_string();
+            assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
+        }
+        Fate::Pass
+    });
+    let mut command = cloud.command(proxy.url(), &words(&cloud.up()));
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    victim.store(child.id(), Ordering::SeqCst);
+    let run = crate::cloud::Run::from(child.wait_with_output().unwrap());
+    assert_eq!(run.code(), Some(130), "{}", run.err);
+    assert!(run.err.contains("finishing what is in flight"), "{}", run.err);
+    assert!(run.err.contains("run the same command to go on"), "{}", run.err);
+    cloud.control("settle", serde_json::json!({ "seconds": 0 }));
+    // Nobody holds the lock: nothing is taken over.
+    let again = cloud.cgw(&words(&cloud.up())).ok();
+    assert!(!again.err.contains("the lock of"), "{}", again.err);
+    cloud.assert_whole();
+    cloud.cgw(&words(&cloud.down())).ok();
+    assert_eq!(cloud.dump(), before);
+}
+
+#[test]
+fn a_site_in_another_account_is_asked_for_with_its_flag() {
+    let (cloud, site) = (Cloud::new(), Cloud::new());
+    let before = (cloud.dump(), site.dump());
+    let folder = cloud.home.path().join(".aws");
+    std::fs::create_dir(&folder).unwrap();
+    let key = |name: &str, account: &str| {
+        format!("[{name}]\naws_access_key_id = {account}\naws_secret_access_key = any\n")
+    };
+    std::fs::write(folder.join("credentials"), key("site", &site.account)).unwrap();
+    let (vpc, instance) = (cloud.id("cloud_vpc"), site.id("instance"));
+    let at_site = ["--site-profile", "site", "--site-cidr", "172.31.0.0/16"];
+    let up = ["up", "--yes", "--via", "none", "--vpc", &vpc, "--instance", &instance];
+    cloud.cgw(&[&up[..], &at_site].concat()).ok();
+    let refused = cloud.cgw(&["down", "--yes", "--stack", &vpc]);
+    assert_eq!(refused.code(), Some(2), "{}", refused.err);
+    let sentence = format!("the stack's server is in account {}", site.account);
+    assert!(refused.err.contains(&sentence), "{}", refused.err);
+    assert!(refused.err.contains("--site-profile"), "{}", refused.err);
+    cloud
+        .cgw(&["down", "--yes", "--consistency", "0", "--stack", &vpc, "--site-profile", "site"])
+        .ok();
+    assert_eq!((cloud.dump(), site.dump()), before);
+}
+
+#[test]
+fn a_stack_stays_with_its_vpc() {
+    let cloud = Cloud::new();
+    cloud.cgw(&words(&cloud.up())).ok();
+    let (stack, site_vpc) = (cloud.id("cloud_vpc"), cloud.id("site_vpc"));
+    for command in ["up", "down"] {
+        let refused = cloud.cgw(&[command, "--yes", "--stack", &stack, "--vpc", &site_vpc]);
+        assert_eq!(refused.code(), Some(2), "{command}: {}", refused.err);
+        assert!(refused.err.contains("is of vpc-"), "{command}: {}", refused.err);
+    }
+}
+
+#[test]
+fn what_was_declared_is_kept_until_it_is_unset() {
+    let cloud = Cloud::new();
+    cloud.cgw(&[&words(&cloud.up())[..], &["--workload-ports", "443"]].concat()).ok();
+    let same = cloud.cgw(&words(&cloud.up())).ok();
+    assert!(same.out.contains("nothing to change"), "{}", same.out);
+    let unset = ["--unset", "workload-ports", "--dry-run"];
+    let plan = cloud.cgw(&[&words(&cloud.up())[..], &unset].concat()).ok();
+    assert!(plan.out.contains("tcp 443 in from 172.31.0.0/16 → "), "{}", plan.out);
+    assert!(plan.out.contains("tcp 3389 in from 172.31.0.0/16"), "{}", plan.out);
 }

@@ -15,6 +15,7 @@ mod lifecycle;
 mod model;
 mod plan;
 mod planning;
+mod preflight;
 mod proxy;
 mod push;
 mod secrets;

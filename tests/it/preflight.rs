@@ -1,0 +1,251 @@
+//! What is refused before anything is made, by value: each with the flag that helps.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use cgw::aws::{NODE, Place, STACK, Tags};
+use cgw::preflight::{Refusal, Request, Situation, Stop, examine};
+use cgw::spec::Declared;
+use cgw::tunnel::Crypto;
+use cgw::world::{Customer, ElasticAddress, Gateway, Region, Route, World};
+
+use crate::model::{base, connection, declared, id, net, place, stack, tags};
+
+/// What is asked for, of which world.
+struct Case {
+    world: World,
+    declared: Declared,
+    place: Place,
+    operator: Option<Ipv4Addr>,
+    quota_raised: bool,
+}
+
+impl Case {
+    fn of(change: impl FnOnce(&mut Self)) -> Self {
+        let mut case = Self {
+            world: base(),
+            declared: declared(),
+            place: place(),
+            operator: None,
+            quota_raised: false,
+        };
+        change(&mut case);
+        case
+    }
+
+    fn region(&mut self) -> &mut Region {
+        &mut self.world.regions[0]
+    }
+
+    fn examine(&self) -> Result<Situation, Stop> {
+        examine(&Request {
+            stack: &stack(),
+            declared: &self.declared,
+            world: &self.world,
+            cloud: &self.place,
+            site: &self.place,
+            operator: self.operator,
+            quota_raised: self.quota_raised,
+        })
+    }
+
+    fn refusals(&self) -> Vec<Refusal> {
+        match self.examine() {
+            Err(Stop::Refused(refusals)) => refusals,
+            Ok(_) | Err(Stop::Choose(_)) => Vec::new(),
+        }
+    }
+}
+
+fn route(cidr: &str, target: &str) -> Route {
+    Route { cidr: net(cidr), target: id(target), is_propagated: false, is_blackhole: false }
+}
+
+fn gateway(name: &str) -> Gateway {
+    Gateway {
+        id: id(name),
+        state: "available".to_owned(),
+        asn: 64512,
+        attachment: None,
+        tags: Tags::default(),
+    }
+}
+
+fn address(number: u8) -> ElasticAddress {
+    ElasticAddress {
+        id: id(&format!("eipalloc-{number}")),
+        ip: Ipv4Addr::new(192, 0, 2, number),
+        association: None,
+        interface: None,
+        tags: Tags::default(),
+    }
+}
+
+#[test]
+fn each_refusal_says_what_is_wrong_and_which_flag_helps() {
+    type Row = (fn(&mut Case), &'static str, &'static str);
+    let rows: &[Row] = &[
+        (
+            |c| c.region().route_tables[0].routes.push(route("172.31.5.0/24", "pcx-1")),
+            "rtb-00000001 has a route to 172.31.5.0/24 through pcx-1 already",
+            "--route-tables",
+        ),
+        (
+            |c| c.region().route_tables[1].routes.push(route("10.0.0.0/16", "pcx-1")),
+            "rtb-00000002 has a route to 10.0.0.0/16 through pcx-1 already",
+            "--site-route-tables",
+        ),
+        (
+            |c| c.region().route_tables[1].routes.retain(|r| r.target.as_str() == "local"),
+            "i-00000001 (gateway) has no route to the Internet",
+            "--instance",
+        ),
+        (
+            |c| c.region().vpcs[0].cidrs.push(net("10.3.0.0/16")),
+            "vpc-00000001 has several networks",
+            "--cloud-cidr 10.0.0.0/14",
+        ),
+        (
+            |c| c.region().vpcs[1].cidrs.push(net("172.30.0.0/16")),
+            "vpc-00000002 has several networks",
+            "--site-cidr 172.30.0.0/15",
+        ),
+        (
+            |c| drop(c.region().transit.insert(id("vpc-00000001"), id("tgw-1"))),
+            "vpc-00000001 hangs on the transit gateway tgw-1",
+            "--vpc",
+        ),
+        (
+            |c| c.region().addresses.extend((0..4).map(address)),
+            "eu-west-1 has 5 Elastic IPs, AWS's default quota",
+            "--quota-raised",
+        ),
+        (
+            |c| c.region().vpn_gateways = ["a", "b", "c", "d", "e"].map(gateway).to_vec(),
+            "eu-west-1 has 5 VPN gateways, AWS's default quota",
+            "--quota-raised",
+        ),
+        (
+            |c| c.operator = Some(Ipv4Addr::new(10, 0, 7, 7)),
+            "this machine (10.0.7.7) is inside the VPC's network",
+            "--cloud-cidr",
+        ),
+        (
+            |c| {
+                c.region().interfaces[0].tags = tags(&[("cgw:other:source-dest-check", "true")]);
+            },
+            "i-00000001 (gateway) is the gateway of the stack other already",
+            "--instance",
+        ),
+        (
+            |c| {
+                c.region().instances[0].vpc = Some(id("vpc-00000001"));
+                c.region().interfaces[0].vpc = id("vpc-00000001");
+            },
+            "is inside vpc-00000001, the VPC that the VPN leads to",
+            "--instance",
+        ),
+        (
+            |c| c.declared.site_cidr = Some(net("169.254.0.0/16")),
+            "the site's network 169.254.0.0/16 overlaps 169.254.0.0/16",
+            "--site-cidr",
+        ),
+        (
+            |c| c.declared.private_ip = Some(Ipv4Addr::new(172, 31, 16, 99)),
+            "i-00000001 (gateway) has no interface with that private address",
+            "--private-ip",
+        ),
+        (
+            |c| {
+                c.place.region = "us-gov-west-1".to_owned();
+                c.world.regions[0].place = c.place.clone();
+                c.declared.crypto = Some(Crypto::Guide);
+            },
+            "AWS GovCloud does not accept the guide's suites",
+            "--crypto",
+        ),
+        (
+            |c| {
+                let eip = "eipalloc-0000000a";
+                c.declared.eip = Some(eip.parse().unwrap());
+                c.region().addresses[0].interface = Some(id("eni-00000002"));
+            },
+            "198.51.100.77 (eipalloc-0000000a) serves eni-00000002",
+            "--eip",
+        ),
+    ];
+    for (change, sentence, flag) in rows {
+        let refusals = Case::of(change).refusals();
+        let said = refusals.iter().find(|refusal| refusal.text.contains(sentence));
+        let said = said.unwrap_or_else(|| panic!("{sentence}: {refusals:?}"));
+        assert!(said.hint.contains(flag), "{said:?}");
+    }
+}
+
+#[test]
+fn raised_quotas_are_believed() {
+    let case = Case::of(|c| {
+        c.region().addresses.extend((0..4).map(address));
+        c.region().vpn_gateways = ["a", "b", "c", "d", "e"].map(gateway).to_vec();
+        c.quota_raised = true;
+    });
+    assert!(case.examine().is_ok());
+}
+
+#[test]
+fn a_gateway_of_others_is_used_and_said_but_not_where_a_connection_joins_the_same_two() {
+    let adopted = |c: &mut Case| {
+        let attachment = Some((id("vpc-00000001"), "attached".to_owned()));
+        c.region().vpn_gateways.push(Gateway { attachment, ..gateway("vgw-theirs") });
+        c.declared.eip = Some("eipalloc-0000000a".parse().unwrap());
+        let ip = Some(Ipv4Addr::new(198, 51, 100, 77));
+        c.region().customer_gateways.push(Customer {
+            id: id("cgw-theirs"),
+            state: "available".to_owned(),
+            ip,
+            asn: "65000".to_owned(),
+            device: None,
+            tags: Tags::default(),
+        });
+    };
+    let situation = Case::of(adopted).examine().unwrap();
+    assert_eq!(situation.cloud.gateway, Some(id("vgw-theirs")));
+    assert_eq!(situation.customer, Some(id("cgw-theirs")));
+    let said = situation.notes.join("\n");
+    assert!(said.contains("vgw-theirs already, which is not this stack's"), "{said}");
+    let joined = Case::of(|c| {
+        adopted(c);
+        let (customer, gateway) = (id("cgw-theirs"), id("vgw-theirs"));
+        let theirs = tags(&[(STACK, "other"), (NODE, "vpn-connection")]);
+        let (vpn, crypto) = (id("vpn-theirs"), Crypto::Guide);
+        c.region().connections = vec![connection(&vpn, &customer, &gateway, crypto, 900, theirs)];
+    });
+    assert!(joined.refusals()[0].text.contains("vpn-theirs joins cgw-theirs and vgw-theirs"));
+}
+
+#[test]
+fn without_a_named_server_the_only_one_that_could_be_is_taken_and_several_are_listed() {
+    let several = Case::of(|c| c.declared.instance = None);
+    let Err(Stop::Choose(candidates)) = several.examine() else { panic!("nobody has to choose") };
+    let labels: Vec<&str> = candidates.iter().map(|c| c.label.as_str()).collect();
+    assert_eq!(labels, ["i-00000001 (gateway)", "i-00000002 (spare)"]);
+    let one = Case::of(|c| {
+        c.declared.instance = None;
+        c.region().instances[1].state = "stopped".to_owned();
+    });
+    let found = one.examine().unwrap().declared.instance.unwrap();
+    assert_eq!(found.to_string(), "i-00000001");
+}
+
+#[test]
+fn by_default_only_tables_without_a_way_out_get_a_route() {
+    let case = Case::of(|c| {
+        let mut public = c.region().route_tables[0].clone();
+        public.id = id("rtb-public");
+        public.routes.push(route("0.0.0.0/0", "igw-2"));
+        public.associations = Vec::new();
+        c.region().route_tables.push(public);
+    });
+    let tables: BTreeSet<_> = case.examine().unwrap().cloud.tables.into_iter().collect();
+    assert_eq!(tables, BTreeSet::from([id("rtb-00000001")]));
+}
