@@ -60,6 +60,18 @@ need_venv() {
   ) 8>"$cache/venv.lock"
 }
 
+# What the build and the tests take from Debian.
+need_packages() {
+  local package missing=()
+  for package in build-essential pkg-config libssl-dev openssh-server openssh-client curl; do
+    dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+  done
+  ((${#missing[@]})) || return 0
+  say "installing ${missing[*]}"
+  as_root apt-get update -qq >&2
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >&2
+}
+
 # Exports `CARGO_TARGET_DIR`, and puts cargo on the path where rustup alone has set it up.
 #
 # Cargo tells the files of two clones apart by their times alone: what another clone built is built anew.

@@ -145,6 +145,7 @@ impl Reach {
         let host = host.clone().unwrap_or_else(|| public_ip.to_string());
         let server = Server::Reached(Transport::Ssh(Ssh { host, ..(**login).clone() }));
         let mut backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(10), patience);
+        let mut attempt = 1;
         loop {
             let error = match server.push(bundle, events).await {
                 Err(Error::Transport(error)) if error.may_pass() => error,
@@ -153,7 +154,8 @@ impl Reach {
             let Some(rest) = backoff.next_rest() else {
                 return Err(error.into());
             };
-            events.say(&Event::Retrying { action: "SSH", why: error.to_string() });
+            events.say(&Event::Retrying { action: "SSH", why: error.to_string(), attempt });
+            attempt += 1;
             time::sleep(rest).await;
         }
     }

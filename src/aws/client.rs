@@ -166,7 +166,9 @@ impl Reader {
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
         let mut patience: Option<Backoff> = None;
+        let mut attempt = 0;
         loop {
+            attempt += 1;
             self.buckets.take(action).await;
             let begun = time::now();
             let error = match send(&self.ec2).await {
@@ -192,7 +194,7 @@ impl Reader {
                 return Err(error);
             };
             let why = error.code.clone().unwrap_or_else(|| error.message.clone());
-            self.events.say(&Event::Retrying { action: action.name(), why });
+            self.events.say(&Event::Retrying { action: action.name(), why, attempt });
             if self.interrupt.sleep(rest).await.is_err() {
                 return Err(error);
             }

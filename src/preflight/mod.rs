@@ -223,7 +223,7 @@ fn notes(cloud: &Cloud, site: &Site, customer: Option<&AwsId>, via: Via) -> Vec<
     }
     if via == Via::Ssh {
         notes.push("the server restarts when the steps on it ask for it".to_owned());
-        notes.push("a domain controller is refused by the first step on it".to_owned());
+        notes.push("the first step on the server refuses if it is a domain controller".to_owned());
     }
     notes
 }

@@ -16,12 +16,16 @@ impl Listener for Lines {
 pub(super) fn tell(event: &Event) -> Option<String> {
     Some(match event {
         Event::Observing { place } => format!("reading {place}"),
-        Event::Retrying { action, why } => format!("{action}: {why}; trying again"),
+        Event::Retrying { action, why, attempt } if attempt % 6 == 1 => {
+            format!("{action}: {why}; trying again until it works")
+        }
         Event::Lock { what } => what.clone(),
         Event::Applying { steps: 1 } => "1 change".to_owned(),
         Event::Applying { steps } => format!("{steps} changes"),
-        // What is ready within moments is no wait.
-        Event::Started { .. } | Event::Waiting { seconds: ..5, .. } => return None,
+        // What is ready within moments is no wait; what takes long is said now and then.
+        Event::Started { .. } | Event::Waiting { seconds: ..5, .. } | Event::Retrying { .. } => {
+            return None;
+        }
         Event::Waiting { node, until, usually, seconds } => {
             format!("{node}: waiting until it is {until}, {seconds} s so far (usually {usually})")
         }
