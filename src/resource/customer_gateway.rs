@@ -7,7 +7,7 @@ use aws_sdk_ec2::types::{GatewayType, ResourceType};
 use serde::Serialize;
 
 use super::hands::gone_is_fine;
-use super::kind::{At, Deps, Kind, Live, Made, Next, Ref};
+use super::kind::{At, Deps, Kind, Live, Made, Next, Ref, tagged};
 use super::{ElasticIp, Error, Hands};
 use crate::address::{Address, Id, Stack};
 use crate::aws::{self, Action, Source};
@@ -70,19 +70,9 @@ impl Kind for CustomerGateway {
     }
 
     fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
-        let mut found = Vec::new();
-        for region in &world.regions {
-            found.extend(region.customer_gateways.iter().filter_map(|o| {
-                let key = o.tags.node_key(stack, Self::NAME)?;
-                Some(Live {
-                    address: Address::new(stack, Self::NAME, key),
-                    id: o.id.clone().into(),
-                    place: region.place.clone(),
-                    state: o.into(),
-                })
-            }));
-        }
-        found
+        tagged(world, stack, Self::NAME, |region| {
+            region.customer_gateways.iter().map(|o| (&o.id, &o.tags, o.into())).collect()
+        })
     }
 
     fn adopted(world: &World, id: &Id) -> Option<State> {

@@ -7,7 +7,7 @@ use aws_sdk_ec2::types::{DomainType, ResourceType};
 use serde::Serialize;
 
 use super::hands::gone_is_fine;
-use super::kind::{At, Deps, Kind, Live, Made, Next};
+use super::kind::{At, Deps, Kind, Live, Made, Next, tagged};
 use super::{ElasticIpAssociation, Error, Hands};
 use crate::address::{Address, AwsId, Id, Stack};
 use crate::aws::{self, Action, Source};
@@ -43,19 +43,9 @@ impl Kind for ElasticIp {
     }
 
     fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
-        let mut found = Vec::new();
-        for region in &world.regions {
-            found.extend(region.addresses.iter().filter_map(|o| {
-                let key = o.tags.node_key(stack, Self::NAME)?;
-                Some(Live {
-                    address: Address::new(stack, Self::NAME, key),
-                    id: o.id.clone().into(),
-                    place: region.place.clone(),
-                    state: State { ip: o.ip },
-                })
-            }));
-        }
-        found
+        tagged(world, stack, Self::NAME, |region| {
+            region.addresses.iter().map(|o| (&o.id, &o.tags, State { ip: o.ip })).collect()
+        })
     }
 
     fn adopted(world: &World, id: &Id) -> Option<State> {

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::{Error, Hands, State};
 use crate::address::{Address, AwsId, Id, Stack};
-use crate::aws::{Place, Source, Writer};
+use crate::aws::{Place, Source, Tags, Writer};
 use crate::diff::{Diff, Want};
-use crate::world::World;
+use crate::world::{Region, World};
 
 /// How far a node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,23 @@ impl<S> Live<S> {
         let Self { address, id, place, state } = self;
         Live { address, id, place, state: f(state) }
     }
+}
+
+/// Finds the objects of a place that a stack has tagged as its nodes of a kind.
+pub(super) fn tagged<'w, S>(
+    world: &'w World,
+    stack: &Stack,
+    kind: &'static str,
+    all: impl Fn(&'w Region) -> Vec<(&'w AwsId, &'w Tags, S)>,
+) -> Vec<Live<S>> {
+    let mut found = Vec::new();
+    for region in &world.regions {
+        found.extend(all(region).into_iter().filter_map(|(id, tags, state)| {
+            let address = Address::new(stack, kind, tags.node_key(stack, kind)?);
+            Some(Live { address, id: id.clone().into(), place: region.place.clone(), state })
+        }));
+    }
+    found
 }
 
 /// What became of a create call.

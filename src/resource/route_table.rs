@@ -6,7 +6,7 @@ use aws_sdk_ec2::types::ResourceType;
 use serde::Serialize;
 
 use super::hands::gone_is_fine;
-use super::kind::{At, Deps, Kind, Live, Made, Next};
+use super::kind::{At, Deps, Kind, Live, Made, Next, tagged};
 use super::{Error, Hands, RouteTableAssociation};
 use crate::address::{Address, AwsId, Id, Stack};
 use crate::aws::{self, Action, Source};
@@ -38,19 +38,13 @@ impl Kind for RouteTable {
     }
 
     fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
-        let mut found = Vec::new();
-        for region in &world.regions {
-            found.extend(region.route_tables.iter().filter_map(|o| {
-                let key = o.tags.node_key(stack, Self::NAME)?;
-                Some(Live {
-                    address: Address::new(stack, Self::NAME, key),
-                    id: o.id.clone().into(),
-                    place: region.place.clone(),
-                    state: State { vpc: o.vpc.clone() },
-                })
-            }));
-        }
-        found
+        tagged(world, stack, Self::NAME, |region| {
+            region
+                .route_tables
+                .iter()
+                .map(|o| (&o.id, &o.tags, State { vpc: o.vpc.clone() }))
+                .collect()
+        })
     }
 
     fn removed_after(world: &World, id: &Id) -> Vec<Id> {

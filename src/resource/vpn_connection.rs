@@ -9,7 +9,7 @@ use aws_sdk_ec2::types::{
 use serde::Serialize;
 
 use super::hands::gone_is_fine;
-use super::kind::{At, Deps, Kind, Live, Made, Next, Phase, Ref};
+use super::kind::{At, Deps, Kind, Live, Made, Next, Phase, Ref, tagged};
 use super::{CustomerGateway, Error, Hands, VpnGateway};
 use crate::address::{Address, AwsId, Id, Stack};
 use crate::aws::{self, Action, Source};
@@ -83,19 +83,9 @@ impl Kind for VpnConnection {
     }
 
     fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
-        let mut found = Vec::new();
-        for region in &world.regions {
-            found.extend(region.connections.iter().filter_map(|o| {
-                let key = o.tags.node_key(stack, Self::NAME)?;
-                Some(Live {
-                    address: Address::new(stack, Self::NAME, key),
-                    id: o.id.clone().into(),
-                    place: region.place.clone(),
-                    state: o.into(),
-                })
-            }));
-        }
-        found
+        tagged(world, stack, Self::NAME, |region| {
+            region.connections.iter().map(|o| (&o.id, &o.tags, o.into())).collect()
+        })
     }
 
     fn worth(state: &State) -> usize {

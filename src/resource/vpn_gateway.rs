@@ -6,7 +6,7 @@ use aws_sdk_ec2::types::{GatewayType, ResourceType};
 use serde::Serialize;
 
 use super::hands::gone_is_fine;
-use super::kind::{At, Deps, Kind, Live, Made, Next};
+use super::kind::{At, Deps, Kind, Live, Made, Next, tagged};
 use super::{Error, Hands, VpnGatewayAttachment};
 use crate::address::{Address, Id, Stack};
 use crate::aws::{self, Action, Source};
@@ -49,19 +49,9 @@ impl Kind for VpnGateway {
     }
 
     fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
-        let mut found = Vec::new();
-        for region in &world.regions {
-            found.extend(region.vpn_gateways.iter().filter_map(|o| {
-                let key = o.tags.node_key(stack, Self::NAME)?;
-                Some(Live {
-                    address: Address::new(stack, Self::NAME, key),
-                    id: o.id.clone().into(),
-                    place: region.place.clone(),
-                    state: o.into(),
-                })
-            }));
-        }
-        found
+        tagged(world, stack, Self::NAME, |region| {
+            region.vpn_gateways.iter().map(|o| (&o.id, &o.tags, o.into())).collect()
+        })
     }
 
     fn adopted(world: &World, id: &Id) -> Option<State> {
