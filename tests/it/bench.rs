@@ -2,6 +2,7 @@
 //!
 //! `tests/bench` runs it.
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::cloud::{Cloud, endpoint, words};
@@ -71,4 +72,36 @@ fn figures() {
     println!("fresh up: {}", median(fresh));
     println!("no-op up: {}", median(noop));
     println!("down:     {}", median(gone));
+    println!("peak memory of up: {} MB", peak_megabytes(&cloud));
+    cloud.cgw(&words(&down)).ok();
+    let binary = env!("CARGO_BIN_EXE_cgw");
+    println!("binary: {} MB", std::fs::metadata(binary).unwrap().len() / 1_000_000);
+    let version = || {
+        let begun = Instant::now();
+        assert!(Command::new(binary).arg("--version").output().unwrap().status.success());
+        begun.elapsed()
+    };
+    let mut times: Vec<Duration> = (0..21).map(|_| version()).collect();
+    times.sort();
+    println!("cgw --version: {:.1} ms", times[10].as_secs_f64() * 1000.0);
+}
+
+/// The most memory that a fresh `up` has at a time, as the kernel counts it.
+fn peak_megabytes(cloud: &Cloud) -> u64 {
+    let mut child = cloud
+        .command(&endpoint(), &words(&cloud.up()))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        peak = peak.max(kilobytes.unwrap_or(0));
+        std::thread::yield_now();
+    }
+    peak / 1000
 }
