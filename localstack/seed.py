@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +13,12 @@ from botocore.exceptions import ClientError
 WINDOWS = "ami-0c1a0000000002022"
 LINUX = "ami-0c1a0000000000001"
 ADMINISTRATORS = "192.0.2.0/24"
+
+
+def until_ready(look):
+    """Waits as long as any of what is looked at is pending: a LocalStack may be started to be slow."""
+    while any(found["State"] == "pending" for found in look()):
+        time.sleep(0.1)
 
 
 class Side:
@@ -88,13 +95,17 @@ class Side:
 
     def vpn_gateway(self, **tags):
         made = self.ec2.create_vpn_gateway(Type="ipsec.1", TagSpecifications=self.tags("vpn-gateway", **tags))
-        return made["VpnGateway"]["VpnGatewayId"]
+        identifier = made["VpnGateway"]["VpnGatewayId"]
+        until_ready(lambda: self.ec2.describe_vpn_gateways(VpnGatewayIds=[identifier])["VpnGateways"])
+        return identifier
 
     def customer_gateway(self, ip, **tags):
         made = self.ec2.create_customer_gateway(
             Type="ipsec.1", IpAddress=ip, BgpAsn=65000, TagSpecifications=self.tags("customer-gateway", **tags)
         )
-        return made["CustomerGateway"]["CustomerGatewayId"]
+        identifier = made["CustomerGateway"]["CustomerGatewayId"]
+        until_ready(lambda: self.ec2.describe_customer_gateways(CustomerGatewayIds=[identifier])["CustomerGateways"])
+        return identifier
 
     def elastic_ip(self, **tags):
         made = self.ec2.allocate_address(Domain="vpc", TagSpecifications=self.tags("elastic-ip", **tags))

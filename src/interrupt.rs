@@ -34,6 +34,12 @@ impl Trigger {
 }
 
 impl Interrupt {
+    /// Makes one that never comes.
+    #[must_use]
+    pub fn never() -> Self {
+        Trigger::new().1
+    }
+
     /// Says whether it came.
     #[must_use]
     pub fn came(&self) -> bool {

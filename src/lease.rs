@@ -55,7 +55,7 @@ pub enum Error {
     Interrupted(#[from] Interrupted),
 }
 
-/// A process: on which host, in which boot of it, and since when.
+/// A process: on which host, in which boot and container of it, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     host: String,
@@ -76,18 +76,26 @@ impl Holder {
         let process = std::process::id();
         Self {
             host: line("/proc/sys/kernel/hostname"),
-            boot: line("/proc/sys/kernel/random/boot_id"),
+            boot: line("/proc/sys/kernel/random/boot_id") + &namespace(),
             process,
             begun: begun(process).unwrap_or_default(),
         }
     }
 
-    /// Says whether it is certain that the process is gone: only on the same boot of this host.
+    /// Says whether it is certain that the process is gone: only on the same boot of this host,
+    /// where the same processes can be seen.
     fn is_gone(&self, here: &Self) -> bool {
-        self.host == here.host
+        !self.boot.is_empty()
+            && self.host == here.host
             && self.boot == here.boot
             && begun(self.process).as_ref() != Some(&self.begun)
     }
+}
+
+/// Names the process namespace: in another container the same numbers are other processes.
+fn namespace() -> String {
+    let link = std::fs::read_link("/proc/self/ns/pid").ok();
+    link.map(|link| format!("/{}", link.display())).unwrap_or_default()
 }
 
 /// Returns when a process began, in ticks since boot, or `None` when there is no such process.
@@ -161,7 +169,8 @@ impl Lease {
         let mut backoff = Backoff::new(first, longest, patience);
         let mut watched: Option<Watched> = None;
         let mut was_taken_over = false;
-        let lease = |group, was_taken_over| Self { writer: writer.clone(), group, was_taken_over };
+        let lease =
+            |group, was_taken_over| Self { writer: writer.to_the_end(), group, was_taken_over };
         loop {
             match create(writer, stack, vpc, &here).await {
                 Ok(group) => return Ok(lease(group, was_taken_over)),
@@ -212,20 +221,22 @@ impl Lease {
         }
     }
 
-    /// Says again and again that the holder is alive; ends with the reason when the lock is lost.
+    /// Says that the holder is alive.
+    pub async fn renew(&self) -> Result<(), aws::Error> {
+        let tag = Tag::builder().key(RENEWED).value(now()).build();
+        let renewed = self.writer.call(Action::CreateTags, |ec2| {
+            ec2.create_tags().resources(self.group.as_str()).tags(tag.clone()).send()
+        });
+        renewed.await.map(drop)
+    }
+
+    /// Says so again and again; ends with the reason when the lock is lost.
     pub async fn keep(&self) -> String {
         let mut last = time::now();
         loop {
             time::sleep(RENEWAL).await;
-            let tag = Tag::builder().key(RENEWED).value(now()).build();
-            let renewed = self
-                .writer
-                .call(Action::CreateTags, |ec2| {
-                    ec2.create_tags().resources(self.group.as_str()).tags(tag.clone()).send()
-                })
-                .await;
-            match renewed {
-                Ok(_) => last = time::now(),
+            match self.renew().await {
+                Ok(()) => last = time::now(),
                 Err(error) if error.verdict == Verdict::Gone => {
                     return "somebody took the stack's lock away".to_owned();
                 }
@@ -384,8 +395,12 @@ mod tests {
         assert!(other_process.is_gone(&here), "the number was given out again");
         let ended = Holder { process: u32::MAX, ..here.clone() };
         assert!(ended.is_gone(&here));
-        let elsewhere = Holder { host: "elsewhere".to_owned(), ..ended };
+        let elsewhere = Holder { host: "elsewhere".to_owned(), ..ended.clone() };
         assert!(!elsewhere.is_gone(&here));
+        let contained = Holder { boot: format!("{}0", here.boot), ..ended.clone() };
+        assert!(!contained.is_gone(&here), "another container");
+        let blind = Holder { boot: String::new(), ..here };
+        assert!(!Holder { boot: String::new(), ..ended }.is_gone(&blind), "there is no /proc");
     }
 
     #[test]

@@ -357,7 +357,9 @@ impl Planner<'_> {
                     self.going.keys().any(|(_, id)| *id == Id::Aws(owner.clone()))
                 }
             };
-            live.state.phase() != Phase::Going && !owner_goes
+            // By two profiles the same region is still the same.
+            let is_here = live.place.region == node.place.region;
+            is_here && live.state.phase() != Phase::Going && !owner_goes
         };
         let merit = |n: &usize| {
             let live = &self.live[*n];

@@ -10,8 +10,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::event::{Event, Events};
+use crate::interrupt::Interrupt;
 use crate::playbook::Bundle;
-use crate::time::{self, Backoff};
+use crate::time::Backoff;
 use crate::transport::ssh::Ssh;
 use crate::transport::{self, Call, Transport};
 
@@ -38,6 +39,8 @@ pub enum Reach {
         host: Option<String>,
         /// How long to go on while the server cannot be reached: its address may be a new one.
         patience: Duration,
+        /// Ends that.
+        interrupt: Interrupt,
     },
     /// By a person, from this folder.
     ByHand(PathBuf),
@@ -136,11 +139,11 @@ impl Reach {
         bundle: &Bundle,
         events: &Events,
     ) -> Result<Report, Error> {
-        let (login, host, patience) = match self {
+        let (login, host, patience, interrupt) = match self {
             Self::ByHand(folder) => {
                 return Server::ByHand(folder.clone()).push(bundle, events).await;
             }
-            Self::Ssh { login, host, patience } => (login, host, *patience),
+            Self::Ssh { login, host, patience, interrupt } => (login, host, *patience, interrupt),
         };
         let host = host.clone().unwrap_or_else(|| public_ip.to_string());
         let server = Server::Reached(Transport::Ssh(Ssh { host, ..(**login).clone() }));
@@ -156,7 +159,9 @@ impl Reach {
             };
             events.say(&Event::Retrying { action: "SSH", why: error.to_string(), attempt });
             attempt += 1;
-            time::sleep(rest).await;
+            if interrupt.sleep(rest).await.is_err() {
+                return Err(error.into());
+            }
         }
     }
 }

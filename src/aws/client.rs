@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
@@ -20,7 +21,7 @@ use super::error::{Error, Verdict};
 use crate::event::{Event, Events};
 use crate::interrupt::Interrupt;
 use crate::secret::Secret;
-use crate::time::{self, Backoff, SdkClock};
+use crate::time::{self, Backoff, Instant, SdkClock};
 
 /// Where objects live: everything in one place is read once and shares one client.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -86,7 +87,11 @@ impl Clients {
         if let Some(profile) = &place.profile {
             // The default chain asks the environment first: a profile that was named would not
             // count where it holds keys, and the two sides may be two accounts.
-            let keys = ProfileFileCredentialsProvider::builder().profile_name(profile).build();
+            let region = Some(Region::new(place.region.clone()));
+            let keys = ProfileFileCredentialsProvider::builder()
+                .configure(&ProviderConfig::without_region().with_region(region))
+                .profile_name(profile)
+                .build();
             loader = loader.profile_name(profile).credentials_provider(keys);
         }
         if let Some(endpoint) = &place.endpoint {
@@ -124,8 +129,29 @@ pub struct Reader {
 const UNREACHABLE: Duration = Duration::from_secs(3);
 /// How long a call goes on against throttling and server errors.
 const THROTTLED: Duration = Duration::from_mins(3);
+/// How long a call goes on whatever comes: as long as AWS was seen to take for anything.
+const LONGEST: Duration = Duration::from_mins(20);
 /// How long a change that may be sent twice goes on over lost replies.
 const LOST: Duration = Duration::from_mins(1);
+
+/// How long a call goes on: each kind of error has its own limit, and all of them one together.
+#[derive(Default)]
+struct Patience {
+    last: Option<(Verdict, Backoff)>,
+    until: Option<Instant>,
+}
+
+impl Patience {
+    fn next_rest(&mut self, verdict: Verdict, limit: Duration) -> Option<Duration> {
+        let until = *self.until.get_or_insert_with(|| time::now() + LONGEST);
+        if self.last.as_ref().is_none_or(|(was, _)| *was != verdict) {
+            let limit = limit.min(until.saturating_duration_since(time::now()));
+            let (first, longest) = (Duration::from_millis(200), Duration::from_secs(10));
+            self.last = Some((verdict, Backoff::new(first, longest, limit)));
+        }
+        self.last.as_mut().and_then(|(_, backoff)| backoff.next_rest())
+    }
+}
 
 impl Reader {
     /// Returns where it reads.
@@ -165,7 +191,7 @@ impl Reader {
         F: Future<Output = Result<T, SdkError<E>>>,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let mut patience: Option<Backoff> = None;
+        let mut patience = Patience::default();
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -187,10 +213,7 @@ impl Reader {
                 (Verdict::Lost, Effect::Make)
                 | (Verdict::AlreadySo | Verdict::Gone | Verdict::No, _) => return Err(error),
             };
-            let backoff = patience.get_or_insert_with(|| {
-                Backoff::new(Duration::from_millis(200), Duration::from_secs(10), limit)
-            });
-            let Some(rest) = backoff.next_rest() else {
+            let Some(rest) = patience.next_rest(error.verdict, limit) else {
                 return Err(error);
             };
             let why = error.code.clone().unwrap_or_else(|| error.message.clone());
@@ -250,6 +273,12 @@ impl Writer {
         &self.0
     }
 
+    /// Returns a writer that goes on when interrupted: for what must not be left behind.
+    #[must_use]
+    pub fn to_the_end(&self) -> Self {
+        Self(Reader { interrupt: Interrupt::never(), ..self.0.clone() })
+    }
+
     /// Sends one changing call; see the table of actions for what happens when its reply is lost.
     pub async fn call<T, E, F>(
         &self,
@@ -261,5 +290,28 @@ impl Writer {
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
         self.0.call(action, send).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_kind_of_error_has_its_own_patience_and_all_together_one() {
+        let minute = Duration::from_mins(1);
+        let (fresh, state) = (Verdict::NotYet(minute), Verdict::NotYet(20 * minute));
+        let begun = time::now();
+        let mut patience = Patience::default();
+        let mut outlast = async |verdict, limit| {
+            while let Some(rest) = patience.next_rest(verdict, limit) {
+                time::sleep(rest).await;
+            }
+            (time::now() - begun).as_millis().div_ceil(1000)
+        };
+        assert_eq!(outlast(fresh, minute).await, 60);
+        assert_eq!(outlast(Verdict::Again, 3 * minute).await, 240, "the first limit is no more");
+        assert_eq!(outlast(state, 20 * minute).await, 1200, "twenty minutes for all");
+        assert_eq!(outlast(fresh, minute).await, 1200);
     }
 }

@@ -8,7 +8,7 @@ use crate::address::AwsId;
 use crate::engine::{Failure, Options, Outcome, apply};
 use crate::interrupt::Trigger;
 use crate::lease::{Force, Lease, Wanted};
-use crate::plan::{Approved, Plan};
+use crate::plan::{Approved, Left, Plan};
 use crate::resource::{Dice, Error, Hands};
 use crate::server::Reach;
 use crate::time::Backoff;
@@ -29,6 +29,13 @@ pub(super) struct Change<'a> {
     pub(super) again: String,
 }
 
+/// What came of a change.
+pub(super) struct Carried {
+    pub(super) code: Code,
+    /// What stays although it should go, by the plan that was carried out.
+    pub(super) left: Vec<Left>,
+}
+
 /// Carries an approved plan out.
 ///
 /// Ctrl-C once: what is in flight is finished, nothing more is started. Twice: this process ends.
@@ -36,14 +43,14 @@ pub(super) async fn carry_out(
     session: &mut Session,
     approved: Approved,
     change: Change<'_>,
-) -> Result<Code, Stopped> {
+) -> Result<Carried, Stopped> {
     let trigger = std::mem::replace(&mut session.trigger, Trigger::new().0);
     let work = locked(session, approved, change);
     tokio::pin!(work);
     let mut told = false;
     loop {
         tokio::select! {
-            code = &mut work => return code,
+            carried = &mut work => return carried,
             _ = tokio::signal::ctrl_c() => {
                 if told {
                     return Err(Stopped::with(Code::Interrupted, "stopped at once", "run the same command to go on"));
@@ -60,7 +67,7 @@ async fn locked(
     session: &mut Session,
     approved: Approved,
     mut change: Change<'_>,
-) -> Result<Code, Stopped> {
+) -> Result<Carried, Stopped> {
     let (readers, events) = (session.readers.clone(), session.events.clone());
     let hands = approved.hands(readers, change.reach.take(), Dice::new(), events);
     let writer = hands
@@ -73,11 +80,12 @@ async fn locked(
         patience: Duration::from_secs(change.options.lock_timeout),
     };
     let lease = Lease::take(writer, wanted).await?;
-    let outcome = under_lock(session, &approved, &lease, &hands, &change).await;
-    let released = lease.release().await;
-    let outcome = outcome?;
-    released?;
-    Ok(report(&outcome, &change.again))
+    let done = under_lock(session, &approved, &lease, &hands, &change).await;
+    if let Err(error) = lease.release().await {
+        session.events.warn(format!("the stack's lock stays: {error}"));
+    }
+    let (outcome, left) = done?;
+    Ok(Carried { code: report(&outcome, &change.again), left })
 }
 
 /// Looks again: what was approved may be true no longer.
@@ -87,7 +95,7 @@ async fn under_lock(
     lease: &Lease,
     hands: &Hands,
     change: &Change<'_>,
-) -> Result<Outcome, Stopped> {
+) -> Result<(Outcome, Vec<Left>), Stopped> {
     let interrupt = session.cloud_reader().interrupt().clone();
     let consistency = change.options.consistency();
     session.observe_again().await?;
@@ -107,9 +115,15 @@ async fn under_lock(
         ui::talk("meanwhile something changed; the plan is now:");
         ui::talk(&ui::tell_plan(&plan, &[], &[]));
         ask(change.options, "Carry it out?")?;
+        // Nothing was said of this run while somebody thought it over.
+        lease.renew().await.map_err(|error| {
+            let text = format!("the stack's lock is lost: {error}");
+            Stopped::with(Code::Locked, text, "run the same command again")
+        })?;
     }
     let options = Options { consistency, events: session.events.clone(), interrupt };
-    Ok(apply(&plan, hands, &options, lease.keep()).await)
+    let outcome = apply(&plan, hands, &options, lease.keep()).await;
+    Ok((outcome, plan.left))
 }
 
 /// Says what failed, why, what was left, and what to do.

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::change::{Change, ask, carry_out};
+use super::change::{Carried, Change, ask, carry_out};
 use super::session::{Asked, Session};
 use super::{Changing, Code, Common, Stopped, Whereabouts};
 use crate::address::{AwsId, Id};
@@ -61,8 +61,7 @@ pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
         reach: None,
         again: "run `cgw down` again to take away the rest".to_owned(),
     };
-    let left = changes.left.clone();
-    let code = carry_out(&mut session, changes.approve(), change).await?;
+    let Carried { code, left } = carry_out(&mut session, changes.approve(), change).await?;
     if code == Code::Done {
         for Left { address, id, because } in &left {
             session.events.warn(format!("left: {address} {id}: {because}"));

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::session::{Asked, Session};
+use super::up::changes;
 use super::{Code, Common, Stopped, Whereabouts};
+use crate::address::Address;
 use crate::playbook::{self, Bundle};
 use crate::preflight::{Stop, examine};
-use crate::resource::{Kind as _, VpnConnection};
+use crate::resource::{Kind as _, State, VpnConnection};
 use crate::{server, topology};
 
 /// Options of `scripts`.
@@ -31,29 +33,31 @@ pub(super) async fn scripts(options: Scripts) -> Result<Code, Stopped> {
         Stop::Refused(refusals) => Stopped::from(refusals),
         Stop::Choose(_) => Stopped::refused("which server?", "name it with --instance"),
     })?;
-    let mut connections = session.world.regions.iter().flat_map(|region| &region.connections);
-    let own = connections.find(|c| c.tags.node_key(&session.stack, VpnConnection::NAME).is_some());
-    let connection = own.ok_or_else(|| {
-        Stopped::refused(
-            format!("the stack {} has no VPN connection", session.stack),
+    let plan = changes(&session, &situation);
+    let Some((id, State::VpnConnection(connection))) =
+        plan.known().remove(&Address::new(&session.stack, VpnConnection::NAME, ""))
+    else {
+        return Err(Stopped::refused(
+            format!("the stack {} has no VPN connection that stays", session.stack),
             "make it with `cgw up` first",
-        )
-    })?;
+        ));
+    };
+    let id = id.owner();
     let parameters = topology::parameters(&situation);
     let wrong = |text: String| Stopped::refused(text, "");
-    let bundle = Bundle::render(&parameters, &connection.id, &connection.tunnels)
+    let bundle = Bundle::render(&parameters, id, &connection.tunnels)
         .map_err(|error| wrong(error.to_string()))?;
     let configuration = connection.configuration.as_ref();
     playbook::check(&bundle, &parameters, &connection.tunnels, configuration)
         .map_err(|what| wrong(format!("the scripts do not carry what AWS has: {what}")))?;
     let mut more = Vec::new();
     for (n, tunnel) in connection.tunnels.iter().enumerate() {
-        let text = playbook::netsh_file(&parameters, &connection.id, n, tunnel)
+        let text = playbook::netsh_file(&parameters, id, n, tunnel)
             .map_err(|error| wrong(error.to_string()))?;
         more.push((format!("tunnel-{}.cmd", n + 1), text));
     }
     more.extend(configuration.map(|xml| ("aws-configuration.xml".to_owned(), xml.clone())));
-    match session.cloud_reader().sample_configuration(connection.id.as_str()).await {
+    match session.cloud_reader().sample_configuration(id.as_str()).await {
         Ok(Some(text)) => more.push(("aws-windows-sample.txt".to_owned(), text)),
         Ok(None) => session.events.note("AWS has no sample for Windows Server"),
         Err(error) => session.events.note(format!("without AWS's own sample: {error}")),

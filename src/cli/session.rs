@@ -81,10 +81,10 @@ impl Session {
         let (trigger, interrupt) = Trigger::new();
         let mut clients = Clients::new(events.clone(), interrupt);
         let cloud = cloud(&said).await?;
-        let mut site = site(&said, &cloud);
         let mut readers = vec![clients.reader(&cloud).await];
-        if site != cloud {
-            readers.push(clients.reader(&site).await);
+        let first = site(&said, &cloud);
+        if first != cloud {
+            readers.push(clients.reader(&first).await);
         }
         let mut world = observe(&readers, &events).await?;
         let named = common.stack.clone().or_else(|| table.map(|table| table.name.clone()));
@@ -93,19 +93,26 @@ impl Session {
         if let Some(record) = &record {
             check_vpc(record, &said, &stack)?;
         }
-        let declared = match &record {
-            Some(record) => {
-                said.over_record(Declared::from_tags(&record.tags.0).without(&asked.unset))
-            }
+        let recorded = record.as_ref().map(|record| Declared::from_tags(&record.tags.0));
+        // The server was there, and is perhaps to be elsewhere.
+        let before = recorded.as_ref().map(|recorded| {
+            let (profile, region) = (said.site_profile.clone(), recorded.site_region.clone());
+            let at = Declared { site_profile: profile, site_region: region, ..Declared::default() };
+            site(&at, &cloud)
+        });
+        let declared = match recorded {
+            Some(recorded) => said.over_record(recorded.without(&asked.unset)),
             None => said,
         };
-        // The record may say that the site is elsewhere.
-        let recorded = self::site(&declared, &cloud);
-        if recorded != site {
-            site = recorded;
-            let reader = clients.reader(&site).await;
-            world.regions.extend(observe(std::slice::from_ref(&reader), &events).await?.regions);
-            readers.push(reader);
+        let site = site(&declared, &cloud);
+        for place in before.iter().chain([&site]) {
+            if world.region(place).is_none() {
+                let reader = clients.reader(place).await;
+                world
+                    .regions
+                    .extend(observe(std::slice::from_ref(&reader), &events).await?.regions);
+                readers.push(reader);
+            }
         }
         let exists = world.stacks().contains(stack.as_str());
         let operator = operator(&declared);
@@ -123,8 +130,9 @@ impl Session {
             operator,
             quota_raised,
         };
-        if let Some(account) = record.as_ref().and_then(|r| r.tags.value(SITE_ACCOUNT)) {
-            session.check_account(account).await?;
+        let account = record.as_ref().and_then(|record| record.tags.value(SITE_ACCOUNT));
+        if let (Some(account), Some(place)) = (account, &before) {
+            session.check_account(account, place).await?;
         }
         Ok(session)
     }
@@ -132,12 +140,12 @@ impl Session {
     /// The site may be another account's: its objects can only be seen with that account's profile.
     ///
     /// Asks AWS only where the site shows nothing of that account.
-    async fn check_account(&self, account: &str) -> Result<(), Stopped> {
-        let mut vpcs = self.world.region(&self.site).into_iter().flat_map(|r| &r.vpcs);
+    async fn check_account(&self, account: &str, site: &Place) -> Result<(), Stopped> {
+        let mut vpcs = self.world.region(site).into_iter().flat_map(|r| &r.vpcs);
         if vpcs.any(|vpc| vpc.account == account) {
             return Ok(());
         }
-        let reader = self.readers.iter().find(|reader| reader.place() == &self.site);
+        let reader = self.readers.iter().find(|reader| reader.place() == site);
         let here = match reader {
             Some(reader) => reader.account().await,
             None => None,
@@ -277,8 +285,11 @@ fn several(path: &Path, names: &[&Stack]) -> Stopped {
 
 /// The address from which this machine reaches the server: asks the kernel for the way, sends
 /// nothing.
+///
+/// Only where the way to the server is named: to its public address there is mostly a translation
+/// of addresses, and the first step on the server looks at what comes out of that.
 fn operator(declared: &Declared) -> Option<Ipv4Addr> {
-    let host = declared.host.as_deref().unwrap_or("192.0.2.1");
+    let host = declared.host.as_deref()?;
     let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
     socket.connect((host, 9)).ok()?;
     match socket.local_addr().ok()? {

@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
-use super::change::{self, ask, carry_out};
+use super::change::{self, Carried, ask, carry_out};
 use super::session::{Asked, Session, Unnamed};
 use super::status::{self, Secrets};
 use super::{Changing, Code, Common, Stopped};
@@ -133,7 +133,7 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
         reach,
         again,
     };
-    let code = carry_out(&mut session, changes.approve(), change).await?;
+    let Carried { code, .. } = carry_out(&mut session, changes.approve(), change).await?;
     if code == Code::Done {
         for task in topology::for_the_owner(&situation) {
             session.events.note(format!("for you to do: {task}"));
@@ -185,7 +185,7 @@ fn must_name_the_server(session: &Session) -> Result<(), Stopped> {
     ))
 }
 
-fn changes(session: &Session, situation: &Situation) -> Changes {
+pub(super) fn changes(session: &Session, situation: &Situation) -> Changes {
     let live = resource::find(&session.world, &session.stack);
     plan::plan(&session.stack, &topology::desired(situation), &live, &session.world)
 }
@@ -218,7 +218,8 @@ fn allowed(options: &Up, situation: &Situation, changes: &Changes) -> Result<(),
     }
     if changes.changes().any(ends_a_connection) && !options.allow_replace {
         return Err(Stopped::refused(
-            "the plan ends a VPN connection: its tunnels go down and their addresses change",
+            "the plan takes tunnels down that carry traffic, or replaces a VPN connection, whose \
+             addresses then change",
             "allow it with --allow-replace",
         ));
     }
@@ -232,11 +233,14 @@ fn allowed(options: &Up, situation: &Situation, changes: &Changes) -> Result<(),
     Ok(())
 }
 
-/// Says whether a step replaces the VPN connection, or removes one that carries traffic.
+/// Says whether a step replaces the VPN connection, or removes or changes one that carries traffic:
+/// with other suites its tunnels are down until the server has them too.
 fn ends_a_connection(step: &Step) -> bool {
     match (&step.change, &step.state) {
         (Change::Replace(_), Some(State::VpnConnection(_))) => true,
-        (Change::Delete, Some(State::VpnConnection(state))) => state.up.contains(&true),
+        (Change::Delete | Change::Update(_), Some(State::VpnConnection(state))) => {
+            state.up.contains(&true)
+        }
         _ => false,
     }
 }
@@ -269,6 +273,7 @@ fn reach(
                 host: declared.host.clone(),
                 // A new address takes a while to work.
                 patience: options.changing.consistency() * 4,
+                interrupt: session.cloud_reader().interrupt().clone(),
             }))
         }
     }

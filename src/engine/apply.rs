@@ -249,12 +249,17 @@ impl Worker<'_> {
                 Err(error) if error.is_lost() => error,
                 Err(error) => return Err(error),
             };
-            if let Some(found) = self.search(making).await? {
-                return Ok(found);
-            }
-            // It is there already, and is not ours.
-            if matches!(&error, Error::Aws(aws) if aws.verdict == Verdict::AlreadySo) {
-                return Err(error);
+            let is_there = matches!(&error, Error::Aws(aws) if aws.verdict == Verdict::AlreadySo);
+            match self.search(making).await? {
+                // Somebody was first: theirs stays, and what announces ours goes.
+                Some((id, state)) if is_there && state.left_alone().is_some() => {
+                    state.delete(self.hands, &making.at, &id).await?;
+                    return Err(error);
+                }
+                Some(found) => return Ok(found),
+                // It is there already, and is not ours.
+                None if is_there => return Err(error),
+                None => {}
             }
             last = Some(error);
         }
@@ -272,6 +277,7 @@ impl Worker<'_> {
                 return Ok(Some((live.id, live.state)));
             }
             match backoff.next_rest() {
+                Some(_) if self.options.interrupt.came() => return Err(Error::Interrupted),
                 Some(next) => rest = next.max(Duration::from_millis(200)),
                 None => return Ok(None),
             }

@@ -15,13 +15,38 @@ pub(super) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
 }
 
 /// Returns the smallest network that holds all of several.
-pub(super) fn supernet(nets: &[Ipv4Net]) -> Ipv4Net {
+fn supernet(nets: &[Ipv4Net]) -> Ipv4Net {
     let holds = |net: &Ipv4Net| nets.iter().all(|n| net.contains(n));
     let mut net = nets.first().copied().unwrap_or_default();
     while !holds(&net) {
         net = net.supernet().unwrap_or_default();
     }
     net
+}
+
+/// Networks that no host of the Internet has an address in (RFC 1918, RFC 6598).
+const PRIVATE: [(Ipv4Addr, u8); 4] = [
+    (Ipv4Addr::new(10, 0, 0, 0), 8),
+    (Ipv4Addr::new(172, 16, 0, 0), 12),
+    (Ipv4Addr::new(192, 168, 0, 0), 16),
+    (Ipv4Addr::new(100, 64, 0, 0), 10),
+];
+
+/// Says whether a network holds no address of the Internet.
+pub(super) fn is_private(net: Ipv4Net) -> bool {
+    PRIVATE.iter().any(|(first, length)| {
+        Ipv4Net::new(*first, *length).expect("they are prefix lengths").contains(&net)
+    })
+}
+
+/// Says how several networks can be one pair's: one of them, or all in one where that is private.
+pub(super) fn one_of(nets: &[Ipv4Net], flag: &str) -> String {
+    let all = supernet(nets);
+    if is_private(all) {
+        format!("give one of them, or all as {flag} {all}")
+    } else {
+        format!("give one of them with {flag}")
+    }
 }
 
 /// Link-local addresses: the tunnels' inside, the instance's metadata (RFC 3927).
@@ -36,7 +61,7 @@ pub(super) fn examine(
     site: &Site,
     pair: CidrPair,
 ) -> Vec<Refusal> {
-    let mut refusals = endpoint2(request, site, pair);
+    let mut refusals = endpoint2(request, cloud, site, pair);
     let mut refuse = |text: String, hint: &str| refusals.push(Refusal::new(text, hint));
     let vpc_cidrs = cloud_region.vpc(&cloud.vpc).map(|v| v.cidrs.clone()).unwrap_or_default();
     for other in
@@ -46,6 +71,12 @@ pub(super) fn examine(
             format!("the site's network {} overlaps the VPC's {other}", pair.site),
             "the two ends of a VPN need different networks: give a part with --site-cidr or \
              --cloud-cidr, or renumber one end",
+        );
+    }
+    if pair.site.prefix_len() < 8 {
+        refuse(
+            format!("{} as the site's network reaches into the Internet", pair.site),
+            "give the network that is really behind the server with --site-cidr",
         );
     }
     if overlap(pair.site, link_local()) {
@@ -86,13 +117,18 @@ pub(super) fn examine(
 
 /// The rule requires security for all that comes from Endpoint 2: whoever administers the server
 /// from there is locked out.
-fn endpoint2(request: &Request<'_>, site: &Site, pair: CidrPair) -> Vec<Refusal> {
+fn endpoint2(request: &Request<'_>, cloud: &Cloud, site: &Site, pair: CidrPair) -> Vec<Refusal> {
     let hint = "give the VPC's network, or a part of it, with --cloud-cidr";
     let mut refusals = Vec::new();
-    if pair.cloud.prefix_len() == 0 {
-        refusals
-            .push(Refusal::new("0.0.0.0/0 as the VPC's network would lock everybody out", hint));
-        return refusals;
+    let cidrs = |place, vpc| request.world.region(place).and_then(|r| r.vpc(vpc)).map(|v| &v.cidrs);
+    let of_vpc = cidrs(request.cloud, &cloud.vpc).into_iter().flatten();
+    if !of_vpc.into_iter().any(|own| own.contains(&pair.cloud)) && !is_private(pair.cloud) {
+        let text = format!(
+            "{} as the VPC's network reaches into the Internet: rules and routes would cut the \
+             server off from it",
+            pair.cloud
+        );
+        refusals.push(Refusal::new(text, hint));
     }
     if overlap(pair.cloud, link_local()) {
         refusals.push(Refusal::new(
@@ -100,13 +136,16 @@ fn endpoint2(request: &Request<'_>, site: &Site, pair: CidrPair) -> Vec<Refusal>
             hint,
         ));
     }
-    let own_subnet = match site {
-        Site::Instance(server) => server.subnet_cidr,
-        Site::Own { .. } => None,
+    let own_vpc = match site {
+        Site::Instance(server) => cidrs(request.site, &server.vpc).into_iter().flatten(),
+        Site::Own { .. } => None.into_iter().flatten(),
     };
-    if let Some(subnet) = own_subnet.filter(|s| overlap(*s, pair.cloud)) {
-        let text =
-            format!("the VPC's network {} covers the server's own subnet {subnet}", pair.cloud);
+    for own in own_vpc.filter(|own| overlap(**own, pair.cloud)).take(1) {
+        let text = format!(
+            "the VPC's network {} overlaps {own} of the server's own VPC: whoever is there would be \
+             cut off",
+            pair.cloud
+        );
         refusals.push(Refusal::new(text, hint));
     }
     if let Some(own) = request.operator.filter(|ip| pair.cloud.contains(ip)) {

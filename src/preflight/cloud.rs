@@ -3,10 +3,11 @@
 use ipnet::Ipv4Net;
 use serde::Serialize;
 
-use super::cidrs::{overlap, supernet};
+use super::cidrs::{one_of, overlap};
 use super::{Refusal, Request};
 use crate::address::AwsId;
 use crate::aws::{Place, Tags};
+use crate::spec::Cidr;
 use crate::world::{Region, RouteTable, Vpc};
 
 /// The VPC's side, as it will be used.
@@ -62,7 +63,7 @@ pub(super) fn examine(request: &Request<'_>, region: &Region) -> Result<Cloud, V
         ));
     }
     let gateway = attached.filter(|g| !is_ours(&g.tags)).map(|g| g.id.clone());
-    let subnet_cidr = request.declared.subnet_cidr;
+    let subnet_cidr = request.declared.subnet_cidr.map(|cidr| cidr.0);
     let tables = tables(request, region, vpc).unwrap_or_else(|more| {
         refusals.extend(more);
         Vec::new()
@@ -89,7 +90,7 @@ pub(super) fn examine(request: &Request<'_>, region: &Region) -> Result<Cloud, V
 
 /// The tunnels carry one network: the VPC's, unless another is asked for.
 fn cidr(request: &Request<'_>, vpc: &Vpc) -> Result<Ipv4Net, Refusal> {
-    if let Some(cidr) = request.declared.cloud_cidr {
+    if let Some(Cidr(cidr)) = request.declared.cloud_cidr {
         if vpc.cidrs.iter().any(|own| overlap(*own, cidr)) {
             return Ok(cidr);
         }
@@ -106,7 +107,7 @@ fn cidr(request: &Request<'_>, vpc: &Vpc) -> Result<Ipv4Net, Refusal> {
         )),
         several => Err(Refusal::new(
             format!("{} has several networks, and a tunnel carries one pair", vpc.id),
-            format!("give one of them, or all as --cloud-cidr {}", supernet(several)),
+            one_of(several, "--cloud-cidr"),
         )),
     }
 }

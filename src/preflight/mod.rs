@@ -151,7 +151,12 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
     Ok(Situation {
         stack: request.stack.clone(),
         workload_ports: declared.workload_ports.clone().map_or(vec![22, 3389], |list| list.0),
-        admin_cidrs: declared.admin_cidr.clone().map_or(Vec::new(), |list| list.0),
+        admin_cidrs: declared
+            .admin_cidr
+            .iter()
+            .flat_map(|list| &list.0)
+            .map(|cidr| cidr.0)
+            .collect(),
         declared,
         cloud,
         site,
@@ -220,6 +225,11 @@ fn notes(cloud: &Cloud, site: &Site, customer: Option<&AwsId>, via: Via) -> Vec<
             (PublicIp::New | PublicIp::Ours { .. } | PublicIp::Adopted { .. }, _) => {}
         },
         Site::Own { .. } => {}
+    }
+    if via == Via::Files {
+        notes.push(
+            "the scripts will be in a folder here, for a person to run on the server".to_owned(),
+        );
     }
     if via == Via::Ssh {
         notes.push("the server restarts when the steps on it ask for it".to_owned());

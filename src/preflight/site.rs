@@ -6,12 +6,12 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::Serialize;
 
-use super::cidrs::supernet;
+use super::cidrs::one_of;
 use super::cloud::named_tables;
 use super::{Candidate, Refusal, Request, Stop, gateway_of};
 use crate::address::AwsId;
 use crate::aws::Place;
-use crate::spec::Choice;
+use crate::spec::{Choice, Cidr};
 use crate::world::{ElasticAddress, Instance, Interface, Region, RouteTable};
 
 /// The server's side, as it will be used.
@@ -46,8 +46,6 @@ pub struct Ec2Server {
     pub private_ip: Ipv4Addr,
     /// The VPC it is in.
     pub vpc: AwsId,
-    /// The network of its subnet.
-    pub subnet_cidr: Option<Ipv4Net>,
     /// The groups that the interface has, but for this stack's.
     pub groups: BTreeSet<AwsId>,
     /// Whether the interface checks source and destination now.
@@ -150,7 +148,7 @@ pub(super) fn own(request: &Request<'_>) -> Result<(Site, Ipv4Net), Stop> {
         ));
     }
     match (declared.gateway_ip, declared.private_ip, declared.site_cidr) {
-        (Some(gateway_ip), Some(private_ip), Some(cidr)) if refusals.is_empty() => {
+        (Some(gateway_ip), Some(private_ip), Some(Cidr(cidr))) if refusals.is_empty() => {
             Ok((Site::Own { gateway_ip, private_ip }, cidr))
         }
         _ => Err(Stop::Refused(refusals)),
@@ -190,7 +188,6 @@ pub(super) fn instance(request: &Request<'_>, region: &Region) -> Result<(Site, 
         interface: interface.id.clone(),
         private_ip: interface.private_ip.expect("`interface` chose one with an address"),
         vpc: interface.vpc.clone(),
-        subnet_cidr: region.subnets.iter().find(|s| s.id == interface.subnet).map(|s| s.cidr),
         groups: interface.groups.iter().filter(|id| !is_ours(id)).cloned().collect(),
         source_dest_check: interface.source_dest_check,
         public_ip: address,
@@ -356,7 +353,7 @@ fn other_stack<'a>(request: &Request<'_>, address: &'a ElasticAddress) -> Option
 }
 
 fn cidr(request: &Request<'_>, region: &Region, vpc: &AwsId) -> Result<Ipv4Net, Refusal> {
-    if let Some(cidr) = request.declared.site_cidr {
+    if let Some(Cidr(cidr)) = request.declared.site_cidr {
         return Ok(cidr);
     }
     match region.vpc(vpc).map(|v| v.cidrs.as_slice()) {
@@ -367,7 +364,7 @@ fn cidr(request: &Request<'_>, region: &Region, vpc: &AwsId) -> Result<Ipv4Net, 
         )),
         Some(several) => Err(Refusal::new(
             format!("the server's {vpc} has several networks, and a tunnel carries one pair"),
-            format!("give one of them, or all as --site-cidr {}", supernet(several)),
+            one_of(several, "--site-cidr"),
         )),
     }
 }

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::values::{Choice, List, Via};
+use super::values::{Choice, Cidr, List, Via};
 use crate::address::{AllocationId, InstanceId, RouteTableId, VpcId};
 use crate::tunnel::Crypto;
 
@@ -105,7 +104,9 @@ impl Declared {
 
 fn put(tags: &mut BTreeMap<String, String>, flag: &str, value: &str) {
     let characters: Vec<char> = value.chars().collect();
-    for (n, part) in characters.chunks(TAG_LENGTH).enumerate() {
+    // A list without members is something that was said.
+    let parts = characters.chunks(TAG_LENGTH).chain(value.is_empty().then_some(&[][..]));
+    for (n, part) in parts.enumerate() {
         let number = if n == 0 { String::new() } else { format!(":{}", n + 1) };
         tags.insert(format!("{TAG}{flag}{number}"), part.iter().collect());
     }
@@ -151,7 +152,7 @@ declared! {
     /// The AWS profile for the VPC's side
     profile: String, "profile", "NAME", false;
     /// The VPC's network behind the tunnels: the VPC's CIDR, a subnet's, or a supernet [default: the VPC's]
-    cloud_cidr: Ipv4Net, "cloud-cidr", "CIDR", true;
+    cloud_cidr: Cidr, "cloud-cidr", "CIDR", true;
     /// The Windows Server, when it is an EC2 instance
     instance: InstanceId, "instance", "INSTANCE-ID", true;
     /// The instance's region [default: the VPC's]
@@ -165,15 +166,15 @@ declared! {
     /// An Elastic IP to use; never released [default: the instance's own, else a new one]
     eip: AllocationId, "eip", "ALLOCATION-ID", true;
     /// The network behind the server [default: that of the instance's VPC]
-    site_cidr: Ipv4Net, "site-cidr", "CIDR", true;
+    site_cidr: Cidr, "site-cidr", "CIDR", true;
     /// Route tables of the VPC that get a route to the site [default: those without a route to an Internet gateway]
     route_tables: List<RouteTableId>, "route-tables", "IDS", true;
     /// Route tables of the site's VPC that get a route to the VPC: `all`, `none`, or ids [default: all]
     site_route_tables: Choice<RouteTableId>, "site-route-tables", "IDS", true;
     /// Make a private subnet with this CIDR in the VPC
-    subnet_cidr: Ipv4Net, "subnet-cidr", "CIDR", true;
+    subnet_cidr: Cidr, "subnet-cidr", "CIDR", true;
     /// Networks that may reach the server by RDP and SSH [default: nobody new]
-    admin_cidr: List<Ipv4Net>, "admin-cidr", "CIDRS", true;
+    admin_cidr: List<Cidr>, "admin-cidr", "CIDRS", true;
     /// TCP ports of instances in the VPC that the site may reach [default: 22,3389]
     workload_ports: List<u16>, "workload-ports", "PORTS", true;
     /// Which suites both ends are set to [default: modern]
@@ -208,6 +209,7 @@ mod tests {
             crypto: Some(Crypto::Strong),
             via: Some(Via::None),
             port: Some(2222),
+            workload_ports: Some(List(Vec::new())),
             identity: Some(FilePath("/home/me/key".into())),
             ..Declared::default()
         }

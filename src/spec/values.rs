@@ -3,8 +3,46 @@
 use std::fmt;
 use std::str::FromStr;
 
+use ipnet::Ipv4Net;
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
+
+/// An IPv4 network that begins where it says: AWS keeps no bits of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Cidr(pub Ipv4Net);
+
+/// A text that is no network.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoCidr {
+    /// It is no address with a length.
+    #[error("{0:?} is not an IPv4 network such as 10.0.0.0/16")]
+    Malformed(String),
+    /// It names a host in a network.
+    #[error("{0} is a host's address; the network is {net}", net = .0.trunc())]
+    Host(Ipv4Net),
+}
+
+impl FromStr for Cidr {
+    type Err = NoCidr;
+    fn from_str(text: &str) -> Result<Self, NoCidr> {
+        let net: Ipv4Net = text.parse().map_err(|_| NoCidr::Malformed(text.to_owned()))?;
+        if net == net.trunc() { Ok(Self(net)) } else { Err(NoCidr::Host(net)) }
+    }
+}
+
+impl TryFrom<String> for Cidr {
+    type Error = NoCidr;
+    fn try_from(text: String) -> Result<Self, NoCidr> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// Several values: separated by commas or blanks in a flag, an array in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
+use socket2::{SockRef, TcpKeepalive};
 use ssh2::{CheckResult, ErrorCode, HashType, KnownHostFileKind, MethodType, Session};
 use tokio::sync::mpsc;
 
@@ -22,6 +23,9 @@ mod login;
 mod wire;
 
 use wire::{CutOnDrop, Wire};
+
+/// How long the other end may say nothing at all, not even that it is there.
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// A machine that is reached over SSH.
 #[derive(Debug, Clone)]
@@ -171,6 +175,7 @@ impl Worker {
             let tcp = TcpStream::connect_timeout(&address, *limit).and_then(|tcp| {
                 self.wire.open(&tcp)?;
                 tcp.set_nodelay(true)?;
+                notice_silence(&tcp)?;
                 Ok(tcp)
             });
             match tcp {
@@ -288,4 +293,14 @@ fn is_named(session: &Session, field: &str, name: &str) -> bool {
             CheckResult::Match | CheckResult::Mismatch => true,
             CheckResult::NotFound | CheckResult::Failure => false,
         }
+}
+
+/// Lets a connection end when the other end is not heard of for a minute: a server that has locked
+/// everybody out, this session included, says nothing any more.
+fn notice_silence(tcp: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(tcp);
+    let probes =
+        TcpKeepalive::new().with_time(SILENCE / 2).with_interval(SILENCE / 6).with_retries(3);
+    socket.set_tcp_keepalive(&probes)?;
+    socket.set_tcp_user_timeout(Some(SILENCE))
 }

@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("world", &["address", "aws", "secret", "tunnel"]),
     ("playbook", &["address", "secret", "tunnel"]),
     ("transport", &["event", "secret", "time"]),
-    ("server", &["event", "playbook", "time", "transport"]),
+    ("server", &["event", "interrupt", "playbook", "time", "transport"]),
     ("spec", &["address", "tunnel"]),
     ("preflight", &["address", "aws", "spec", "tunnel", "world"]),
     (

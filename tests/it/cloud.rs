@@ -101,6 +101,26 @@ impl Cloud {
         self.script("dump", &[])
     }
 
+    /// The same of another region.
+    pub(crate) fn dump_of(&self, region: &str) -> String {
+        self.script("dump", &["--region", region])
+    }
+
+    /// Calls EC2 as somebody else in the account would.
+    pub(crate) fn stranger(&self, action: &str, parameters: &Value) {
+        let python = std::env::var("CGW_PYTHON").expect("tests/run names a Python with boto3");
+        let code = format!(
+            "import boto3, json, sys\n\
+             ec2 = boto3.client('ec2', endpoint_url='{}', region_name='{REGION}', \
+             aws_access_key_id='{}', aws_secret_access_key='x')\n\
+             getattr(ec2, sys.argv[1])(**json.loads(sys.argv[2]))",
+            self.endpoint, self.account
+        );
+        let mut command = Command::new(python);
+        let status = command.args(["-c", &code, action, &parameters.to_string()]).status().unwrap();
+        assert!(status.success(), "{action}");
+    }
+
     /// Sets one of the plug-in's switches for this account.
     pub(crate) fn control(&self, what: &str, mut body: Value) {
         body["account"] = Value::String(self.account.clone());

@@ -154,10 +154,15 @@ fn throttling_and_server_errors_pass() {
     let before = cloud.dump();
     let throttled = serde_json::json!([["RequestLimitExceeded", "slow down", 503]]);
     let broken = serde_json::json!([["InternalError", "oops", 500, "after"]]);
+    let mixed = serde_json::json!([
+        ["InvalidCustomerGatewayID.NotFound", "not to be seen yet", 400],
+        ["RequestLimitExceeded", "slow down", 503],
+        ["InternalError", "oops", 500, "after"],
+    ]);
     for (op, errors) in [
         ("CreateVpnGateway", &throttled),
         ("AllocateAddress", &broken),
-        ("CreateVpnConnection", &broken),
+        ("CreateVpnConnection", &mixed),
         ("AttachVpnGateway", &throttled),
         ("DescribeVpnConnections", &throttled),
     ] {

@@ -45,6 +45,11 @@ pub(crate) fn place() -> Place {
     Place { profile: None, region: "eu-west-1".to_owned(), endpoint: None }
 }
 
+/// Another region, where a server could be too.
+fn elsewhere() -> Place {
+    Place { region: "eu-central-1".to_owned(), ..place() }
+}
+
 pub(crate) fn declared() -> Declared {
     Declared {
         vpc: Some("vpc-00000001".parse().unwrap()),
@@ -137,7 +142,20 @@ pub(crate) fn base() -> World {
         interface: None,
         tags: Tags::default(),
     }];
-    World { regions: vec![region] }
+    let mut other = region.clone();
+    other.place = elsewhere();
+    other.vpcs.remove(0);
+    other.subnets.remove(0);
+    other.route_tables.remove(0);
+    other.addresses.clear();
+    other.instances.truncate(1);
+    other.instances[0].id = id("i-00000003");
+    other.interfaces.truncate(1);
+    other.interfaces[0].id = id("eni-00000003");
+    other.interfaces[0].instance = Some(id("i-00000003"));
+    // Ids tell regions apart, as AWS's do.
+    other.route_tables[0].id = id("rtb-00000003");
+    World { regions: vec![region, other] }
 }
 
 /// Declarations that one stack may have one after another.
@@ -147,10 +165,10 @@ pub(crate) fn variants() -> Vec<Declared> {
         base(),
         Declared { crypto: Some(Crypto::Strict), via: Some(Via::None), ..base() },
         Declared { via: Some(Via::Files), workload_ports: Some(List(vec![443])), ..base() },
-        Declared { subnet_cidr: Some(net("10.0.99.0/24")), ..base() },
+        Declared { subnet_cidr: Some("10.0.99.0/24".parse().unwrap()), ..base() },
         Declared {
-            subnet_cidr: Some(net("10.0.98.0/24")),
-            cloud_cidr: Some(net("10.0.0.0/17")),
+            subnet_cidr: Some("10.0.98.0/24".parse().unwrap()),
+            cloud_cidr: Some("10.0.0.0/17".parse().unwrap()),
             ..base()
         },
         Declared { eip: Some("eipalloc-0000000a".parse().unwrap()), ..base() },
@@ -162,10 +180,15 @@ pub(crate) fn variants() -> Vec<Declared> {
             ..base()
         },
         Declared {
+            instance: Some("i-00000003".parse().unwrap()),
+            site_region: Some(elsewhere().region),
+            ..base()
+        },
+        Declared {
             instance: None,
             gateway_ip: Some(Ipv4Addr::new(203, 0, 113, 200)),
             private_ip: Some(Ipv4Addr::new(192, 168, 7, 5)),
-            site_cidr: Some(net("192.168.7.0/24")),
+            site_cidr: Some("192.168.7.0/24".parse().unwrap()),
             ..base()
         },
     ]
@@ -174,12 +197,14 @@ pub(crate) fn variants() -> Vec<Declared> {
 /// What is to be in a world, or why not.
 pub(crate) fn situation(world: &World, declared: &Declared) -> Result<Situation, Stop> {
     let (stack, place) = (stack(), place());
+    let region = declared.site_region.clone().unwrap_or_else(|| place.region.clone());
+    let site = Place { region, ..place.clone() };
     examine(&Request {
         stack: &stack,
         declared,
         world,
         cloud: &place,
-        site: &place,
+        site: &site,
         operator: None,
         quota_raised: false,
     })
@@ -207,7 +232,7 @@ pub(crate) fn after(world: &World, plan: &Plan) -> World {
         assert!(!step.id.as_ref().is_some_and(adopted), "{:?} changes what is adopted", step.key);
     }
     let known = plan.known().into_iter().map(|(address, (id, _))| (address, id)).collect();
-    let mut model = Model { world: world.clone(), known, number: 0 };
+    let mut model = Model { world: world.clone(), known, number: 0, place: place() };
     let mut open: Vec<&Step> = plan.work().collect();
     while !open.is_empty() {
         let waits = |step: &Step| step.after.iter().any(|key| open.iter().any(|o| &o.key == key));
@@ -224,11 +249,24 @@ struct Model {
     world: World,
     known: BTreeMap<Address, Id>,
     number: u32,
+    /// Where the step belongs that is carried out.
+    place: Place,
 }
 
 impl Model {
     fn region(&mut self) -> &mut Region {
-        &mut self.world.regions[0]
+        let place = self.place.clone();
+        self.world.regions.iter_mut().find(|r| r.place == place).expect("it was observed")
+    }
+
+    fn connection(&self, id: &AwsId) -> &Connection {
+        let mut all = self.world.regions.iter().flat_map(|r| &r.connections);
+        all.find(|c| &c.id == id).expect("it exists")
+    }
+
+    fn address(&self, id: &AwsId) -> &ElasticAddress {
+        let mut all = self.world.regions.iter().flat_map(|r| &r.addresses);
+        all.find(|a| &a.id == id).expect("it exists")
     }
 
     fn fresh(&mut self, prefix: &str) -> AwsId {
@@ -243,6 +281,7 @@ impl Model {
     }
 
     fn carry_out(&mut self, step: &Step) {
+        self.place = step.place.clone();
         match (&step.key, &step.spec) {
             (Key::Make(address), Some(spec)) => {
                 let id = self.make(
@@ -388,10 +427,7 @@ impl Model {
             Spec::CustomerGateway(spec) => {
                 let ip = match &spec.address {
                     PublicAddress::Given(ip) => *ip,
-                    PublicAddress::Elastic(eip) => {
-                        let eip = self.owner(&eip.0);
-                        self.region().addresses.iter().find(|a| a.id == eip).unwrap().ip
-                    }
+                    PublicAddress::Elastic(eip) => self.address(&self.owner(&eip.0)).ip,
                 };
                 let id = self.fresh("cgw");
                 let made = Customer {
@@ -449,14 +485,7 @@ impl Model {
             Spec::TunnelRules(spec) => {
                 let (group, connection) =
                     (self.owner(&spec.group.0), self.owner(&spec.connection.0));
-                let tunnels = self
-                    .region()
-                    .connections
-                    .iter()
-                    .find(|c| c.id == connection)
-                    .unwrap()
-                    .tunnels
-                    .clone();
+                let tunnels = self.connection(&connection).tunnels.clone();
                 self.set_rules(&group, address, &tunnel_rules(&tunnels));
                 Id::link(&group, "tunnel-rules")
             }
@@ -522,14 +551,7 @@ impl Model {
             Spec::WindowsSetup(spec) => {
                 let (record, connection) =
                     (self.owner(&spec.record.0), self.owner(&spec.connection.0));
-                let tunnels = self
-                    .region()
-                    .connections
-                    .iter()
-                    .find(|c| c.id == connection)
-                    .unwrap()
-                    .tunnels
-                    .clone();
+                let tunnels = self.connection(&connection).tunnels.clone();
                 let digest =
                     Bundle::render(&spec.parameters, &connection, &tunnels).unwrap().digest;
                 let found = self.region().groups.iter_mut().find(|g| g.id == record).unwrap();

@@ -35,7 +35,7 @@ fn what_cannot_work_is_refused_with_the_flag_that_helps() {
         (&["--instance", "i-0a1b2c3d"], "does not exist", "--instance"),
         (&["--site-cidr", "10.0.0.0/8"], "overlaps the VPC's 10.0.0.0/16", "--site-cidr"),
         (&["--site-cidr", "192.168.0.0/16"], "lies outside the site's network", "--site-cidr"),
-        (&["--cloud-cidr", "0.0.0.0/0"], "would lock everybody out", "--cloud-cidr"),
+        (&["--cloud-cidr", "0.0.0.0/0"], "reaches into the Internet", "--cloud-cidr"),
         (&["--cloud-cidr", "192.168.0.0/16"], "has nothing in common", "--cloud-cidr"),
         (&["--route-tables", "rtb-0a1b2c3d"], "does not exist", "--route-tables"),
         (&["--route-tables", &site_table], "not in vpc-", "--route-tables"),
@@ -74,6 +74,8 @@ fn malformed_values_are_usage_errors() {
     for flags in [
         &["plan", "--vpc", "vpc-123"][..],
         &["plan", "--vpc", "vpc-0a1b2c3d", "--site-cidr", "10.0.0.0/33"],
+        &["plan", "--vpc", "vpc-0a1b2c3d", "--site-cidr", "172.31.5.0/16"],
+        &["plan", "--vpc", "vpc-0a1b2c3d", "--admin-cidr", "203.0.113.0/24,10.0.0.1/8"],
         &["plan", "--vpc", "vpc-0a1b2c3d", "--gateway-ip", "300.1.1.1"],
         &["plan", "--vpc", "vpc-0a1b2c3d", "--crypto", "none"],
     ] {

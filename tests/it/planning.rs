@@ -595,8 +595,8 @@ fn the_plan_of_an_own_server_with_a_private_subnet() {
         instance: None,
         gateway_ip: Some("203.0.113.7".parse().unwrap()),
         private_ip: Some("192.168.7.5".parse().unwrap()),
-        site_cidr: Some(net("192.168.7.0/24")),
-        subnet_cidr: Some(net("10.0.99.0/24")),
+        site_cidr: Some("192.168.7.0/24".parse().unwrap()),
+        subnet_cidr: Some("10.0.99.0/24".parse().unwrap()),
         via: Some(Via::Files),
         ..declared()
     };

@@ -82,6 +82,7 @@ fn address(number: u8) -> ElasticAddress {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table: some lines a refusal")]
 fn each_refusal_says_what_is_wrong_and_which_flag_helps() {
     type Row = (fn(&mut Case), &'static str, &'static str);
     let rows: &[Row] = &[
@@ -109,6 +110,29 @@ fn each_refusal_says_what_is_wrong_and_which_flag_helps() {
             |c| c.region().vpcs[1].cidrs.push(net("172.30.0.0/16")),
             "vpc-00000002 has several networks",
             "--site-cidr 172.30.0.0/15",
+        ),
+        (
+            |c| c.region().vpcs[0].cidrs.push(net("100.64.0.0/16")),
+            "vpc-00000001 has several networks",
+            "give one of them with --cloud-cidr",
+        ),
+        (
+            |c| c.declared.cloud_cidr = Some("0.0.0.0/1".parse().unwrap()),
+            "0.0.0.0/1 as the VPC's network reaches into the Internet",
+            "--cloud-cidr",
+        ),
+        (
+            |c| c.declared.site_cidr = Some("128.0.0.0/2".parse().unwrap()),
+            "128.0.0.0/2 as the site's network reaches into the Internet",
+            "--site-cidr",
+        ),
+        (
+            |c| {
+                c.region().vpcs[0].cidrs = vec![net("172.31.128.0/20")];
+                c.declared.site_cidr = Some("172.31.16.0/20".parse().unwrap());
+            },
+            "overlaps 172.31.0.0/16 of the server's own VPC",
+            "--cloud-cidr",
         ),
         (
             |c| drop(c.region().transit.insert(id("vpc-00000001"), id("tgw-1"))),
@@ -146,7 +170,7 @@ fn each_refusal_says_what_is_wrong_and_which_flag_helps() {
             "--instance",
         ),
         (
-            |c| c.declared.site_cidr = Some(net("169.254.0.0/16")),
+            |c| c.declared.site_cidr = Some("169.254.0.0/16".parse().unwrap()),
             "the site's network 169.254.0.0/16 overlaps 169.254.0.0/16",
             "--site-cidr",
         ),

@@ -78,21 +78,6 @@ impl Windows {
     }
 }
 
-/// Takes the tag away that says what was pushed.
-fn forget(cloud: &Cloud) {
-    let python = std::env::var("CGW_PYTHON").unwrap();
-    let stack = cloud.id("cloud_vpc");
-    let code = format!(
-        "import boto3\nec2 = boto3.client('ec2', endpoint_url='{}', region_name='eu-west-1', \
-         aws_access_key_id='{}', aws_secret_access_key='x')\n\
-         g = ec2.describe_security_groups(Filters=[dict(Name='group-name', Values=['cgw-{stack}'])])\n\
-         ec2.delete_tags(Resources=[g['SecurityGroups'][0]['GroupId']], Tags=[dict(Key='cgw:windows-setup')])",
-        crate::cloud::endpoint(),
-        cloud.account
-    );
-    assert!(std::process::Command::new(python).args(["-c", &code]).status().unwrap().success());
-}
-
 #[test]
 fn the_server_gets_what_aws_has_and_a_second_push_changes_nothing() {
     let (cloud, windows) = (Cloud::new(), Windows::start());
@@ -107,7 +92,10 @@ fn the_server_gets_what_aws_has_and_a_second_push_changes_nothing() {
     assert_eq!(told["cloudCidr"], "10.0.0.0/16");
     let again = windows.up(&cloud, &[]).ok();
     assert!(again.out.contains("nothing to change"), "{}", again.out);
-    forget(&cloud);
+    // As if nobody had said what was pushed.
+    let record = &nodes["stack-record"][0];
+    let tag = json!({ "Resources": [record], "Tags": [{ "Key": "cgw:windows-setup" }] });
+    cloud.stranger("delete_tags", &tag);
     let pushed = windows.up(&cloud, &[]).ok();
     assert!(pushed.err.contains("no change on the server"), "{}", pushed.err);
 }
@@ -158,4 +146,23 @@ fn a_restart_that_must_come_first_is_told_and_the_push_comes_again() {
     assert_eq!(run.code(), Some(1), "{}", run.err);
     assert!(run.err.contains("a restart must come first"), "{}", run.err);
     windows.up(&cloud, &[]).ok();
+}
+
+#[test]
+fn scripts_that_a_person_was_to_run_are_pushed_when_that_is_asked_and_forgotten_when_not() {
+    let (cloud, windows) = (Cloud::new(), Windows::start());
+    let (vpc, instance) = (cloud.id("cloud_vpc"), cloud.id("instance"));
+    let up = ["up", "--yes", "--consistency", "0", "--vpc", &vpc, "--instance", &instance];
+    let via = |way: &str| cloud.cgw(&[&up[..], &["--via", way]].concat()).ok();
+    via("files");
+    let folder = cloud.home.path().join(format!("cgw-{}", cloud.id("cloud_vpc")));
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+    assert!(fs::read_to_string(folder.join("parameters.json")).unwrap().contains("presharedKey"));
+    assert!(via("files").out.contains("nothing to change"));
+    let pushed = windows.up(&cloud, &[]).ok();
+    assert!(pushed.err.contains("windows-setup: tunnels: changed"), "{}", pushed.err);
+    let forgotten = via("none");
+    assert!(forgotten.out.contains("delete  windows-setup"), "{}", forgotten.out);
+    assert!(via("none").out.contains("nothing to change"));
+    assert!(!cloud.nodes().contains_key("windows-setup"));
 }
