@@ -22,8 +22,6 @@ pub enum Event {
         action: &'static str,
         /// The error's code, or what happened to the connection.
         why: String,
-        /// How often it was sent so far.
-        attempt: usize,
     },
     /// Somebody holds the stack's lock; cgw waits or takes it over.
     Lock {

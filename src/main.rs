@@ -1,5 +1,6 @@
 //! Reads the command line, runs the command, ends with its exit code.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use cgw::cli::{Cli, run};
@@ -11,7 +12,11 @@ fn main() -> ExitCode {
     if let Some(level) = cli.log {
         // INVARIANT: only cgw's own events are logged: the SDK's hold replies, and so keys.
         let filter = tracing_subscriber::EnvFilter::new(format!("off,cgw={level}"));
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .init();
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

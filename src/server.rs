@@ -76,6 +76,14 @@ pub enum Error {
         /// The last that the server said on standard error.
         stderr: String,
     },
+    /// The folder holds other things than scripts.
+    #[error("{} is not a folder of scripts: it holds {name}", folder.display())]
+    Occupied {
+        /// The folder.
+        folder: PathBuf,
+        /// One of the other things.
+        name: String,
+    },
     /// A folder or file could not be written.
     #[error("{} cannot be written", path.display())]
     Write {
@@ -104,7 +112,9 @@ impl Error {
                 "all steps can be run again: mend what the step names, then run the same command"
                     .to_owned(),
             ),
-            Self::Write { .. } => None,
+            Self::Write { .. } | Self::Occupied { .. } => {
+                Some("name a folder that is empty or not there yet, and may be written".to_owned())
+            }
         }
     }
 }
@@ -148,7 +158,6 @@ impl Reach {
         let host = host.clone().unwrap_or_else(|| public_ip.to_string());
         let server = Server::Reached(Transport::Ssh(Ssh { host, ..(**login).clone() }));
         let mut backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(10), patience);
-        let mut attempt = 1;
         loop {
             let error = match server.push(bundle, events).await {
                 Err(Error::Transport(error)) if error.may_pass() => error,
@@ -157,8 +166,7 @@ impl Reach {
             let Some(rest) = backoff.next_rest() else {
                 return Err(error.into());
             };
-            events.say(&Event::Retrying { action: "SSH", why: error.to_string(), attempt });
-            attempt += 1;
+            events.say(&Event::Retrying { action: "SSH", why: error.to_string() });
             if interrupt.sleep(rest).await.is_err() {
                 return Err(error.into());
             }
@@ -240,7 +248,18 @@ pub fn write_folder<'a>(
         let path = path.to_owned();
         move |source| Error::Write { path, source }
     };
+    let files: Vec<(&str, &[u8])> = files.into_iter().collect();
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder))?;
+    // Whose rights change and whose files are overwritten is a folder of scripts, or none at all.
+    for entry in fs::read_dir(folder).map_err(failed(folder))? {
+        let name = entry.map_err(failed(folder))?.file_name();
+        let name = name.to_string_lossy();
+        let is_part = name.starts_with('.') && name.ends_with(".part");
+        if !is_part && !files.iter().any(|(own, _)| *own == name) {
+            let (folder, name) = (folder.to_owned(), name.into_owned());
+            return Err(Error::Occupied { folder, name });
+        }
+    }
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(failed(folder))?;
     for (name, contents) in files {
         let path = folder.join(name);
@@ -282,6 +301,19 @@ mod tests {
         assert_eq!(mode(&folder.join("a.txt")), 0o600);
         assert_eq!(fs::read_to_string(folder.join("a.txt")).unwrap(), "new");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_holds_other_things_is_left_as_it_is() {
+        let parent = tempfile::tempdir().unwrap();
+        fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(parent.path().join("thesis.txt"), "years").unwrap();
+        fs::write(parent.path().join("a.txt"), "old").unwrap();
+        let error = write_folder(parent.path(), [("a.txt", b"new".as_slice())]).unwrap_err();
+        assert!(error.to_string().contains("it holds thesis.txt"), "{error}");
+        let mode = fs::metadata(parent.path()).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o755);
+        assert_eq!(fs::read_to_string(parent.path().join("a.txt")).unwrap(), "old");
     }
 
     #[test]

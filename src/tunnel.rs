@@ -177,17 +177,22 @@ pub struct Suites {
 
 impl fmt::Display for Suites {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups =
+            |all: &[i32]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join("+");
         write!(
             f,
-            "phase 1 {:?}/{:?}/{:?}, phase 2 {:?}/{:?}/{:?}, {:?}",
-            self.phase1_ciphers,
-            self.phase1_hashes,
-            self.phase1_groups,
-            self.phase2_ciphers,
-            self.phase2_hashes,
-            self.phase2_groups,
-            self.ike_versions
-        )
+            "{} {} group {} then {} {} group {}",
+            self.phase1_ciphers.join("+"),
+            self.phase1_hashes.join("+"),
+            groups(&self.phase1_groups),
+            self.phase2_ciphers.join("+"),
+            self.phase2_hashes.join("+"),
+            groups(&self.phase2_groups),
+        )?;
+        if self.ike_versions != ["ikev1"] {
+            write!(f, " {}", self.ike_versions.join("+"))?;
+        }
+        Ok(())
     }
 }
 

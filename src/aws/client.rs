@@ -192,9 +192,7 @@ impl Reader {
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
         let mut patience = Patience::default();
-        let mut attempt = 0;
         loop {
-            attempt += 1;
             self.buckets.take(action).await;
             let begun = time::now();
             let error = match send(&self.ec2).await {
@@ -217,7 +215,7 @@ impl Reader {
                 return Err(error);
             };
             let why = error.code.clone().unwrap_or_else(|| error.message.clone());
-            self.events.say(&Event::Retrying { action: action.name(), why, attempt });
+            self.events.say(&Event::Retrying { action: action.name(), why });
             if self.interrupt.sleep(rest).await.is_err() {
                 return Err(error);
             }

@@ -26,7 +26,7 @@ pub enum Verdict {
 
 /// A call that EC2 refused, or whose reply is missing.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{} failed: {}{message}", action.name(), code.as_deref().map(|c| format!("{c}: ")).unwrap_or_default())]
+#[error("{}", self.told())]
 pub struct Error {
     /// What was asked for.
     pub action: Action,
@@ -124,6 +124,15 @@ fn verdict(action: Action, code: &str, status: u16) -> Verdict {
 }
 
 impl Error {
+    fn told(&self) -> String {
+        let (action, message) = (self.action.name(), &self.message);
+        match self.code.as_deref() {
+            Some(NO_CREDENTIALS) => format!("no AWS credentials: {message}"),
+            Some(code) => format!("{action} failed: {code}: {message}"),
+            None => format!("{action} failed: {message}"),
+        }
+    }
+
     /// Sorts one of the SDK's errors in.
     pub(super) fn from_sdk<E>(action: Action, error: &SdkError<E>) -> Self
     where
@@ -132,7 +141,10 @@ impl Error {
         if let SdkError::ServiceError(refused) = error {
             let code = refused.err().code().unwrap_or("Unknown").to_owned();
             let status = refused.raw().status().as_u16();
-            let message = refused.err().message().unwrap_or("no message").to_owned();
+            let message = match refused.err().message() {
+                Some(message) => message.to_owned(),
+                None => format!("what answered with HTTP status {status} is perhaps not EC2"),
+            };
             let verdict = verdict(action, &code, status);
             let verdict = match verdict {
                 Verdict::Lost if action.effect() == Effect::Read => Verdict::Again,
@@ -147,8 +159,13 @@ impl Error {
         }
         // The SDK looks for credentials while it sends: it then never sent anything.
         if causes(error).any(<dyn std::error::Error>::is::<CredentialsError>) {
-            let code = Some(NO_CREDENTIALS.to_owned());
-            return Self { action, code, message: first_line(&chain(error)), verdict: Verdict::No };
+            let (code, text) = (Some(NO_CREDENTIALS.to_owned()), chain(error));
+            // Which provider gave up is no matter; why it did is.
+            let why = text.trim_start_matches("other: ");
+            let why = why.trim_start_matches("the credential provider was not enabled");
+            let why = Some(why.trim_start_matches(": ")).filter(|why| !why.is_empty());
+            let why = why.unwrap_or("none were found");
+            return Self { action, code, message: first_line(why), verdict: Verdict::No };
         }
         #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK may add variants")]
         let (verdict, what) = match error {
@@ -186,9 +203,9 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         if self.is_about_credentials() {
             return Some(
-                "no valid AWS credentials: sign in (aws sso login), name a profile (--profile), or set \
-                 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; a profile with a second factor needs \
-                 a session token (aws sts get-session-token)",
+                "sign in (aws sso login), name a profile (--profile), or set AWS_ACCESS_KEY_ID and \
+                 AWS_SECRET_ACCESS_KEY; where a second factor is asked for, also AWS_SESSION_TOKEN \
+                 (aws sts get-session-token, or aws sts assume-role with --token-code)",
             );
         }
         match self.code.as_deref() {
@@ -206,6 +223,10 @@ impl Error {
             Some("CustomerGatewayLimitExceeded") => {
                 Some("the region's quota of customer gateways is used up: raise quota L-4FB7FF5D")
             }
+            Some("RulesPerSecurityGroupLimitExceeded") => Some(
+                "fewer ports or networks, or raise quota L-0EA8095F (rules in a security group)",
+            ),
+            Some("Unknown") => Some("is --endpoint-url right, and the region?"),
             Some("VpnConnectionLimitExceeded") => Some(
                 "the quota of VPN connections is used up: raise quota L-3E6EC3A3 or L-B91E5754",
             ),

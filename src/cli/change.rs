@@ -1,15 +1,16 @@
 //! What `up` and `down` have in common: lock, look again, apply, say what came of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::session::Session;
 use super::{Changing, Code, Stopped};
-use crate::address::AwsId;
-use crate::engine::{Failure, Options, Outcome, apply};
+use crate::address::{Address, AwsId, Id};
+use crate::engine::{Options, Outcome, apply};
 use crate::interrupt::Trigger;
 use crate::lease::{Force, Lease, Wanted};
-use crate::plan::{Approved, Left, Plan};
-use crate::resource::{Dice, Error, Hands};
+use crate::plan::{Approved, Plan};
+use crate::resource::{Dice, Hands, State};
 use crate::server::Reach;
 use crate::time::Backoff;
 use crate::ui;
@@ -32,8 +33,10 @@ pub(super) struct Change<'a> {
 /// What came of a change.
 pub(super) struct Carried {
     pub(super) code: Code,
-    /// What stays although it should go, by the plan that was carried out.
-    pub(super) left: Vec<Left>,
+    /// The plan that was carried out.
+    pub(super) plan: Plan,
+    /// The nodes that are there afterwards.
+    pub(super) known: BTreeMap<Address, (Id, State)>,
 }
 
 /// Carries an approved plan out.
@@ -84,8 +87,8 @@ async fn locked(
     if let Err(error) = lease.release().await {
         session.events.warn(format!("the stack's lock stays: {error}"));
     }
-    let (outcome, left) = done?;
-    Ok(Carried { code: report(&outcome, &change.again), left })
+    let (outcome, plan) = done?;
+    Ok(Carried { code: report(&outcome, &change.again), plan, known: outcome.known })
 }
 
 /// Looks again: what was approved may be true no longer.
@@ -95,7 +98,7 @@ async fn under_lock(
     lease: &Lease,
     hands: &Hands,
     change: &Change<'_>,
-) -> Result<(Outcome, Vec<Left>), Stopped> {
+) -> Result<(Outcome, Plan), Stopped> {
     let interrupt = session.cloud_reader().interrupt().clone();
     let consistency = change.options.consistency();
     session.observe_again().await?;
@@ -103,6 +106,10 @@ async fn under_lock(
         // The run before may have made what is not to be seen yet.
         let (first, longest) = (Duration::from_secs(1), Duration::from_secs(5));
         let mut backoff = Backoff::new(first, longest, consistency);
+        let seconds = consistency.as_secs();
+        session
+            .events
+            .note(format!("waiting {seconds} s, until all that the run before did can be seen"));
         while let Some(rest) = backoff.next_rest() {
             if interrupt.sleep(rest).await.is_err() {
                 break;
@@ -123,13 +130,12 @@ async fn under_lock(
     }
     let options = Options { consistency, events: session.events.clone(), interrupt };
     let outcome = apply(&plan, hands, &options, lease.keep()).await;
-    Ok((outcome, plan.left))
+    Ok((outcome, plan))
 }
 
 /// Says what failed, why, what was left, and what to do.
 fn report(outcome: &Outcome, again: &str) -> Code {
-    let was_cut = |failure: &&Failure| matches!(failure.error, Error::Interrupted);
-    for failure in outcome.failed.iter().filter(|failure| !was_cut(failure)) {
+    for failure in &outcome.failed {
         ui::talk(&format!("error: {}: {}", failure.node, failure.error));
         if let Some(hint) = failure.error.hint() {
             ui::talk(&format!("  hint: {hint}"));

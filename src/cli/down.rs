@@ -6,10 +6,10 @@ use serde_json::json;
 use super::change::{Carried, Change, ask, carry_out};
 use super::session::{Asked, Session};
 use super::{Changing, Code, Common, Stopped, Whereabouts};
-use crate::address::{AwsId, Id};
+use crate::address::AwsId;
 use crate::aws::Tags;
 use crate::plan::{self, Left, Plan};
-use crate::resource::{self, Kind as _, VpnConnection};
+use crate::resource::{self, State};
 use crate::ui;
 
 /// Options of `down`.
@@ -40,7 +40,7 @@ pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
     if options.common.json {
         ui::data(&ui::json_line("plan", &json!({ "changes": changes })));
     } else {
-        ui::data(&ui::tell_plan(&changes, &notes(&changes), &[]));
+        ui::data(&ui::tell_plan(&changes, &notes(&session, &changes), &[]));
     }
     if options.dry_run {
         return Ok(Code::Done);
@@ -61,14 +61,19 @@ pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
         reach: None,
         again: "run `cgw down` again to take away the rest".to_owned(),
     };
-    let Carried { code, left } = carry_out(&mut session, changes.approve(), change).await?;
+    let Carried { code, plan, .. } = carry_out(&mut session, changes.approve(), change).await?;
     if code == Code::Done {
-        for Left { address, id, because } in &left {
+        for Left { address, id, because } in &plan.left {
             session.events.warn(format!("left: {address} {id}: {because}"));
         }
-        session.events.note(match left.len() {
-            0 => format!("stack {}: all is taken away", session.stack),
-            left => format!("stack {}: {left} objects were left", session.stack),
+        let stack = &session.stack;
+        session.events.note(match plan.left.len() {
+            0 if session.has_record => format!("stack {stack}: all is taken away"),
+            0 => format!("stack {stack}: all is taken away that is in {}", session.cloud),
+            left => format!(
+                "stack {stack}: {left} objects were left; run `cgw down --stack {stack}` again \
+                 when nothing uses them any more"
+            ),
         });
     }
     Ok(code)
@@ -79,17 +84,30 @@ fn changes(session: &Session) -> Plan {
     plan::plan(&session.stack, &[], &live, &session.world)
 }
 
-/// What only a person can take away from the server.
-fn notes(plan: &Plan) -> Vec<String> {
-    let is_connection = |step: &&plan::Step| step.key.address().kind == VpnConnection::NAME;
-    let ids = plan.steps.iter().filter(is_connection).filter_map(|step| step.id.as_ref());
-    let rule = |id: &Id| {
-        format!(
-            "the Windows Server keeps its settings; remove its rules there with netsh advfirewall \
-             consec delete rule name=\"{id} Tunnel 1\", and the same for Tunnel 2"
-        )
-    };
-    ids.map(rule).collect()
+/// What a person should know before the stack is taken down.
+fn notes(session: &Session, plan: &Plan) -> Vec<String> {
+    let live = resource::find(&session.world, &session.stack);
+    let is_set_up = live.iter().any(|node| matches!(node.state, State::WindowsSetup(_)));
+    let connections = plan.steps.iter().filter_map(|step| match &step.state {
+        Some(State::VpnConnection(_)) if is_set_up => step.id.as_ref(),
+        _ => None,
+    });
+    let mut notes: Vec<String> = connections
+        .map(|id| {
+            format!(
+                "the Windows Server keeps its settings; remove its rules there with netsh \
+                 advfirewall consec delete rule name=\"{id} Tunnel 1\", and the same for Tunnel 2"
+            )
+        })
+        .collect();
+    if !session.has_record {
+        notes.push(format!(
+            "the stack's record is not in {}: what the stack has in another region or account is \
+             not seen from here",
+            session.cloud
+        ));
+    }
+    notes
 }
 
 /// The VPC that holds the lock: where the record is, or any other group of the stack.

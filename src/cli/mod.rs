@@ -16,7 +16,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::address::{Stack, VpcId};
-use crate::spec::Declared;
+use crate::spec::{Declared, Endpoint};
 use crate::ui;
 
 pub use stopped::{Code, Stopped};
@@ -95,7 +95,7 @@ pub struct Whereabouts {
     pub site_profile: Option<String>,
     /// Another endpoint than AWS's own, such as LocalStack's
     #[arg(long, value_name = "URL")]
-    pub endpoint_url: Option<String>,
+    pub endpoint_url: Option<Endpoint>,
 }
 
 impl From<Whereabouts> for Declared {

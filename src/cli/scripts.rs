@@ -29,6 +29,9 @@ pub struct Scripts {
 /// Writes the bundle, the guide's two netsh commands, and AWS's own files.
 pub(super) async fn scripts(options: Scripts) -> Result<Code, Stopped> {
     let session = Session::open(&options.common, Asked::from(&options.at)).await?;
+    if !session.exists {
+        return Err(session.is_unknown());
+    }
     let situation = examine(&session.request()).map_err(|stop| match stop {
         Stop::Refused(refusals) => Stopped::from(refusals),
         Stop::Choose(_) => Stopped::refused("which server?", "name it with --instance"),
@@ -65,8 +68,9 @@ pub(super) async fn scripts(options: Scripts) -> Result<Code, Stopped> {
     let scripts = bundle.files.iter().map(|(name, text)| (name.as_str(), text.as_slice()));
     let others = more.iter().map(|(name, text)| (name.as_str(), text.expose().as_bytes()));
     server::write_folder(&options.folder, scripts.chain(others)).map_err(|error| {
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
-        Stopped::refused(format!("{error}: {}", cause.unwrap_or_default()), "name another folder")
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        let text = format!("{error}{}", cause.unwrap_or_default());
+        Stopped::refused(text, error.hint().unwrap_or_default())
     })?;
     let folder = options.folder.display();
     session.events.note(format!(

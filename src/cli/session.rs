@@ -32,6 +32,8 @@ pub(super) struct Session {
     pub(super) trigger: Trigger,
     /// Whether a record or anything else of the stack exists.
     pub(super) exists: bool,
+    /// Whether the record does.
+    pub(super) has_record: bool,
     operator: Option<Ipv4Addr>,
     quota_raised: bool,
 }
@@ -127,6 +129,7 @@ impl Session {
             events,
             trigger,
             exists,
+            has_record: record.is_some(),
             operator,
             quota_raised,
         };
@@ -179,6 +182,14 @@ impl Session {
         }
     }
 
+    /// Says that there is no such stack.
+    pub(super) fn is_unknown(&self) -> Stopped {
+        Stopped::refused(
+            format!("there is no stack {} in {}", self.stack, self.cloud),
+            "name another with --stack, or its region with --region",
+        )
+    }
+
     /// Returns the reader of the VPC's side.
     pub(super) fn cloud_reader(&self) -> &Reader {
         &self.readers[0]
@@ -190,15 +201,21 @@ async fn cloud(declared: &Declared) -> Result<Place, Stopped> {
         Some(region) => Some(region.clone()),
         None => Clients::default_region(declared.profile.as_deref()).await,
     };
-    let hint = "name it with --region, or set AWS_REGION";
-    let region = region.ok_or_else(|| Stopped::refused("no region is named", hint))?;
+    let region = region.ok_or_else(|| {
+        let text = match &declared.profile {
+            Some(profile) => format!("the profile {profile} names no region, or does not exist"),
+            None => "no region is named".to_owned(),
+        };
+        Stopped::refused(text, "name it with --region, or set AWS_REGION")
+    })?;
     let is_region = region.split('-').count() >= 3
         && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if !is_region {
         let hint = "name one such as eu-west-1 with --region";
         return Err(Stopped::refused(format!("{region:?} is no AWS region"), hint));
     }
-    let (profile, endpoint) = (declared.profile.clone(), declared.endpoint_url.clone());
+    let endpoint = declared.endpoint_url.as_ref().map(|endpoint| endpoint.0.clone());
+    let profile = declared.profile.clone();
     Ok(Place { profile, region, endpoint })
 }
 
@@ -270,10 +287,9 @@ fn check_vpc(record: &Group, said: &Declared, stack: &Stack) -> Result<(), Stopp
 
 fn read(path: &Path, must: bool) -> Result<File, Stopped> {
     File::read(path, must).map_err(|error| {
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
-        let text = format!("{error}: {}", cause.unwrap_or_default().trim());
-        let hint = "mend the file, or name another with --config";
-        Stopped::refused(text.trim_end_matches(": "), hint)
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        let text = format!("{error}{}", cause.unwrap_or_default());
+        Stopped::refused(text, "mend the file, or name another with --config")
     })
 }
 

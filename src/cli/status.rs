@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 
 use super::session::{Asked, Session};
 use super::{Code, Common, Stopped, Whereabouts};
-use crate::address::Stack;
+use crate::address::{Address, Id, Stack};
+use crate::plan::{self, Change, Plan};
 use crate::preflight::{Stop, examine};
 use crate::render::cost;
-use crate::resource::{self, Kind as _, Live, Phase, State, VpnConnection};
+use crate::resource::{self, Live, Phase, State};
 use crate::world::Telemetry;
-use crate::{plan, topology, ui};
+use crate::{topology, ui};
 
 /// Options of `status`.
 #[derive(Debug, Clone, Args)]
@@ -44,109 +45,121 @@ pub(super) enum Secrets {
 pub(super) async fn status(options: Status) -> Result<Code, Stopped> {
     let session = Session::open(&options.common, Asked::from(&options.at)).await?;
     let secrets = if options.show_secrets { Secrets::Shown } else { Secrets::Hidden };
-    let code = show(&session, &options.common, secrets)?;
+    let code = Report::of(&session)?.show(&options.common, secrets);
     Ok(if options.detailed_exitcode { code } else { Code::Done })
 }
 
-/// Shows the stack of a session; the code says what is not well.
-pub(super) fn show(session: &Session, common: &Common, secrets: Secrets) -> Result<Code, Stopped> {
-    if !session.exists {
-        return Err(Stopped::refused(
-            format!("there is no stack {} in {}", session.stack, session.cloud),
-            "name another with --stack, or its region with --region",
-        ));
+/// What is known of a stack.
+pub(super) struct Report<'a> {
+    stack: &'a Stack,
+    nodes: Vec<(Address, Id, State)>,
+    /// What is not as declared, in words.
+    drift: Vec<String>,
+}
+
+impl<'a> Report<'a> {
+    /// What was observed.
+    pub(super) fn of(session: &'a Session) -> Result<Self, Stopped> {
+        if !session.exists {
+            return Err(session.is_unknown());
+        }
+        let live = resource::find(&session.world, &session.stack);
+        let drift = drift(session, &live);
+        let nodes = live.into_iter().map(|live| (live.address, live.id, live.state)).collect();
+        Ok(Self { stack: &session.stack, nodes, drift })
     }
-    let live = resource::find(&session.world, &session.stack);
-    let tunnels = tunnels(session);
-    let keys = if secrets == Secrets::Shown { keys(session) } else { BTreeMap::new() };
-    let (drift, cost) = drift(session, &live);
-    let code = match (tunnels.iter().any(|tunnel| tunnel.is_up), drift.is_empty()) {
-        (false, _) => Code::TunnelsDown,
-        (true, false) => Code::Changes,
-        (true, true) => Code::Done,
-    };
-    if common.json {
-        let nodes: Vec<Value> = live.iter().map(node).collect();
-        ui::data(&ui::json_line(
-            "status",
-            &json!({
-                "stack": session.stack,
-                "nodes": nodes,
-                "tunnels": tunnels,
-                "keys": keys,
-                "drift": drift,
-                "cost": cost,
-            }),
-        ));
-        return Ok(code);
+
+    /// What a plan that was carried out has left: the stack's own nodes, as AWS's replies told.
+    pub(super) fn after(plan: &'a Plan, mut known: BTreeMap<Address, (Id, State)>) -> Self {
+        let own = plan.steps.iter().filter(|step| step.change != Change::Adopt);
+        let nodes = own.filter_map(|step| {
+            let (address, (id, state)) = known.remove_entry(step.key.address())?;
+            Some((address, id, state))
+        });
+        Self { stack: &plan.stack, nodes: nodes.collect(), drift: Vec::new() }
     }
-    let mut text = String::new();
-    let mut say = |words: String| writeln!(text, "{words}").expect("a String takes all");
-    say(format!("stack {}", session.stack));
-    for node in &live {
-        say(format!(
-            "  {:<52} {:<28} {}",
-            node.address.node(),
-            node.id.owner(),
-            phase(&node.state)
-        ));
+
+    /// Shows it; the code says what is not well.
+    pub(super) fn show(&self, common: &Common, secrets: Secrets) -> Code {
+        let connections = || {
+            self.nodes.iter().filter_map(|(_, _, state)| {
+                let State::VpnConnection(state) = state else { return None };
+                Some(state)
+            })
+        };
+        let tunnels: Vec<&Telemetry> = connections().flat_map(|c| &c.telemetry).collect();
+        let keys: BTreeMap<Ipv4Addr, &str> = connections()
+            .flat_map(|c| &c.tunnels)
+            .filter(|_| secrets == Secrets::Shown)
+            .filter_map(|t| Some((t.outside, t.key.as_ref()?.expose())))
+            .collect();
+        let cost = cost::of(self.nodes.iter().map(|(address, ..)| address.kind));
+        if common.json {
+            let node = |(address, id, state): &(Address, Id, State)| json!({ "node": address, "id": id, "phase": phase(state), "state": state });
+            ui::data(&ui::json_line(
+                "status",
+                &json!({
+                    "stack": self.stack,
+                    "nodes": self.nodes.iter().map(node).collect::<Vec<Value>>(),
+                    "tunnels": tunnels,
+                    "keys": keys,
+                    "drift": self.drift,
+                    "cost": cost,
+                }),
+            ));
+        } else {
+            ui::data(&self.tell(&tunnels, &keys, cost));
+        }
+        match (tunnels.iter().any(|tunnel| tunnel.is_up), self.drift.is_empty()) {
+            (false, _) => Code::TunnelsDown,
+            (true, false) => Code::Changes,
+            (true, true) => Code::Done,
+        }
     }
-    for tunnel in &tunnels {
-        let state = if tunnel.is_up { "UP" } else { "DOWN" };
-        let since = tunnel.since.map(|t| format!(" since {t}")).unwrap_or_default();
-        let message =
-            if tunnel.message.is_empty() { String::new() } else { format!(": {}", tunnel.message) };
-        say(format!("tunnel {} {state}{since}{message}", tunnel.outside));
+
+    fn tell(
+        &self,
+        tunnels: &[&Telemetry],
+        keys: &BTreeMap<Ipv4Addr, &str>,
+        cost: cost::Cost,
+    ) -> String {
+        let mut text = String::new();
+        let mut say = |words: String| writeln!(text, "{words}").expect("a String takes all");
+        say(format!("stack {}", self.stack));
+        for (address, id, state) in &self.nodes {
+            say(format!("  {:<52} {:<28} {}", address.node(), id.owner(), phase(state)));
+        }
+        for tunnel in tunnels {
+            let state = if tunnel.is_up { "UP" } else { "DOWN" };
+            let since = tunnel.since.map(|t| format!(" since {t}")).unwrap_or_default();
+            let message = Some(&tunnel.message).filter(|message| !message.is_empty());
+            let message = message.map(|message| format!(": {message}")).unwrap_or_default();
+            say(format!("tunnel {} {state}{since}{message}", tunnel.outside));
+        }
+        for (outside, key) in keys {
+            say(format!("key of the tunnel to {outside}: {key}"));
+        }
+        if !tunnels.is_empty() {
+            say(judgement(tunnels).to_owned());
+        }
+        for words in &self.drift {
+            say(format!("drift: {words}"));
+        }
+        if self.drift.is_empty() {
+            say("as declared".to_owned());
+        }
+        say(format!("cost: {cost}"));
+        text
     }
-    for (outside, key) in &keys {
-        say(format!("key of the tunnel to {outside}: {key}"));
-    }
-    if !tunnels.is_empty() {
-        say(judgement(&tunnels).to_owned());
-    }
-    for words in &drift {
-        say(format!("drift: {words}"));
-    }
-    if drift.is_empty() {
-        say("as declared".to_owned());
-    }
-    say(format!("cost: {cost}"));
-    ui::data(&text);
-    Ok(code)
 }
 
 /// One tunnel that is down is normal: AWS uses one at a time.
-fn judgement(tunnels: &[Telemetry]) -> &'static str {
+fn judgement(tunnels: &[&Telemetry]) -> &'static str {
     if tunnels.iter().any(|tunnel| tunnel.is_up) {
         "one tunnel carries the traffic; that the other is down is normal"
     } else {
         "both tunnels are down: they come up when the server sends something into the VPC"
     }
-}
-
-fn tunnels(session: &Session) -> Vec<Telemetry> {
-    let connections = session.world.regions.iter().flat_map(|region| &region.connections);
-    let is_own = |stack: &Stack, tags: &crate::aws::Tags| {
-        tags.node_key(stack, VpnConnection::NAME).is_some()
-    };
-    connections
-        .filter(|c| is_own(&session.stack, &c.tags))
-        .flat_map(|c| c.telemetry.clone())
-        .collect()
-}
-
-/// The keys, only for who asked to see them.
-fn keys(session: &Session) -> BTreeMap<Ipv4Addr, String> {
-    let connections = session.world.regions.iter().flat_map(|region| &region.connections);
-    connections
-        .filter(|c| c.tags.node_key(&session.stack, VpnConnection::NAME).is_some())
-        .flat_map(|c| &c.tunnels)
-        .filter_map(|t| Some((t.outside, t.key.as_ref()?.expose().to_owned())))
-        .collect()
-}
-
-fn node(live: &Live<State>) -> Value {
-    json!({ "node": live.address, "id": live.id, "phase": phase(&live.state), "state": live.state })
 }
 
 fn phase(state: &State) -> String {
@@ -158,32 +171,30 @@ fn phase(state: &State) -> String {
     }
 }
 
-/// What differs from what was declared, in words; and what it costs.
-fn drift(session: &Session, live: &[Live<State>]) -> (Vec<String>, cost::Cost) {
+/// What differs from what was declared, in words.
+fn drift(session: &Session, live: &[Live<State>]) -> Vec<String> {
     let situation = match examine(&session.request()) {
         Ok(situation) => situation,
-        Err(stop) => {
-            let nothing = plan::plan(&session.stack, &[], live, &session.world);
-            let words = match stop {
-                Stop::Refused(refusals) => refusals.into_iter().map(|r| r.text).collect(),
-                Stop::Choose(_) => vec!["it is not known which server is the gateway".to_owned()],
-            };
-            return (words, cost::after(&nothing));
+        Err(Stop::Refused(refusals)) => {
+            return refusals.into_iter().map(|r| format!("{} ({})", r.text, r.hint)).collect();
+        }
+        Err(Stop::Choose(_)) => {
+            return vec!["it is not known which server is the gateway".to_owned()];
         }
     };
     let desired = topology::desired(&situation);
     let plan = plan::plan(&session.stack, &desired, live, &session.world);
     let words = plan.changes().map(|step| {
         let detail = match &step.change {
-            plan::Change::Update(diff) | plan::Change::Replace(diff) => format!(": {diff}"),
-            plan::Change::Keep
-            | plan::Change::Adopt
-            | plan::Change::Check
-            | plan::Change::Create
-            | plan::Change::Delete
-            | plan::Change::Restore => String::new(),
+            Change::Update(diff) | Change::Replace(diff) => format!(": {diff}"),
+            Change::Keep
+            | Change::Adopt
+            | Change::Check
+            | Change::Create
+            | Change::Delete
+            | Change::Restore => String::new(),
         };
         format!("{} {}{detail}", step.change.word(), step.key.address())
     });
-    (words.collect(), cost::after(&plan))
+    words.collect()
 }

@@ -1,14 +1,17 @@
 //! `up` and `plan`: from what is declared to a plan, and with `up` to the thing itself.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
 use super::change::{self, Carried, ask, carry_out};
 use super::session::{Asked, Session, Unnamed};
-use super::status::{self, Secrets};
+use super::status::{Report, Secrets};
 use super::{Changing, Code, Common, Stopped};
 use crate::plan::{self, Change, Left, Plan as Changes, Step};
 use crate::preflight::{Situation, Stop, examine};
@@ -113,7 +116,8 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
         if !common.json {
             ui::data(&format!("stack {}: nothing to change\n", session.stack));
         }
-        return status::show(&session, common, Secrets::Hidden).map(|_| Code::Done);
+        Report::of(&session)?.show(common, Secrets::Hidden);
+        return Ok(Code::Done);
     }
     show(common, &situation, &changes);
     allowed(&options, &situation, &changes)?;
@@ -133,12 +137,12 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
         reach,
         again,
     };
-    let Carried { code, .. } = carry_out(&mut session, changes.approve(), change).await?;
+    let Carried { code, plan, known } = carry_out(&mut session, changes.approve(), change).await?;
     if code == Code::Done {
         for task in topology::for_the_owner(&situation) {
             session.events.note(format!("for you to do: {task}"));
         }
-        session.events.note("done; `cgw status` shows the tunnels");
+        Report::after(&plan, known).show(common, Secrets::Hidden);
     }
     Ok(code)
 }
@@ -239,7 +243,7 @@ fn ends_a_connection(step: &Step) -> bool {
     match (&step.change, &step.state) {
         (Change::Replace(_), Some(State::VpnConnection(_))) => true,
         (Change::Delete | Change::Update(_), Some(State::VpnConnection(state))) => {
-            state.up.contains(&true)
+            state.carries_traffic()
         }
         _ => false,
     }
@@ -262,12 +266,16 @@ fn reach(
             let declared = &session.declared;
             let login = Ssh {
                 host: String::new(),
-                port: declared.port.unwrap_or(22),
+                port: declared.port.map_or(22, NonZeroU16::get),
                 user: declared.user.clone().unwrap_or_else(|| "Administrator".to_owned()),
                 auth: auth(options, session)?,
                 host_keys: host_keys(options, session)?,
                 connect_timeout: Duration::from_secs(15),
             };
+            // What can be known without a connection is known before anything is made.
+            login.check().map_err(|error| {
+                Stopped::refused(error.to_string(), error.hint().unwrap_or_default())
+            })?;
             Ok(Some(Reach::Ssh {
                 login: Box::new(login),
                 host: declared.host.clone(),
@@ -305,6 +313,14 @@ fn auth(options: &Up, session: &Session) -> Result<Vec<Auth>, Stopped> {
 
 fn host_keys(options: &Up, session: &Session) -> Result<HostKeys, Stopped> {
     if let Some(pin) = &options.host_key {
+        let digest = pin.strip_prefix("SHA256:").unwrap_or_default();
+        let is_digest = |bytes: Vec<u8>| bytes.len() == 32;
+        if !STANDARD_NO_PAD.decode(digest).is_ok_and(is_digest) {
+            return Err(Stopped::refused(
+                format!("{pin:?} is no fingerprint of a host key"),
+                "give what ssh-keygen -lf says of the server's key: SHA256: and 43 characters",
+            ));
+        }
         return Ok(HostKeys::Pinned(pin.clone()));
     }
     let home = || std::env::home_dir().map(|home| home.join(".ssh/known_hosts"));

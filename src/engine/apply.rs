@@ -52,6 +52,8 @@ pub struct Outcome {
     pub skipped: Vec<(Address, String)>,
     /// Whether it was interrupted.
     pub is_interrupted: bool,
+    /// The nodes that are there afterwards, as they were seen last.
+    pub known: BTreeMap<Address, (Id, State)>,
 }
 
 /// A step that is done.
@@ -148,15 +150,22 @@ pub async fn apply(
             }
             End::Step(key, Err(error)) => {
                 let node = key.address().clone();
-                options.events.say(&Event::Failed { node: node.clone(), error: told(&error) });
+                if interrupt.came() && error.may_pass() {
+                    outcome.is_interrupted = true;
+                    let because = "interrupted while AWS was working on it".to_owned();
+                    skip(&mut outcome, &options.events, &key, because);
+                } else {
+                    options.events.say(&Event::Failed { node: node.clone(), error: told(&error) });
+                    outcome.failed.push(Failure { node, error });
+                }
                 for (lost, needed) in graph.failed(&key) {
                     let because = format!("needs {}", needed.address());
                     skip(&mut outcome, &options.events, &lost, because);
                 }
-                outcome.failed.push(Failure { node, error });
             }
         }
     }
+    outcome.known = known;
     let why = stopped.unwrap_or_else(|| "it waits for itself".to_owned());
     for key in graph.take_rest() {
         skip(&mut outcome, &options.events, &key, why.clone());

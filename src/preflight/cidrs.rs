@@ -6,6 +6,7 @@ use ipnet::Ipv4Net;
 
 use super::{Cloud, Refusal, Request, Site};
 use crate::address::AwsId;
+use crate::spec::Cidr;
 use crate::tunnel::CidrPair;
 use crate::world::{Region, Route};
 
@@ -47,6 +48,11 @@ pub(super) fn one_of(nets: &[Ipv4Net], flag: &str) -> String {
     } else {
         format!("give one of them with {flag}")
     }
+}
+
+/// Lists networks.
+pub(super) fn list(nets: &[Ipv4Net]) -> String {
+    nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Link-local addresses: the tunnels' inside, the instance's metadata (RFC 3927).
@@ -147,6 +153,14 @@ fn endpoint2(request: &Request<'_>, cloud: &Cloud, site: &Site, pair: CidrPair) 
             pair.cloud
         );
         refusals.push(Refusal::new(text, hint));
+    }
+    let admins = request.declared.admin_cidr.iter().flat_map(|list| &list.0);
+    for Cidr(admin) in admins.filter(|admin| overlap(admin.0, pair.cloud)) {
+        let text = format!(
+            "administrators in {admin} would be cut off: the tunnel rules want IPsec of {}",
+            pair.cloud
+        );
+        refusals.push(Refusal::new(text, "name other networks with --admin-cidr"));
     }
     if let Some(own) = request.operator.filter(|ip| pair.cloud.contains(ip)) {
         refusals.push(Refusal::new(

@@ -3,7 +3,7 @@
 use ipnet::Ipv4Net;
 use serde::Serialize;
 
-use super::cidrs::{one_of, overlap};
+use super::cidrs::{list, one_of, overlap};
 use super::{Refusal, Request};
 use crate::address::AwsId;
 use crate::aws::{Place, Tags};
@@ -106,7 +106,11 @@ fn cidr(request: &Request<'_>, vpc: &Vpc) -> Result<Ipv4Net, Refusal> {
             "name another VPC with --vpc",
         )),
         several => Err(Refusal::new(
-            format!("{} has several networks, and a tunnel carries one pair", vpc.id),
+            format!(
+                "{} has several networks ({}), and a tunnel carries one pair",
+                vpc.id,
+                list(several)
+            ),
             one_of(several, "--cloud-cidr"),
         )),
     }
@@ -152,6 +156,10 @@ pub(super) fn named_tables(
 }
 
 fn bad_subnet(request: &Request<'_>, region: &Region, vpc: &Vpc, cidr: Ipv4Net) -> Option<Refusal> {
+    if !(16..=28).contains(&cidr.prefix_len()) {
+        let text = format!("AWS makes no subnet {cidr}: its length is 16 to 28");
+        return Some(Refusal::new(text, "give another with --subnet-cidr"));
+    }
     if !vpc.cidrs.iter().any(|own| own.contains(&cidr)) {
         let text = format!("the subnet {cidr} lies outside the networks of {}", vpc.id);
         return Some(Refusal::new(text, "give another with --subnet-cidr"));

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::address::{AwsId, Stack};
 use crate::aws::Place;
-use crate::spec::{Declared, Via};
+use crate::spec::{Declared, List, Via};
 use crate::tunnel::{CidrPair, Crypto};
 use crate::world::{Connection, Customer, Instance, Region, World};
 
@@ -150,7 +150,10 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
     let notes = notes(&cloud, &site, customer.as_ref(), via);
     Ok(Situation {
         stack: request.stack.clone(),
-        workload_ports: declared.workload_ports.clone().map_or(vec![22, 3389], |list| list.0),
+        workload_ports: match &declared.workload_ports {
+            Some(List(ports)) => ports.iter().map(|port| port.get()).collect(),
+            None => vec![22, 3389],
+        },
         admin_cidrs: declared
             .admin_cidr
             .iter()
@@ -215,10 +218,11 @@ fn notes(cloud: &Cloud, site: &Site, customer: Option<&AwsId>, via: Via) -> Vec<
                 "the new Elastic IP replaces the server's public address {now}: whoever is \
                      connected to it is cut off and has to use the new one"
             )),
-            (PublicIp::Adopted { ip, is_associated: false, .. }, Some(now)) => notes.push(format!(
-                "the Elastic IP {ip} replaces the server's public address {now}: whoever is \
+            (PublicIp::Adopted { ip, is_associated: false, .. }, Some(now)) if *ip != now => notes
+                .push(format!(
+                    "the Elastic IP {ip} replaces the server's public address {now}: whoever is \
                      connected to it is cut off"
-            )),
+                )),
             (PublicIp::Adopted { ip, is_associated: true, .. }, _) => {
                 notes.push(format!("the server's own Elastic IP {ip} is used and never released"));
             }

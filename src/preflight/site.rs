@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::Serialize;
 
-use super::cidrs::one_of;
+use super::cidrs::{list, one_of};
 use super::cloud::named_tables;
 use super::{Candidate, Refusal, Request, Stop, gateway_of};
 use crate::address::AwsId;
@@ -139,9 +139,7 @@ pub(super) fn own(request: &Request<'_>) -> Result<(Site, Ipv4Net), Stop> {
             "leave --eip out, or name the server with --instance",
         ));
     }
-    if let Some(ip) =
-        declared.gateway_ip.filter(|ip| ip.is_private() || ip.is_link_local() || ip.is_loopback())
-    {
+    if let Some(ip) = declared.gateway_ip.filter(|ip| !is_public(*ip)) {
         refusals.push(Refusal::new(
             format!("{ip} is no public address"),
             "give the server's public address, or that of its NAT, with --gateway-ip",
@@ -153,6 +151,12 @@ pub(super) fn own(request: &Request<'_>) -> Result<(Site, Ipv4Net), Stop> {
         }
         _ => Err(Stop::Refused(refusals)),
     }
+}
+
+/// Says whether an address can be one of the Internet's hosts (RFC 1122, RFC 1918, RFC 5771).
+fn is_public(ip: Ipv4Addr) -> bool {
+    let special = ip.is_unspecified() || ip.is_multicast() || ip.octets()[0] >= 240;
+    !(special || ip.is_private() || ip.is_link_local() || ip.is_loopback())
 }
 
 /// An EC2 instance.
@@ -363,7 +367,10 @@ fn cidr(request: &Request<'_>, region: &Region, vpc: &AwsId) -> Result<Ipv4Net, 
             "give it with --site-cidr",
         )),
         Some(several) => Err(Refusal::new(
-            format!("the server's {vpc} has several networks, and a tunnel carries one pair"),
+            format!(
+                "the server's {vpc} has several networks ({}), and a tunnel carries one pair",
+                list(several)
+            ),
             one_of(several, "--site-cidr"),
         )),
     }

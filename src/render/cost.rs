@@ -31,7 +31,12 @@ pub fn after(plan: &Plan) -> Cost {
         }
         Change::Adopt | Change::Delete | Change::Restore => false,
     };
-    let kinds = plan.steps.iter().filter(|s| stays(&s.change)).map(|s| s.key.address().kind);
+    of(plan.steps.iter().filter(|s| stays(&s.change)).map(|s| s.key.address().kind))
+}
+
+/// Returns what nodes of these kinds cost.
+#[must_use]
+pub fn of<'a>(kinds: impl Iterator<Item = &'a str>) -> Cost {
     kinds.fold(Cost::default(), |sum, kind| {
         let price = PRICES.iter().find(|(name, ..)| *name == kind);
         price.map_or(sum, |(_, sure, maybe)| Cost {
@@ -43,13 +48,11 @@ pub fn after(plan: &Plan) -> Cost {
 
 impl std::fmt::Display for Cost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "about ${:.3} an hour (${:.2} a month), possibly ${:.3} an hour more for the tunnels' \
-             addresses; the server and traffic not counted",
-            self.usd_per_hour,
-            self.usd_per_hour * MONTH,
-            self.possibly_more
-        )
+        let Self { usd_per_hour, possibly_more } = self;
+        write!(f, "about ${usd_per_hour:.3} an hour (${:.2} a month)", usd_per_hour * MONTH)?;
+        if *possibly_more > 0.0 {
+            write!(f, ", possibly ${possibly_more:.3} an hour more for the tunnels' addresses")?;
+        }
+        f.write_str("; the server and traffic not counted")
     }
 }

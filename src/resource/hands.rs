@@ -103,6 +103,26 @@ impl Error {
         matches!(self, Self::Aws(error) if matches!(error.verdict, Verdict::Lost | Verdict::AlreadySo))
     }
 
+    /// Says whether going on would have helped: only an interrupt ends such a wait.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Interrupted => true,
+            Self::Aws(error) => matches!(error.verdict, Verdict::NotYet(_) | Verdict::Again),
+            Self::Server(server::Error::Transport(error)) => error.may_pass(),
+            Self::Server(_)
+            | Self::Missing(_)
+            | Self::Reply { .. }
+            | Self::Taken(_)
+            | Self::GivenUp(_)
+            | Self::TooLong { .. }
+            | Self::NoWriter(_)
+            | Self::Mixed(_)
+            | Self::Playbook(_)
+            | Self::Scripts(_) => false,
+        }
+    }
+
     /// Says what a person can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

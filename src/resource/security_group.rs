@@ -114,10 +114,12 @@ pub(super) fn diff(spec: &GroupSpec, state: &GroupState) -> Diff {
     let (have, want) = (state.rules.set(), &spec.rules - &state.others);
     let mut diff = Diff::new().fixed("vpc", &state.vpc, &spec.vpc).set("rules", &have, &want);
     for key in spec.tags.keys().chain(state.tags.keys()).collect::<BTreeSet<_>>() {
-        let value = |tags: &BTreeMap<String, String>| tags.get(key).cloned().unwrap_or_default();
-        if value(&spec.tags) != value(&state.tags) {
-            diff = diff.field("tags", value(&state.tags), value(&spec.tags));
-        }
+        let word = |tags: &BTreeMap<String, String>| {
+            let value = tags.get(key)?;
+            Some(format!("{} {value:?}", key.trim_start_matches("cgw:declared:")))
+        };
+        let (was, now) = (word(&state.tags), word(&spec.tags));
+        diff = diff.field("tag", was.unwrap_or_default(), now.unwrap_or_default());
     }
     diff
 }
@@ -168,7 +170,7 @@ pub(super) async fn update(
     Ok(Next::Nothing)
 }
 
-/// Adds rules to a group and takes others away, all four calls at once.
+/// Adds rules to a group, then takes others away.
 pub(super) async fn change_rules(
     writer: &Writer,
     node: &Address,
@@ -225,12 +227,21 @@ pub(super) async fn change_rules(
             .map(drop)
     });
     // Each call's future is large, and there are four.
-    let all = Box::pin(async { futures_util::join!(let_in, let_out, no_more_in, no_more_out) });
-    let (let_in, let_out, no_more_in, no_more_out) = all.await;
-    let_in?;
-    let_out?;
-    no_more_in?;
-    no_more_out?;
+    let adding = Box::pin(async { futures_util::join!(let_in, let_out) });
+    let removing = Box::pin(async { futures_util::join!(no_more_in, no_more_out) });
+    let (added, removed) = if extra.iter().all(|rule| *rule == all_out()) {
+        futures_util::join!(adding, removing)
+    } else {
+        // Where AWS refuses what is missing, nothing that served may be gone.
+        match adding.await {
+            (Ok(()), Ok(())) => ((Ok(()), Ok(())), removing.await),
+            added => (added, (Ok(()), Ok(()))),
+        }
+    };
+    added.0?;
+    added.1?;
+    removed.0?;
+    removed.1?;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use crate::aws::{self, Action, Source};
 use crate::diff::Diff;
 use crate::secret::Secret;
 use crate::tunnel::{Crypto, PHASE1_SECONDS, PHASE2_SECONDS, Suites, Tunnel};
-use crate::world::{self, Connection, World};
+use crate::world::{self, Connection, Telemetry, World};
 
 /// A static VPN connection; the options of both tunnels are set explicitly, the keys made here.
 #[derive(Debug)]
@@ -48,8 +48,8 @@ pub struct State {
     pub has_prefixes: bool,
     /// Its tunnels, sorted by AWS's address.
     pub tunnels: Vec<Tunnel>,
-    /// Which tunnels carry traffic, in the same order.
-    pub up: Vec<bool>,
+    /// What AWS measured on them.
+    pub telemetry: Vec<Telemetry>,
     /// AWS's configuration file: holds the keys.
     #[serde(skip)]
     pub configuration: Option<Secret>,
@@ -57,18 +57,29 @@ pub struct State {
 
 impl From<&Connection> for State {
     fn from(o: &Connection) -> Self {
-        let is_up =
-            |tunnel: &Tunnel| o.telemetry.iter().any(|t| t.outside == tunnel.outside && t.is_up);
         Self {
             status: o.state.clone(),
             customer: o.customer.clone(),
             gateway: o.gateway.clone(),
             is_static: o.is_static,
             has_prefixes: !o.prefixes.is_empty(),
-            up: o.tunnels.iter().map(is_up).collect(),
+            telemetry: o.telemetry.clone(),
             tunnels: o.tunnels.clone(),
             configuration: o.configuration.clone(),
         }
+    }
+}
+
+impl State {
+    /// Says whether a tunnel carries traffic.
+    fn is_up(&self, tunnel: &Tunnel) -> bool {
+        self.telemetry.iter().any(|t| t.outside == tunnel.outside && t.is_up)
+    }
+
+    /// Says whether any tunnel does.
+    #[must_use]
+    pub fn carries_traffic(&self) -> bool {
+        self.tunnels.iter().any(|tunnel| self.is_up(tunnel))
     }
 }
 
@@ -89,7 +100,8 @@ impl Kind for VpnConnection {
     }
 
     fn worth(state: &State) -> usize {
-        state.up.iter().filter(|is_up| **is_up).count() + usize::from(state.has_prefixes)
+        let up = state.tunnels.iter().filter(|tunnel| state.is_up(tunnel)).count();
+        up + usize::from(state.has_prefixes)
     }
 
     fn phase(state: &State) -> Phase {
@@ -110,8 +122,11 @@ impl Kind for VpnConnection {
             .fixed("customer gateway", &state.customer, deps.id(&spec.customer))
             .fixed("vpn gateway", gateway, deps.id(&spec.gateway))
             .fixed("routing", word(state.is_static), word(true));
-        for tunnel in &state.tunnels {
-            diff = diff.field("suites", &tunnel.suites, &suites);
+        // Both tunnels differ in the same, as a rule.
+        let mut found: Vec<&Suites> = state.tunnels.iter().map(|tunnel| &tunnel.suites).collect();
+        found.dedup();
+        for found in found {
+            diff = diff.field("suites", found, &suites);
         }
         diff
     }
@@ -197,16 +212,8 @@ impl Kind for VpnConnection {
 
 /// The tunnel whose suites differ, one that carries no traffic first.
 fn next_to_change<'a>(state: &'a State, suites: &Suites) -> Option<&'a Tunnel> {
-    let differs = |(n, tunnel): &(usize, &Tunnel)| {
-        (&tunnel.suites != suites).then(|| state.up.get(*n).copied().unwrap_or(false))
-    };
-    state
-        .tunnels
-        .iter()
-        .enumerate()
-        .filter(|pair| differs(pair).is_some())
-        .min_by_key(differs)
-        .map(|(_, tunnel)| tunnel)
+    let differing = state.tunnels.iter().filter(|tunnel| &tunnel.suites != suites);
+    differing.min_by_key(|tunnel| state.is_up(tunnel))
 }
 
 /// Sets the same options in a builder that AWS has twice under two names: for a new tunnel and for
@@ -275,8 +282,17 @@ mod tests {
             gateway: Some(AwsId::new("vgw-1")),
             is_static: true,
             has_prefixes: true,
+            telemetry: tunnels
+                .iter()
+                .zip(up)
+                .map(|(tunnel, is_up)| Telemetry {
+                    outside: tunnel.outside,
+                    is_up,
+                    since: None,
+                    message: String::new(),
+                })
+                .collect(),
             tunnels,
-            up,
             configuration: None,
         }
     }

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{Choice, Cidr, List, Via};
+use super::values::{Choice, Cidr, Endpoint, List, Via};
 use crate::address::{AllocationId, InstanceId, RouteTableId, VpcId};
 use crate::tunnel::Crypto;
 
@@ -176,7 +177,7 @@ declared! {
     /// Networks that may reach the server by RDP and SSH [default: nobody new]
     admin_cidr: List<Cidr>, "admin-cidr", "CIDRS", true;
     /// TCP ports of instances in the VPC that the site may reach [default: 22,3389]
-    workload_ports: List<u16>, "workload-ports", "PORTS", true;
+    workload_ports: List<NonZeroU16>, "workload-ports", "PORTS", true;
     /// Which suites both ends are set to [default: modern]
     crypto: Crypto, "crypto", "PROFILE", true;
     /// How the scripts reach the server [default: ssh]
@@ -184,13 +185,13 @@ declared! {
     /// Where to reach the server [default: its public address]
     host: String, "host", "HOST", true;
     /// Its SSH port [default: 22]
-    port: u16, "port", "PORT", true;
+    port: NonZeroU16, "port", "PORT", true;
     /// Whom to log in as [default: Administrator]
     user: String, "user", "NAME", true;
     /// The private key to log in with [default: the agent's keys, then a password]
     identity: FilePath, "identity", "FILE", false;
     /// Another endpoint than AWS's own, such as LocalStack's
-    endpoint_url: String, "endpoint-url", "URL", false;
+    endpoint_url: Endpoint, "endpoint-url", "URL", false;
 }
 
 #[cfg(test)]
@@ -208,7 +209,7 @@ mod tests {
             site_route_tables: Some(Choice::None),
             crypto: Some(Crypto::Strong),
             via: Some(Via::None),
-            port: Some(2222),
+            port: NonZeroU16::new(2222),
             workload_ports: Some(List(Vec::new())),
             identity: Some(FilePath("/home/me/key".into())),
             ..Declared::default()
@@ -228,9 +229,9 @@ mod tests {
 
     #[test]
     fn what_was_said_first_wins() {
-        let flags = Declared { port: Some(1), ..Declared::default() };
+        let flags = Declared { port: NonZeroU16::new(1), ..Declared::default() };
         let merged = flags.or(full());
-        assert_eq!(merged.port, Some(1));
+        assert_eq!(merged.port, NonZeroU16::new(1));
         assert_eq!(merged.via, Some(Via::None));
     }
 
@@ -238,7 +239,7 @@ mod tests {
     fn what_the_record_says_of_one_server_is_not_said_of_another() {
         let (gateway_ip, instance) = (Some(Ipv4Addr::new(203, 0, 113, 7)), full().instance);
         let same = Declared { instance: instance.clone(), ..Declared::default() };
-        assert_eq!(same.over_record(full()).port, Some(2222));
+        assert_eq!(same.over_record(full()).port, NonZeroU16::new(2222));
         let other =
             Declared { instance: Some("i-0a1b2c3e".parse().unwrap()), ..Declared::default() };
         let merged = other.over_record(full());
@@ -247,7 +248,11 @@ mod tests {
         assert_eq!((own.instance, own.site_route_tables), (None, None));
         let moved = Declared { gateway_ip, ..Declared::default() };
         let record = Declared { gateway_ip: Some(Ipv4Addr::LOCALHOST), instance: None, ..full() };
-        assert_eq!(moved.over_record(record).port, Some(2222), "the same server's new address");
+        assert_eq!(
+            moved.over_record(record).port,
+            NonZeroU16::new(2222),
+            "the same server's new address"
+        );
     }
 
     #[test]

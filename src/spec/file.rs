@@ -2,17 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use super::Declared;
 use crate::address::{Stack, VpcId};
 
 /// What the file declares.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct File {
     /// Its `[[stack]]` tables.
-    #[serde(default, rename = "stack")]
     pub stacks: Vec<StackTable>,
 }
 
@@ -25,16 +21,20 @@ pub struct StackTable {
     pub declared: Declared,
 }
 
-impl<'de> Deserialize<'de> for StackTable {
+impl StackTable {
     /// Reads `name` apart: unknown keys cannot be refused in a flattened struct.
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        use serde::de::Error;
-        let mut table = toml::Table::deserialize(from)?;
-        let name = table.remove("name").ok_or_else(|| D::Error::missing_field("name"))?;
-        let name = name.try_into().map_err(D::Error::custom)?;
-        let declared = toml::Value::Table(table).try_into().map_err(D::Error::custom)?;
+    fn read(mut table: toml::Table) -> Result<Self, String> {
+        let name = table.remove("name").ok_or("a [[stack]] has no name")?;
+        let name: Stack = name.try_into().map_err(|error| one_line(&error))?;
+        let declared = toml::Value::Table(table).try_into();
+        let declared = declared.map_err(|error| format!("stack {name}: {}", one_line(&error)))?;
         Ok(Self { name, declared })
     }
+}
+
+/// Tells an error of the parser without the picture that it draws of the place.
+fn one_line(error: &toml::de::Error) -> String {
+    error.message().replace('\n', ", ")
 }
 
 /// A file that cannot be used.
@@ -48,13 +48,23 @@ pub enum FileError {
         /// Why.
         source: std::io::Error,
     },
-    /// It says what it may not: unknown keys, wrong types, malformed values.
-    #[error("{} cannot be used", path.display())]
-    Parse {
+    /// It is no TOML.
+    #[error("{} cannot be read: line {line}: {what}", path.display())]
+    Syntax {
         /// The file.
         path: PathBuf,
-        /// Where and why.
-        source: Box<toml::de::Error>,
+        /// The line.
+        line: usize,
+        /// What is wrong there.
+        what: String,
+    },
+    /// It says what it may not: unknown keys, wrong types, malformed values.
+    #[error("{} cannot be used: {what}", path.display())]
+    Meaning {
+        /// The file.
+        path: PathBuf,
+        /// In which table and why.
+        what: String,
     },
     /// Two of its tables have one name.
     #[error("{} declares the stack {name} twice", path.display())]
@@ -82,12 +92,19 @@ impl File {
 
     fn parse(path: &Path, text: &str) -> Result<Self, FileError> {
         let path = path.to_owned();
-        let file: Self = match toml::from_str(text) {
-            Ok(file) => file,
-            Err(source) => {
-                return Err(FileError::Parse { path, source: Box::new(source) });
-            }
-        };
+        let mut table: toml::Table = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            FileError::Syntax { path: path.clone(), line, what: one_line(&error) }
+        })?;
+        let wrong = |what| FileError::Meaning { path: path.clone(), what };
+        let stacks = table.remove("stack").unwrap_or_else(|| toml::Value::Array(Vec::new()));
+        if let Some(key) = table.keys().next() {
+            return Err(wrong(format!("unknown key {key}; a stack is declared by [[stack]]")));
+        }
+        let stacks: Vec<toml::Table> = stacks.try_into().map_err(|e| wrong(one_line(&e)))?;
+        let stacks = stacks.into_iter().map(StackTable::read).collect::<Result<_, _>>();
+        let file = Self { stacks: stacks.map_err(wrong)? };
         let mut names: Vec<&Stack> = file.stacks.iter().map(|stack| &stack.name).collect();
         names.sort();
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -124,7 +141,7 @@ impl File {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Choice, List, Via};
+    use crate::spec::{Choice, Via};
 
     fn parse(text: &str) -> Result<File, FileError> {
         File::parse(Path::new("cgw.toml"), text)
@@ -138,7 +155,7 @@ mod tests {
         )
         .unwrap();
         let declared = &file.table(None, None).unwrap().unwrap().declared;
-        assert_eq!(declared.workload_ports, Some(List(vec![22, 443])));
+        assert_eq!(declared.workload_ports, Some("22,443".parse().unwrap()));
         assert_eq!(declared.via, Some(Via::None));
         assert_eq!(
             declared.site_route_tables,
@@ -148,18 +165,21 @@ mod tests {
 
     #[test]
     fn a_file_that_is_wrong_is_refused_with_the_reason() {
-        use std::error::Error;
         for (text, reason) in [
-            ("[[stack]]\nname = \"a\"\nvpcs = \"x\"", "unknown field `vpcs`"),
-            ("[[stack]]\nname = \"a\"\nport = \"x\"", "invalid type"),
+            ("[[stack]]\nname = \"a\"\nvpcs = \"x\"", "stack a: unknown field `vpcs`"),
+            ("[[stack]]\nname = \"a\"\nport = \"x\"", "stack a: invalid type"),
             ("[[stack]]\nname = \"a\"\nvpc = \"x\"", "is not a VPC's id"),
-            ("[[stack]]\nvpc = \"vpc-0a1b2c3d\"", "missing field `name`"),
-            ("[stacks]\n", "unknown field `stacks`"),
-            ("x", "expected"),
+            ("[[stack]]\nname = \"a\"\nsite-cidr = \"10.0.0.1/8\"", "the network is 10.0.0.0/8"),
+            ("[[stack]]\nname = \"a\"\nendpoint-url = \"x\"", "is not an endpoint"),
+            ("[[stack]]\nname = \"A\"", "is not a stack's name"),
+            ("[[stack]]\nvpc = \"vpc-0a1b2c3d\"", "has no name"),
+            ("[stack]\nname = \"a\"", "invalid type: map, expected a sequence"),
+            ("[stacks]\n", "unknown key stacks"),
+            ("\n\nx", "line 3: "),
         ] {
-            let error = parse(text).unwrap_err();
-            let source = error.source().unwrap().to_string();
-            assert!(source.contains(reason), "{text}: {source}");
+            let told = parse(text).unwrap_err().to_string();
+            assert!(told.contains(reason), "{text}: {told}");
+            assert_eq!(told.lines().count(), 1, "{told}");
         }
         let twice = parse("[[stack]]\nname = \"a\"\n[[stack]]\nname = \"a\"\n").unwrap_err();
         assert!(twice.to_string().contains("declares the stack a twice"), "{twice}");

@@ -6,4 +6,4 @@ mod values;
 
 pub use declared::Declared;
 pub use file::{File, FileError, StackTable};
-pub use values::{Choice, Cidr, List, NoCidr, Via};
+pub use values::{Choice, Cidr, Endpoint, List, NoCidr, NoEndpoint, Via};

@@ -44,6 +44,39 @@ impl fmt::Display for Cidr {
     }
 }
 
+/// Where an API is reached: `http://` or `https://`, a host, perhaps a port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Endpoint(pub String);
+
+/// A text that is no endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an endpoint such as http://127.0.0.1:4566")]
+pub struct NoEndpoint(String);
+
+impl FromStr for Endpoint {
+    type Err = NoEndpoint;
+    fn from_str(text: &str) -> Result<Self, NoEndpoint> {
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let host = rest.and_then(|rest| rest.split(['/', ':']).next()).unwrap_or_default();
+        let fits = !host.is_empty() && !text.contains(char::is_whitespace);
+        if fits { Ok(Self(text.to_owned())) } else { Err(NoEndpoint(text.to_owned())) }
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = NoEndpoint;
+    fn try_from(text: String) -> Result<Self, NoEndpoint> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Several values: separated by commas or blanks in a flag, an array in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List<T>(pub Vec<T>);

@@ -196,7 +196,7 @@ impl Error {
             }
             Self::HostKeyRevoked { .. } => "do not connect before the server has a new host key",
             Self::ReadKey { .. } => "check the path of the private key and its permissions",
-            Self::PassphraseMissing { .. } => "give the passphrase, or load the key into an agent",
+            Self::PassphraseMissing { .. } => "load the key into an agent: ssh-add <file>",
             Self::PassphraseWrong { .. } => "try the passphrase with ssh-keygen -y -f <file>",
             Self::KeyUnusable { .. } => {
                 "give the private key, not the .pub file; a PuTTY key is converted with \

@@ -94,6 +94,16 @@ impl fmt::Debug for Tell {
 }
 
 impl Ssh {
+    /// Checks what can be known without a connection: that the keys in files can be used.
+    pub fn check(&self) -> Result<(), Error> {
+        for way in &self.auth {
+            if let Auth::Key { path, passphrase } = way {
+                login::readable(path, passphrase.as_ref())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Says where it connects, as in `ssh Administrator@203.0.113.5:22`.
     pub(super) fn describe(&self) -> String {
         let Self { host, port, user, .. } = self;

@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::lines::tell;
+use super::lines::Teller;
 use crate::address::Address;
 use crate::event::{Event, Listener};
 
 pub(super) struct Bars {
     all: MultiProgress,
     running: Mutex<HashMap<Address, ProgressBar>>,
+    teller: Teller,
 }
 
 impl Bars {
     pub(super) fn new() -> Self {
-        Self { all: MultiProgress::new(), running: Mutex::default() }
+        Self { all: MultiProgress::new(), running: Mutex::default(), teller: Teller::default() }
     }
 
     fn begin(&self, node: &Address, change: &str) {
@@ -57,7 +58,7 @@ impl Listener for Bars {
             | Event::Note { .. }
             | Event::Warning { .. } => {}
         }
-        if let Some(text) = tell(event) {
+        if let Some(text) = self.teller.tell(event) {
             self.all.suspend(|| super::talk(&text));
         }
     }

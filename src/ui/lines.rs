@@ -1,31 +1,51 @@
 //! Tells events in plain lines: for logs, and wherever there is no terminal.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
 use crate::event::{Event, Listener};
 
-pub(super) struct Lines;
+#[derive(Default)]
+pub(super) struct Lines(Teller);
 
 impl Listener for Lines {
     fn hear(&self, event: &Event) {
-        if let Some(text) = tell(event) {
+        if let Some(text) = self.0.tell(event) {
             super::talk(&text);
         }
     }
 }
 
-/// Returns an event in one line, unless it says nothing that lasts.
-pub(super) fn tell(event: &Event) -> Option<String> {
+/// Tells what lasts, and the reason of many retries once.
+#[derive(Default)]
+pub(super) struct Teller {
+    reasons: Mutex<BTreeSet<String>>,
+}
+
+impl Teller {
+    /// Returns an event in one line, unless it says nothing new.
+    pub(super) fn tell(&self, event: &Event) -> Option<String> {
+        if let Event::Retrying { why, .. } = event {
+            let mut reasons = self.reasons.lock().expect("no holder of this lock can panic");
+            if !reasons.insert(why.clone()) {
+                return None;
+            }
+        }
+        tell(event)
+    }
+}
+
+fn tell(event: &Event) -> Option<String> {
     Some(match event {
         Event::Observing { place } => format!("reading {place}"),
-        Event::Retrying { action, why, attempt } if attempt % 6 == 1 => {
+        Event::Retrying { action, why, .. } => {
             format!("{action}: {why}; trying again until it works")
         }
         Event::Lock { what } => what.clone(),
         Event::Applying { steps: 1 } => "1 change".to_owned(),
         Event::Applying { steps } => format!("{steps} changes"),
-        // What is ready within moments is no wait; what takes long is said now and then.
-        Event::Started { .. } | Event::Waiting { seconds: ..5, .. } | Event::Retrying { .. } => {
-            return None;
-        }
+        // What is ready within moments is no wait.
+        Event::Started { .. } | Event::Waiting { seconds: ..5, .. } => return None,
         Event::Waiting { node, until, usually, seconds } => {
             format!("{node}: waiting until it is {until}, {seconds} s so far (usually {usually})")
         }

@@ -27,7 +27,7 @@ pub fn events(form: Form) -> Events {
     match form {
         Form::Json => Events::new(json::Json),
         Form::Text if std::io::stderr().is_terminal() => Events::new(bars::Bars::new()),
-        Form::Text => Events::new(lines::Lines),
+        Form::Text => Events::new(lines::Lines::default()),
     }
 }
 
@@ -55,16 +55,27 @@ pub fn confirm(question: &str) -> Option<bool> {
     if !can_ask() {
         return None;
     }
-    dialoguer::Confirm::new().with_prompt(question).default(false).interact().ok()
+    // One key alone is pressed too easily.
+    let ask = dialoguer::Confirm::new().with_prompt(question).default(false).wait_for_newline(true);
+    ask.interact().ok()
 }
 
-/// Asks which of several; returns `None` when nobody can be asked, or nothing was chosen.
+/// Asks which of several, by number; returns `None` when nobody can be asked.
 #[must_use]
 pub fn choose(question: &str, items: &[String]) -> Option<usize> {
     if !can_ask() {
         return None;
     }
-    dialoguer::Select::new().with_prompt(question).items(items).interact_opt().ok().flatten()
+    for (n, item) in items.iter().enumerate() {
+        talk(&format!("{:>3}  {item}", n + 1));
+    }
+    let is_one = |number: &usize| match number {
+        1.. if *number <= items.len() => Ok(()),
+        _ => Err(format!("a number from 1 to {}", items.len())),
+    };
+    let number =
+        dialoguer::Input::new().with_prompt(question).validate_with(is_one).interact_text();
+    number.ok().map(|number: usize| number - 1)
 }
 
 /// Asks for a password without showing it.

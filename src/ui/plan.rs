@@ -15,16 +15,18 @@ pub fn tell(plan: &Plan, notes: &[String], tasks: &[String]) -> String {
     if plan.is_empty() {
         line(format!("stack {}: nothing to change", plan.stack));
     } else {
-        line(format!("stack {}: {} changes", plan.stack, plan.changes().count()));
+        let count = plan.changes().count();
+        let changes = if count == 1 { "change" } else { "changes" };
+        line(format!("stack {}: {count} {changes}", plan.stack));
         line(table(plan));
     }
     for step in &plan.steps {
         if let (Change::Adopt, Some(id)) = (&step.change, &step.id) {
-            line(format!("used, not owned: {} {id}", step.key.address()));
+            line(format!("used, not owned: {} {}", step.key.address(), id.owner()));
         }
     }
     for left in &plan.left {
-        line(format!("left: {} {}: {}", left.address, left.id, left.because));
+        line(format!("left: {} {}: {}", left.address, left.id.owner(), left.because));
     }
     for note in notes {
         line(format!("note: {note}"));
@@ -52,7 +54,7 @@ fn table(plan: &Plan) -> String {
             | Change::Delete
             | Change::Restore => step.note.clone().unwrap_or_default(),
         };
-        let id = step.id.as_ref().map(ToString::to_string).unwrap_or_default();
+        let id = step.id.as_ref().map(|id| id.owner().to_string()).unwrap_or_default();
         table.add_row([step.change.word(), &step.key.address().node(), &id, &detail]);
     }
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")

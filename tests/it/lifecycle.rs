@@ -1,11 +1,11 @@
 //! The whole life of a stack on LocalStack: made, made again, taken away, and no decoy touched.
 
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::cloud::{Cloud, endpoint, words};
+use crate::cloud::{Cloud, Run, endpoint, lines, words};
 use crate::proxy::{Fate, Proxy};
 
 #[test]
@@ -16,6 +16,30 @@ fn up_makes_every_node_and_down_leaves_everything_as_it_was() {
     cloud.assert_whole();
     cloud.cgw(&words(&cloud.down())).ok();
     assert_eq!(cloud.dump(), before);
+}
+
+#[test]
+fn up_ends_with_the_status_that_status_shows() {
+    let cloud = Cloud::new();
+    let json = [&words(&cloud.up())[..], &["--json"]].concat().join(" ");
+    let run = cloud.cgw(&json.split(' ').collect::<Vec<_>>()).ok();
+    let last = lines(&run.out).pop().unwrap();
+    assert_eq!(last["event"], "status", "{last}");
+    let shown = cloud.cgw(&["status", "--json", "--stack", &cloud.id("cloud_vpc")]).ok();
+    let shown = lines(&shown.out).pop().unwrap();
+    let nodes = |status: &serde_json::Value| -> Vec<(String, String)> {
+        let all = status["status"]["nodes"].as_array().unwrap();
+        let text = |node: &serde_json::Value, key: &str| node[key].as_str().unwrap().to_owned();
+        let mut all: Vec<_> = all.iter().map(|n| (text(n, "node"), text(n, "id"))).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(nodes(&last), nodes(&shown));
+    for key in ["tunnels", "cost", "drift"] {
+        assert_eq!(last["status"][key], shown["status"][key], "{key}");
+    }
+    assert_eq!(shown["status"]["tunnels"].as_array().unwrap().len(), 2);
+    assert_eq!(shown["status"]["cost"]["usd_per_hour"], 0.055);
 }
 
 #[test]
@@ -216,16 +240,19 @@ fn the_lock_of_a_living_process_is_respected() {
     // Holds the lock while AWS is slow.
     cloud.control("settle", serde_json::json!({ "seconds": 8 }));
     let up = cloud.up();
-    let mut holder = cloud.command(&endpoint(), &words(&up)).spawn().unwrap();
-    let proxy = Proxy::watching(&endpoint());
-    let locked = loop {
-        let refused = cloud.through(&proxy, &[&words(&up)[..], &["--lock-timeout", "0"]].concat());
-        match refused.code() {
-            Some(4) => break refused,
-            // The holder had not begun yet, and this run was first.
-            code => assert!(holder.try_wait().unwrap().is_none(), "{code:?} {}", refused.err),
+    let (tell, told) = std::sync::mpsc::channel();
+    let tell = Mutex::new(tell);
+    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |_, number| {
+        if number == 1 {
+            tell.lock().unwrap().send(()).unwrap();
         }
-    };
+        Fate::Pass
+    });
+    let mut holder = cloud.command(proxy.url(), &words(&up)).spawn().unwrap();
+    // Its first change is the lock.
+    told.recv().unwrap();
+    let locked = cloud.cgw(&[&words(&up)[..], &["--lock-timeout", "0"]].concat());
+    assert_eq!(locked.code(), Some(4), "{}", locked.err);
     assert!(locked.err.contains("is locked by process"), "{}", locked.err);
     cloud.control("settle", serde_json::json!({ "seconds": 0 }));
     assert!(holder.wait().unwrap().success());
@@ -249,7 +276,7 @@ fn an_interrupted_run_ends_what_it_began_and_lets_go_of_the_lock() {
     let mut command = cloud.command(proxy.url(), &words(&cloud.up()));
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     victim.store(child.id(), Ordering::SeqCst);
-    let run = crate::cloud::Run::from(child.wait_with_output().unwrap());
+    let run = Run::from(child.wait_with_output().unwrap());
     assert_eq!(run.code(), Some(130), "{}", run.err);
     assert!(run.err.contains("finishing what is in flight"), "{}", run.err);
     assert!(run.err.contains("run the same command to go on"), "{}", run.err);
@@ -271,19 +298,25 @@ fn a_site_in_another_account_is_asked_for_with_its_flag() {
     let key = |name: &str, account: &str| {
         format!("[{name}]\naws_access_key_id = {account}\naws_secret_access_key = any\n")
     };
-    std::fs::write(folder.join("credentials"), key("site", &site.account)).unwrap();
+    std::fs::write(folder.join("credentials"), key("keys", &site.account)).unwrap();
+    let role = format!("role_arn = arn:aws:iam::{}:role/network", site.account);
+    let profile = format!("[profile site]\nsource_profile = keys\n{role}\n");
+    std::fs::write(folder.join("config"), profile).unwrap();
+    // The role is taken on at the same endpoint.
+    let cgw = |arguments: &[&str]| {
+        let mut command = cloud.command(&endpoint(), arguments);
+        Run::from(command.env("AWS_ENDPOINT_URL", endpoint()).output().unwrap())
+    };
     let (vpc, instance) = (cloud.id("cloud_vpc"), site.id("instance"));
     let at_site = ["--site-profile", "site", "--site-cidr", "172.31.0.0/16"];
     let up = ["up", "--yes", "--via", "none", "--vpc", &vpc, "--instance", &instance];
-    cloud.cgw(&[&up[..], &at_site].concat()).ok();
+    cgw(&[&up[..], &at_site].concat()).ok();
     let refused = cloud.cgw(&["down", "--yes", "--stack", &vpc]);
     assert_eq!(refused.code(), Some(2), "{}", refused.err);
     let sentence = format!("the stack's server is in account {}", site.account);
     assert!(refused.err.contains(&sentence), "{}", refused.err);
     assert!(refused.err.contains("--site-profile"), "{}", refused.err);
-    cloud
-        .cgw(&["down", "--yes", "--consistency", "0", "--stack", &vpc, "--site-profile", "site"])
-        .ok();
+    cgw(&["down", "--yes", "--consistency", "0", "--stack", &vpc, "--site-profile", "site"]).ok();
     assert_eq!((cloud.dump(), site.dump()), before);
 }
 

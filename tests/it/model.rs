@@ -16,7 +16,7 @@ use cgw::playbook::Bundle;
 use cgw::preflight::{Request, Situation, Stop, examine};
 use cgw::resource::{self, PublicAddress, Spec, Table, Target};
 use cgw::secret::Secret;
-use cgw::spec::{Choice, Declared, List, Via};
+use cgw::spec::{Choice, Declared, Via};
 use cgw::topology::desired;
 use cgw::tunnel::{Crypto, Suites, Tunnel};
 use cgw::world::{
@@ -164,7 +164,7 @@ pub(crate) fn variants() -> Vec<Declared> {
     vec![
         base(),
         Declared { crypto: Some(Crypto::Strict), via: Some(Via::None), ..base() },
-        Declared { via: Some(Via::Files), workload_ports: Some(List(vec![443])), ..base() },
+        Declared { via: Some(Via::Files), workload_ports: Some("443".parse().unwrap()), ..base() },
         Declared { subnet_cidr: Some("10.0.99.0/24".parse().unwrap()), ..base() },
         Declared {
             subnet_cidr: Some("10.0.98.0/24".parse().unwrap()),

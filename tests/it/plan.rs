@@ -46,7 +46,7 @@ fn what_cannot_work_is_refused_with_the_flag_that_helps() {
         (
             &[
                 "--gateway-ip",
-                "10.1.2.3",
+                "224.0.0.1",
                 "--private-ip",
                 "192.168.7.5",
                 "--site-cidr",
@@ -56,6 +56,8 @@ fn what_cannot_work_is_refused_with_the_flag_that_helps() {
             "--gateway-ip",
         ),
         (&["--region", "mars"], "is no AWS region", "--region"),
+        (&["--subnet-cidr", "10.0.200.0/29"], "AWS makes no subnet", "--subnet-cidr"),
+        (&["--admin-cidr", "10.0.5.0/24"], "in 10.0.5.0/24 would be cut off", "--admin-cidr"),
     ];
     for (flags, sentence, flag) in cases {
         let vpc = cloud.id("cloud_vpc");
@@ -115,7 +117,13 @@ fn missing_credentials_are_said_so() {
     let run = command.env_remove("AWS_ACCESS_KEY_ID").output().unwrap();
     assert_eq!(run.status.code(), Some(2));
     let said = String::from_utf8_lossy(&run.stderr).into_owned();
-    assert!(said.contains("no valid AWS credentials"), "{said}");
+    assert!(said.contains("no AWS credentials: no credentials found in chain"), "{said}");
+    let folder = cloud.home.path().join(".aws");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("config"), "[profile one]\nregion = eu-west-1\n").unwrap();
+    let unknown = cloud.cgw(&["plan", "--vpc", "vpc-0a1b2c3d", "--profile", "two"]);
+    assert_eq!(unknown.code(), Some(2));
+    assert!(unknown.err.contains("profile `two` was not defined"), "{}", unknown.err);
 }
 
 #[test]
@@ -133,4 +141,18 @@ fn a_configuration_file_serves_instead_of_flags() {
     let run = cloud.cgw(&["plan"]);
     assert_eq!(run.code(), Some(2));
     assert!(run.err.contains("unknown field `colour`"), "{}", run.err);
+}
+
+#[test]
+fn a_stack_that_is_not_there_is_said_so() {
+    let cloud = Cloud::new();
+    cloud.cgw(&["plan", "--vpc", &cloud.id("cloud_vpc")]).ok();
+    for command in [&["scripts", "out", "--stack", "typo"][..], &["status", "--stack", "typo"]] {
+        let run = cloud.cgw(command);
+        assert_eq!(run.code(), Some(2), "{}", run.err);
+        assert!(run.err.contains("there is no stack typo in eu-west-1"), "{}", run.err);
+    }
+    let malformed = cloud.command("nowhere", &["plan", "--vpc", "vpc-0a1b2c3d"]).output().unwrap();
+    let said = String::from_utf8_lossy(&malformed.stderr).into_owned();
+    assert!(said.contains("is not an endpoint such as"), "{said}");
 }

@@ -166,3 +166,27 @@ fn scripts_that_a_person_was_to_run_are_pushed_when_that_is_asked_and_forgotten_
     assert!(via("none").out.contains("nothing to change"));
     assert!(!cloud.nodes().contains_key("windows-setup"));
 }
+
+#[test]
+fn what_is_wrong_with_the_login_is_said_before_anything_is_made() {
+    let (cloud, windows) = (Cloud::new(), Windows::start());
+    let before = cloud.dump();
+    let key = windows.flags().iter().position(|flag| flag == "--identity").unwrap() + 1;
+    for (flags, sentence) in [
+        (vec!["--host-key".to_owned(), "foo".to_owned()], "is no fingerprint of a host key"),
+        (vec![], "cannot read the private key"),
+    ] {
+        let mut all = windows.flags();
+        if flags.is_empty() {
+            all[key] = "/nope".to_owned();
+        }
+        all.extend(flags);
+        let (vpc, instance) = (cloud.id("cloud_vpc"), cloud.id("instance"));
+        let mut words = vec!["up", "--yes", "--vpc", &vpc, "--instance", &instance];
+        words.extend(all.iter().map(String::as_str));
+        let run = cloud.cgw(&words);
+        assert_eq!(run.code(), Some(2), "{}", run.err);
+        assert!(run.err.contains(sentence), "{}", run.err);
+    }
+    assert_eq!(cloud.dump(), before);
+}

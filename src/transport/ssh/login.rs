@@ -70,14 +70,7 @@ impl Worker {
         passphrase: Option<&Secret>,
     ) -> Result<(), Error> {
         let file = path.to_path_buf();
-        let text = match fs::read(path) {
-            Ok(bytes) => Zeroizing::new(bytes),
-            Err(source) => return Err(Error::ReadKey { file, source }),
-        };
-        let is_encrypted = is_encrypted(&text);
-        if is_encrypted && passphrase.is_none() {
-            return Err(Error::PassphraseMissing { file });
-        }
+        let is_encrypted = readable(path, passphrase)?;
         let passphrase = passphrase.map(Secret::expose);
         let Err(error) = session.userauth_pubkey_file(&self.ssh.user, None, path, passphrase)
         else {
@@ -127,6 +120,20 @@ impl Worker {
             },
         }
     }
+}
+
+/// Checks that a private key can be read and opened; says whether it is encrypted.
+pub(super) fn readable(path: &Path, passphrase: Option<&Secret>) -> Result<bool, Error> {
+    let file = path.to_path_buf();
+    let text = match fs::read(path) {
+        Ok(bytes) => Zeroizing::new(bytes),
+        Err(source) => return Err(Error::ReadKey { file, source }),
+    };
+    let is_encrypted = is_encrypted(&text);
+    if is_encrypted && passphrase.is_none() {
+        return Err(Error::PassphraseMissing { file });
+    }
+    Ok(is_encrypted)
 }
 
 /// Answers the one hidden question of a keyboard-interactive login.
