@@ -36,7 +36,7 @@ pub struct Plan {
     #[arg(long, value_name = "FLAGS", value_delimiter = ',')]
     #[arg(value_parser = PossibleValuesParser::new(Declared::FLAGS), hide_possible_values = true)]
     pub unset: Vec<String>,
-    /// The account's quotas of Elastic IPs and VPN gateways are higher than AWS's defaults
+    /// The account's quotas (Elastic IPs, gateways, connections) are higher than AWS's defaults
     #[arg(long)]
     pub quota_raised: bool,
     /// Exit with 3 when there is something to change

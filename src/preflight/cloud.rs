@@ -8,7 +8,7 @@ use super::{Refusal, Request};
 use crate::address::AwsId;
 use crate::aws::{Place, Tags};
 use crate::spec::Cidr;
-use crate::world::{Region, RouteTable, Vpc};
+use crate::world::{Connection, Gateway, Region, RouteTable, Vpc};
 
 /// The VPC's side, as it will be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,8 +29,37 @@ pub struct Cloud {
     pub subnet_cidr: Option<Ipv4Net>,
 }
 
-/// AWS's default quota of VPN gateways in a region.
-const VPN_GATEWAYS: usize = 5;
+/// Says which of AWS's default quotas stand in the way (AWS VPN guide, «Site-to-Site VPN quotas»).
+///
+/// A number beside the default means that the quota was raised.
+fn used_up(request: &Request<'_>, region: &Region, attached: Option<&Gateway>) -> Vec<Refusal> {
+    let through = |c: &&Connection| attached.is_some_and(|g| c.gateway.as_ref() == Some(&g.id));
+    let through = region.connections.iter().filter(through);
+    let mut gateways: Vec<&Tags> = region.vpn_gateways.iter().map(|o| &o.tags).collect();
+    if attached.is_some() {
+        gateways.clear();
+    }
+    let customers = region.customer_gateways.iter().map(|o| &o.tags).collect();
+    let connections = region.connections.iter().map(|o| &o.tags).collect();
+    // What is counted, how many there may be, the quota's code, and those there are.
+    let quotas: [(&str, usize, &str, Vec<&Tags>); 4] = [
+        ("VPN gateways", 5, "L-7029FAB6", gateways),
+        ("customer gateways", 50, "L-4FB7FF5D", customers),
+        ("VPN connections", 50, "L-3E6EC3A3", connections),
+        ("VPN connections to one gateway", 10, "L-B91E5754", through.map(|o| &o.tags).collect()),
+    ];
+    let mut refusals = Vec::new();
+    for (of, limit, code, found) in quotas {
+        let has_own = found.iter().any(|tags| tags.belongs_to(request.stack));
+        if found.len() == limit && !has_own && !request.quota_raised {
+            refusals.push(Refusal::new(
+                format!("{} has {limit} {of}, AWS's default quota", region.place),
+                format!("remove one; or raise the quota {code} and say --quota-raised"),
+            ));
+        }
+    }
+    refusals
+}
 
 pub(super) fn examine(request: &Request<'_>, region: &Region) -> Result<Cloud, Vec<Refusal>> {
     let Some(vpc_id) = &request.declared.vpc else {
@@ -53,15 +82,7 @@ pub(super) fn examine(request: &Request<'_>, region: &Region) -> Result<Cloud, V
         g.attachment.as_ref().is_some_and(|(v, state)| v == &vpc.id && state != "detaching")
     });
     let is_ours = |tags: &Tags| tags.belongs_to(request.stack);
-    let has_own = region.vpn_gateways.iter().any(|g| is_ours(&g.tags));
-    let is_full = region.vpn_gateways.len() == VPN_GATEWAYS && !request.quota_raised;
-    if attached.is_none() && !has_own && is_full {
-        refusals.push(Refusal::new(
-            format!("{} has {VPN_GATEWAYS} VPN gateways, AWS's default quota", region.place),
-            "attach one of them to the VPC, so that it is used; or raise the quota L-7029FAB6 and say \
-             --quota-raised",
-        ));
-    }
+    refusals.extend(used_up(request, region, attached));
     let gateway = attached.filter(|g| !is_ours(&g.tags)).map(|g| g.id.clone());
     let subnet_cidr = request.declared.subnet_cidr.map(|cidr| cidr.0);
     let tables = tables(request, region, vpc).unwrap_or_else(|more| {

@@ -150,6 +150,18 @@ fn each_refusal_says_what_is_wrong_and_which_flag_helps() {
             "--quota-raised",
         ),
         (
+            |c| {
+                let ours = (id("cgw-x"), id("vgw-x"));
+                let one = |n| {
+                    let name = id(&format!("vpn-{n}"));
+                    connection(&name, &ours.0, &ours.1, Crypto::Guide, n, Tags::default())
+                };
+                c.region().connections = (0..50).map(one).collect();
+            },
+            "eu-west-1 has 50 VPN connections, AWS's default quota",
+            "--quota-raised",
+        ),
+        (
             |c| c.operator = Some(Ipv4Addr::new(10, 0, 7, 7)),
             "this machine (10.0.7.7) is inside the VPC's network",
             "--cloud-cidr",

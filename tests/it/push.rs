@@ -1,8 +1,10 @@
 //! Scripts pushed over SSH to a real sshd with a stand-in for Windows PowerShell.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -189,4 +191,34 @@ fn what_is_wrong_with_the_login_is_said_before_anything_is_made() {
         assert!(run.err.contains(sentence), "{}", run.err);
     }
     assert_eq!(cloud.dump(), before);
+}
+
+#[test]
+fn a_step_that_hangs_is_left_by_interrupting_twice_and_the_next_run_goes_on() {
+    let (cloud, windows) = (Cloud::new(), Windows::start());
+    windows.faults(&json!({ "hang": "routing" }));
+    let (vpc, instance) = (cloud.id("cloud_vpc"), cloud.id("instance"));
+    let flags = windows.flags();
+    let mut words =
+        vec!["up", "--yes", "--consistency", "0", "--vpc", &vpc, "--instance", &instance];
+    words.extend(flags.iter().map(String::as_str));
+    let mut command = cloud.command(&crate::cloud::endpoint(), &words);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let process = child.id().to_string();
+    let interrupt = || {
+        assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
+    };
+    let mut said = String::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        let line = line.unwrap();
+        // The step before the one that hangs; then what the first interrupt brings.
+        if line.contains("windows-setup: roles:") || line.contains("finishing what is in flight") {
+            interrupt();
+        }
+        said.push_str(&line);
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
+    assert!(said.contains("stopped at once"), "{said}");
+    windows.faults(&json!({}));
+    windows.up(&cloud, &[]).ok();
 }
