@@ -187,9 +187,12 @@ impl Lease {
                 }
                 Some(_) if force == Force::Yes => Treat::TakeOver,
                 Some(held) => {
-                    let same = watched.take().filter(|w| w.saw(held));
+                    let before = watched.take();
+                    // One that says something while it is watched is alive, whatever its clock says.
+                    let is_alive = before.as_ref().is_some_and(|w| w.hears(held));
+                    let same = before.filter(|w| w.saw(held));
                     let watched = watched.insert(same.unwrap_or_else(|| Watched::new(held)));
-                    held.treat(&here, watched.since.elapsed())
+                    if is_alive { Treat::Wait } else { held.treat(&here, watched.since.elapsed()) }
                 }
             };
             let rest = match (next, &held) {
@@ -330,6 +333,11 @@ impl Watched {
     fn saw(&self, held: &Held) -> bool {
         (&self.group, &self.renewed) == (&held.group, &held.renewed)
     }
+
+    /// Says whether the same lock has been renewed since.
+    fn hears(&self, held: &Held) -> bool {
+        self.group == held.group && self.renewed != held.renewed
+    }
 }
 
 fn name(stack: &Stack) -> String {
@@ -418,5 +426,12 @@ mod tests {
         assert_eq!(treat(&now(), DOUBT * 100), Treat::Wait, "it is alive");
         assert_eq!(treat("2999-01-01T00:00:00Z", DOUBT * 100), Treat::Wait, "its clock is ahead");
         assert!(RENEWAL < DOUBT && UNRENEWED < SILENCE);
+        let held = |renewed: &str| {
+            let (group, renewed) = (AwsId::new("sg-1"), renewed.to_owned());
+            Held { group, holder: None, renewed }
+        };
+        let watched = Watched::new(&held("2020-01-01T00:00:00Z"));
+        assert!(watched.saw(&held("2020-01-01T00:00:00Z")));
+        assert!(watched.hears(&held("2020-01-01T00:01:00Z")), "its clock is behind");
     }
 }

@@ -68,6 +68,7 @@ fn keys_are_nowhere_but_in_the_files_meant_for_them() {
         &["plan", "--stack", &stack, "--crypto", "guide", "--json", "--log", "debug"],
         &["scripts", "out", "--stack", &stack, "--log", "trace"],
         &["down", "--stack", &stack, "--dry-run", "--json"],
+        &["up", "--yes", "--stack", &stack, "--json", "--log", "trace"],
     ] {
         keep(cloud.cgw(arguments).ok());
     }
