@@ -166,7 +166,7 @@ fn choose(session: &mut Session) -> Option<Result<Situation, Stopped>> {
         return None;
     };
     let labels: Vec<String> = candidates.iter().map(|c| c.label.clone()).collect();
-    let chosen = ui::choose("Which server is to be the gateway?", &labels)?;
+    let chosen = ui::choose("Number of the server that is to be the gateway", &labels)?;
     session.declared.instance = candidates[chosen].id.as_str().parse().ok();
     Some(situation(session))
 }

@@ -55,9 +55,15 @@ pub fn confirm(question: &str) -> Option<bool> {
     if !can_ask() {
         return None;
     }
-    // One key alone is pressed too easily.
-    let ask = dialoguer::Confirm::new().with_prompt(question).default(false).wait_for_newline(true);
-    ask.interact().ok()
+    // A whole word and Enter: one key alone is pressed too easily.
+    let prompt = format!("{question} [y/N]");
+    let ask = dialoguer::Input::<String>::new().with_prompt(prompt).allow_empty(true);
+    ask.interact_text().ok().map(|answer| is_yes(&answer))
+}
+
+/// Only a plain yes is one.
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
 /// Asks which of several, by number; returns `None` when nobody can be asked.
@@ -69,13 +75,15 @@ pub fn choose(question: &str, items: &[String]) -> Option<usize> {
     for (n, item) in items.iter().enumerate() {
         talk(&format!("{:>3}  {item}", n + 1));
     }
-    let is_one = |number: &usize| match number {
-        1.. if *number <= items.len() => Ok(()),
-        _ => Err(format!("a number from 1 to {}", items.len())),
+    let chosen = |answer: &str| {
+        let number = answer.trim().parse::<usize>().ok()?.checked_sub(1)?;
+        (number < items.len()).then_some(number)
     };
-    let number =
-        dialoguer::Input::new().with_prompt(question).validate_with(is_one).interact_text();
-    number.ok().map(|number: usize| number - 1)
+    let wrong = format!("a number from 1 to {}", items.len());
+    let ask = dialoguer::Input::<String>::new().with_prompt(question).validate_with(
+        move |answer: &String| chosen(answer).map(drop).ok_or_else(|| wrong.clone()),
+    );
+    ask.interact_text().ok().and_then(|answer| chosen(&answer))
 }
 
 /// Asks for a password without showing it.
@@ -91,4 +99,15 @@ pub fn password(question: &str) -> Option<String> {
 #[must_use]
 pub fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_plain_yes_is_one() {
+        assert!(["y", "Y", " yes "].iter().all(|answer| is_yes(answer)));
+        assert!(!["", "n", "no", "maybe", "yesterday"].iter().any(|answer| is_yes(answer)));
+    }
 }
