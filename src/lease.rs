@@ -33,6 +33,8 @@ const DOUBT: Duration = Duration::from_secs(90);
 ///
 /// INVARIANT: shorter than [`SILENCE`].
 const UNRENEWED: Duration = Duration::from_mins(4);
+/// Why nothing more is begun then.
+const UNSURE: &str = "the stack's lock could not be renewed, and may be taken over";
 
 /// Why the lock was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -238,15 +240,17 @@ impl Lease {
         let mut last = time::now();
         loop {
             time::sleep(RENEWAL).await;
-            match self.renew().await {
+            // INVARIANT: ends before the lock could be taken over, whatever AWS answers.
+            let left = UNRENEWED.saturating_sub(last.elapsed());
+            let Ok(renewed) = time::within(left, Box::pin(self.renew())).await else {
+                return UNSURE.to_owned();
+            };
+            match renewed {
                 Ok(()) => last = time::now(),
                 Err(error) if error.verdict == Verdict::Gone => {
                     return "somebody took the stack's lock away".to_owned();
                 }
-                Err(_) if last.elapsed() >= UNRENEWED => {
-                    return "the stack's lock could not be renewed, and may be taken over"
-                        .to_owned();
-                }
+                Err(_) if last.elapsed() >= UNRENEWED => return UNSURE.to_owned(),
                 Err(_) => {}
             }
         }

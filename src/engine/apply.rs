@@ -99,6 +99,7 @@ pub async fn apply(
     let mut running: FuturesUnordered<LocalBoxFuture<'_, End>> = FuturesUnordered::new();
     let mut outcome = Outcome::default();
     let mut stopped: Option<String> = None;
+    let mut is_lost = false;
     let interrupt = &options.interrupt;
     tokio::pin!(guard);
     options.events.say(&Event::Applying { steps: plan.changes().count() });
@@ -118,8 +119,10 @@ pub async fn apply(
                 outcome.is_interrupted = true;
                 continue;
             }
-            why = &mut guard, if stopped.is_none() => {
-                stopped = Some(why);
+            // Also after an interrupt: what is in flight then still needs the lock to be kept.
+            why = &mut guard, if !is_lost => {
+                is_lost = true;
+                stopped.get_or_insert(why);
                 continue;
             }
             end = running.next() => end,
