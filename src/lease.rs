@@ -13,7 +13,7 @@ use crate::address::{Address, AwsId, Stack};
 use crate::aws::{self, Action, Verdict, Writer};
 use crate::event::Event;
 use crate::interrupt::Interrupted;
-use crate::time::{self, Backoff, Instant};
+use crate::time::{self, Backoff, Instant, TimedOut};
 
 /// The tag `cgw:node` of the lock: no kind of node has this name.
 const NODE: &str = "stack-lock";
@@ -33,8 +33,6 @@ const DOUBT: Duration = Duration::from_secs(90);
 ///
 /// INVARIANT: shorter than [`SILENCE`].
 const UNRENEWED: Duration = Duration::from_mins(4);
-/// Why nothing more is begun then.
-const UNSURE: &str = "the stack's lock could not be renewed, and may be taken over";
 
 /// Why the lock was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -242,16 +240,16 @@ impl Lease {
             time::sleep(RENEWAL).await;
             // INVARIANT: ends before the lock could be taken over, whatever AWS answers.
             let left = UNRENEWED.saturating_sub(last.elapsed());
-            let Ok(renewed) = time::within(left, Box::pin(self.renew())).await else {
-                return UNSURE.to_owned();
-            };
-            match renewed {
-                Ok(()) => last = time::now(),
-                Err(error) if error.verdict == Verdict::Gone => {
+            match time::within(left, Box::pin(self.renew())).await {
+                Ok(Ok(())) => last = time::now(),
+                Ok(Err(error)) if error.verdict == Verdict::Gone => {
                     return "somebody took the stack's lock away".to_owned();
                 }
-                Err(_) if last.elapsed() >= UNRENEWED => return UNSURE.to_owned(),
-                Err(_) => {}
+                Ok(Err(_)) => {}
+                Err(TimedOut) => {
+                    return "the stack's lock could not be renewed, and may be taken over"
+                        .to_owned();
+                }
             }
         }
     }

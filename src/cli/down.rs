@@ -8,7 +8,7 @@ use super::session::{Asked, Session};
 use super::{Changing, Code, Common, Stopped, Whereabouts};
 use crate::address::AwsId;
 use crate::aws::Tags;
-use crate::plan::{self, Left, Plan};
+use crate::plan::{Left, Plan};
 use crate::resource::{self, State};
 use crate::ui;
 
@@ -36,7 +36,7 @@ pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
         session.events.note(format!("stack {}: nothing is there", session.stack));
         return Ok(Code::Done);
     }
-    let changes = changes(&session);
+    let changes = session.plan(&[]);
     if options.common.json {
         ui::data(&ui::json_line("plan", &json!({ "changes": changes })));
     } else {
@@ -57,7 +57,7 @@ pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
     let change = Change {
         options: &options.changing,
         vpc,
-        planner: &|session| Ok(self::changes(session)),
+        planner: &|session| Ok(session.plan(&[])),
         reach: None,
         again: "run `cgw down` again to take away the rest".to_owned(),
     };
@@ -77,11 +77,6 @@ pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
         });
     }
     Ok(code)
-}
-
-fn changes(session: &Session) -> Plan {
-    let live = resource::find(&session.world, &session.stack);
-    plan::plan(&session.stack, &[], &live, &session.world)
 }
 
 /// What a person should know before the stack is taken down.

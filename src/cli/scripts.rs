@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::session::{Asked, Session};
-use super::up::changes;
 use super::{Code, Common, Stopped, Whereabouts};
 use crate::address::Address;
 use crate::playbook::{self, Bundle};
@@ -36,7 +35,7 @@ pub(super) async fn scripts(options: Scripts) -> Result<Code, Stopped> {
         Stop::Refused(refusals) => Stopped::from(refusals),
         Stop::Choose(_) => Stopped::refused("which server?", "name it with --instance"),
     })?;
-    let plan = changes(&session, &situation);
+    let plan = session.plan(&topology::desired(&situation));
     let Some((id, State::VpnConnection(connection))) =
         plan.known().remove(&Address::new(&session.stack, VpnConnection::NAME, ""))
     else {

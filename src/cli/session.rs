@@ -10,9 +10,11 @@ use crate::aws::{Clients, Place, Reader};
 use crate::engine::{observe, observe_again};
 use crate::event::Events;
 use crate::interrupt::Trigger;
+use crate::plan::{self, Plan};
 use crate::preflight::Request;
-use crate::resource::{Kind as _, StackRecord};
+use crate::resource::{self, Kind as _, StackRecord};
 use crate::spec::{Declared, File};
+use crate::topology::Node;
 use crate::ui;
 use crate::world::{Group, World};
 
@@ -180,6 +182,12 @@ impl Session {
             operator: self.operator,
             quota_raised: self.quota_raised,
         }
+    }
+
+    /// Plans what is desired against what was observed.
+    pub(super) fn plan(&self, desired: &[Node]) -> Plan {
+        let live = resource::find(&self.world, &self.stack);
+        plan::plan(&self.stack, desired, &live, &self.world)
     }
 
     /// Says that there is no such stack.

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use super::session::{Asked, Session};
 use super::{Code, Common, Stopped, Whereabouts};
 use crate::address::{Address, Id, Stack};
-use crate::plan::{self, Change, Plan};
+use crate::plan::{Change, Plan};
 use crate::preflight::{Stop, examine};
 use crate::render::cost;
-use crate::resource::{self, Live, Phase, State};
+use crate::resource::{self, Phase, State};
 use crate::world::Telemetry;
 use crate::{topology, ui};
 
@@ -64,7 +64,7 @@ impl<'a> Report<'a> {
             return Err(session.is_unknown());
         }
         let live = resource::find(&session.world, &session.stack);
-        let drift = drift(session, &live);
+        let drift = drift(session);
         let nodes = live.into_iter().map(|live| (live.address, live.id, live.state)).collect();
         Ok(Self { stack: &session.stack, nodes, drift })
     }
@@ -172,7 +172,7 @@ fn phase(state: &State) -> String {
 }
 
 /// What differs from what was declared, in words.
-fn drift(session: &Session, live: &[Live<State>]) -> Vec<String> {
+fn drift(session: &Session) -> Vec<String> {
     let situation = match examine(&session.request()) {
         Ok(situation) => situation,
         Err(Stop::Refused(refusals)) => {
@@ -182,8 +182,7 @@ fn drift(session: &Session, live: &[Live<State>]) -> Vec<String> {
             return vec!["it is not known which server is the gateway".to_owned()];
         }
     };
-    let desired = topology::desired(&situation);
-    let plan = plan::plan(&session.stack, &desired, live, &session.world);
+    let plan = session.plan(&topology::desired(&situation));
     let words = plan.changes().map(|step| {
         let detail = match &step.change {
             Change::Update(diff) | Change::Replace(diff) => format!(": {diff}"),

@@ -13,10 +13,10 @@ use super::change::{self, Carried, ask, carry_out};
 use super::session::{Asked, Session, Unnamed};
 use super::status::{Report, Secrets};
 use super::{Changing, Code, Common, Stopped};
-use crate::plan::{self, Change, Left, Plan as Changes, Step};
+use crate::plan::{Change, Left, Plan as Changes, Step};
 use crate::preflight::{Situation, Stop, examine};
 use crate::render::cost;
-use crate::resource::{self, Spec, State};
+use crate::resource::{Spec, State};
 use crate::secret::Secret;
 use crate::server::Reach;
 use crate::spec::{Declared, Via};
@@ -89,7 +89,7 @@ impl Plan {
 pub(super) async fn plan(options: Plan) -> Result<Code, Stopped> {
     let session = Session::open(&options.common, options.asked()).await?;
     let situation = situation(&session)?;
-    let changes = changes(&session, &situation);
+    let changes = session.plan(&topology::desired(&situation));
     show(&options.common, &situation, &changes);
     let is_asked = options.detailed_exitcode && !changes.is_empty();
     Ok(if is_asked { Code::Changes } else { Code::Done })
@@ -111,7 +111,7 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
     };
     // The server that was found is the one that was shown.
     session.declared = situation.declared.clone();
-    let changes = changes(&session, &situation);
+    let changes = session.plan(&topology::desired(&situation));
     if changes.is_empty() {
         if !common.json {
             ui::data(&format!("stack {}: nothing to change\n", session.stack));
@@ -130,7 +130,7 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
         vpc: situation.cloud.vpc.clone(),
         planner: &|session| {
             let situation = self::situation(session)?;
-            let changes = self::changes(session, &situation);
+            let changes = session.plan(&topology::desired(&situation));
             allowed(&options, &situation, &changes)?;
             Ok(changes)
         },
@@ -189,11 +189,6 @@ fn must_name_the_server(session: &Session) -> Result<(), Stopped> {
     ))
 }
 
-pub(super) fn changes(session: &Session, situation: &Situation) -> Changes {
-    let live = resource::find(&session.world, &session.stack);
-    plan::plan(&session.stack, &topology::desired(situation), &live, &session.world)
-}
-
 fn show(common: &Common, situation: &Situation, changes: &Changes) {
     let tasks = topology::for_the_owner(situation);
     if common.json {
@@ -227,8 +222,10 @@ fn allowed(options: &Up, situation: &Situation, changes: &Changes) -> Result<(),
             "allow it with --allow-replace",
         ));
     }
-    let pushes = |step: &Step| matches!(step.spec, Some(Spec::WindowsSetup(_)));
-    if changes.changes().any(pushes) && situation.via == Via::Ssh && !options.accept_no_guard {
+    if changes.changes().any(sets_the_server_up)
+        && situation.via == Via::Ssh
+        && !options.accept_no_guard
+    {
         return Err(Stopped::refused(
             "nothing restores the server yet if the tunnel rules lock you out of it",
             "accept that with --accept-no-guard, or choose --via files or --via none",
@@ -249,6 +246,11 @@ fn ends_a_connection(step: &Step) -> bool {
     }
 }
 
+/// Says whether a step runs the scripts on the server.
+fn sets_the_server_up(step: &Step) -> bool {
+    matches!(step.spec, Some(Spec::WindowsSetup(_)))
+}
+
 /// How the server is reached, if the plan sets it up.
 fn reach(
     options: &Up,
@@ -256,7 +258,7 @@ fn reach(
     situation: &Situation,
     changes: &Changes,
 ) -> Result<Option<Reach>, Stopped> {
-    if !changes.changes().any(|step| matches!(step.spec, Some(Spec::WindowsSetup(_)))) {
+    if !changes.changes().any(sets_the_server_up) {
         return Ok(None);
     }
     match situation.via {

@@ -127,8 +127,8 @@ fn endpoint2(request: &Request<'_>, cloud: &Cloud, site: &Site, pair: CidrPair) 
     let hint = "give the VPC's network, or a part of it, with --cloud-cidr";
     let mut refusals = Vec::new();
     let cidrs = |place, vpc| request.world.region(place).and_then(|r| r.vpc(vpc)).map(|v| &v.cidrs);
-    let of_vpc = cidrs(request.cloud, &cloud.vpc).into_iter().flatten();
-    if !of_vpc.into_iter().any(|own| own.contains(&pair.cloud)) && !is_private(pair.cloud) {
+    let mut of_vpc = cidrs(request.cloud, &cloud.vpc).into_iter().flatten();
+    if !of_vpc.any(|own| own.contains(&pair.cloud)) && !is_private(pair.cloud) {
         let text = format!(
             "{} as the VPC's network reaches into the Internet: rules and routes would cut the \
              server off from it",
