@@ -155,8 +155,8 @@ pub struct Wanted<'a> {
 pub struct Lease {
     writer: Writer,
     group: AwsId,
-    /// Whether somebody else held it before, so that reads may lag behind what that run did.
-    pub was_taken_over: bool,
+    /// Whether somebody else held it until now, so that reads may lag behind what that run did.
+    pub follows_another: bool,
 }
 
 impl Lease {
@@ -168,12 +168,12 @@ impl Lease {
         let (first, longest) = (Duration::from_millis(500), Duration::from_secs(5));
         let mut backoff = Backoff::new(first, longest, patience);
         let mut watched: Option<Watched> = None;
-        let mut was_taken_over = false;
+        let mut follows_another = false;
         let lease =
-            |group, was_taken_over| Self { writer: writer.to_the_end(), group, was_taken_over };
+            |group, follows_another| Self { writer: writer.to_the_end(), group, follows_another };
         loop {
             match create(writer, stack, vpc, &here).await {
-                Ok(group) => return Ok(lease(group, was_taken_over)),
+                Ok(group) => return Ok(lease(group, follows_another)),
                 Err(error) if matches!(error.verdict, Verdict::AlreadySo | Verdict::Lost) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -183,7 +183,7 @@ impl Lease {
                 // Let go of between two calls, or not to be seen yet.
                 None => Treat::Wait,
                 Some(held) if held.holder.as_ref() == Some(&here) => {
-                    return Ok(lease(held.group.clone(), was_taken_over));
+                    return Ok(lease(held.group.clone(), follows_another));
                 }
                 Some(_) if force == Force::Yes => Treat::TakeOver,
                 Some(held) => {
@@ -195,13 +195,13 @@ impl Lease {
                     if is_alive { Treat::Wait } else { held.treat(&here, watched.since.elapsed()) }
                 }
             };
+            follows_another = true;
             let rest = match (next, &held) {
                 (Treat::TakeOver, Some(held)) => {
                     say(format!("the lock of {whose} is taken over"));
                     // INVARIANT: deletes just the group that was read. Of two that take over at
                     // once, one deletes it, and both then try to make the one name.
                     delete(writer, &held.group).await?;
-                    was_taken_over = true;
                     continue;
                 }
                 (Treat::Watch, _) => {

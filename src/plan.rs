@@ -416,8 +416,11 @@ fn ends_with(by_itself: &BTreeMap<&Id, Key>, id: &Id) -> Option<Key> {
     by_itself.get(id).or_else(|| by_itself.get(&owner)).cloned()
 }
 
-/// The record goes last, and comes first.
-fn is_record(address: &Address) -> bool {
+/// Says whether a node is the stack's record: it comes first and goes last.
+///
+/// INVARIANT: whatever there is of a stack, its record is there or its lock is. So whoever makes the
+/// record under the lock knows that there was nothing yet.
+pub(crate) fn is_record(address: &Address) -> bool {
     address.kind == StackRecord::NAME
 }
 

@@ -92,8 +92,9 @@ fn record(s: &Situation) -> GroupSpec {
     GroupSpec {
         vpc: s.cloud.vpc.clone(),
         name: format!("cgw-{}", s.stack),
-        description: "Record of a cgw stack: its tags say what was declared. No rules, no members.",
-        rules: BTreeSet::new(),
+        description: "Record of a cgw stack: its tags say what was declared. It has no members.",
+        // As AWS makes it: nobody is a member, and one call less stands before all others.
+        rules: BTreeSet::from([all(Direction::Out, Ipv4Net::default())]),
         tags,
     }
 }

@@ -214,7 +214,8 @@ impl Reader {
             let Some(rest) = patience.next_rest(error.verdict, limit) else {
                 return Err(error);
             };
-            let why = error.code.clone().unwrap_or_else(|| error.message.clone());
+            let code = error.code.as_ref().map(|code| format!("{code}: ")).unwrap_or_default();
+            let why = format!("{code}{}", error.message);
             self.events.say(&Event::Retrying { action: action.name(), why });
             if self.interrupt.sleep(rest).await.is_err() {
                 return Err(error);

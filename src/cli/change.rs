@@ -91,7 +91,10 @@ async fn locked(
     Ok(Carried { code: report(&outcome, &change.again), plan, known: outcome.known })
 }
 
-/// Looks again: what was approved may be true no longer.
+/// How often the world is looked at again when it was not what it seemed.
+const LOOKS: usize = 3;
+
+/// Carries out what was approved, if it is still what is to be done.
 async fn under_lock(
     session: &mut Session,
     approved: &Approved,
@@ -99,24 +102,59 @@ async fn under_lock(
     hands: &Hands,
     change: &Change<'_>,
 ) -> Result<(Outcome, Plan), Stopped> {
-    let interrupt = session.cloud_reader().interrupt().clone();
-    let consistency = change.options.consistency();
-    session.observe_again().await?;
-    if lease.was_taken_over {
-        // The run before may have made what is not to be seen yet.
-        let (first, longest) = (Duration::from_secs(1), Duration::from_secs(5));
-        let mut backoff = Backoff::new(first, longest, consistency);
-        let seconds = consistency.as_secs();
-        session
-            .events
-            .note(format!("waiting {seconds} s, until all that the run before did can be seen"));
-        while let Some(rest) = backoff.next_rest() {
-            if interrupt.sleep(rest).await.is_err() {
-                break;
-            }
-            session.observe_again().await?;
+    let options = Options {
+        consistency: change.options.consistency(),
+        events: session.events.clone(),
+        interrupt: session.cloud_reader().interrupt().clone(),
+    };
+    // Of a new stack the record is made first: if that succeeds, nothing was there still.
+    let mut is_known = session.is_new() && !lease.follows_another;
+    let mut lags = lease.follows_another;
+    for _ in 0..LOOKS {
+        let plan = if is_known {
+            approved.plan().clone()
+        } else {
+            look_again(session, lags, &options).await?;
+            plan_again(session, approved, lease, change).await?
+        };
+        let outcome = apply(&plan, hands, &options, lease.keep()).await;
+        if !outcome.is_outdated {
+            return Ok((outcome, plan));
         }
+        (is_known, lags) = (false, true);
     }
+    let text = "the stack's record is there, but AWS does not show it";
+    Err(Stopped::with(Code::Failed, text, "run the same command again"))
+}
+
+/// Reads the world again, and if somebody was at work just now until all that is to be seen.
+async fn look_again(session: &mut Session, lags: bool, options: &Options) -> Result<(), Stopped> {
+    session.observe_again().await?;
+    if !lags || options.consistency.is_zero() {
+        return Ok(());
+    }
+    let (first, longest) = (Duration::from_secs(1), Duration::from_secs(5));
+    let mut backoff = Backoff::new(first, longest, options.consistency);
+    let seconds = options.consistency.as_secs();
+    session
+        .events
+        .note(format!("waiting {seconds} s, until all that the run before did can be seen"));
+    while let Some(rest) = backoff.next_rest() {
+        if options.interrupt.sleep(rest).await.is_err() {
+            break;
+        }
+        session.observe_again().await?;
+    }
+    Ok(())
+}
+
+/// Plans again, and asks again where that is more than was approved.
+async fn plan_again(
+    session: &Session,
+    approved: &Approved,
+    lease: &Lease,
+    change: &Change<'_>,
+) -> Result<Plan, Stopped> {
     let plan = (change.planner)(session)?;
     if !approved.plan().covers(&plan) {
         ui::talk("meanwhile something changed; the plan is now:");
@@ -128,9 +166,7 @@ async fn under_lock(
             Stopped::with(Code::Locked, text, "run the same command again")
         })?;
     }
-    let options = Options { consistency, events: session.events.clone(), interrupt };
-    let outcome = apply(&plan, hands, &options, lease.keep()).await;
-    Ok((outcome, plan))
+    Ok(plan)
 }
 
 /// Says what failed, why, what was left, and what to do.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Common, Stopped, Whereabouts};
 use crate::address::Stack;
@@ -14,12 +15,16 @@ use crate::plan::{self, Plan};
 use crate::preflight::Request;
 use crate::resource::{self, Kind as _, StackRecord};
 use crate::spec::{Declared, File};
+use crate::time::{self, Instant};
 use crate::topology::Node;
 use crate::ui;
 use crate::world::{Group, World};
 
 /// The record's tag that says which account the server is in.
 const SITE_ACCOUNT: &str = "cgw:declared:site-account";
+
+/// How long what was read counts as what is: AWS's reads may lag as long behind any change.
+const MOMENT: Duration = Duration::from_secs(5);
 
 /// A stack that is looked at.
 pub(super) struct Session {
@@ -36,6 +41,8 @@ pub(super) struct Session {
     pub(super) exists: bool,
     /// Whether the record does.
     pub(super) has_record: bool,
+    /// When the reading of the world began.
+    read_at: Instant,
     operator: Option<Ipv4Addr>,
     quota_raised: bool,
 }
@@ -90,6 +97,7 @@ impl Session {
         if first != cloud {
             readers.push(clients.reader(&first).await);
         }
+        let read_at = time::now();
         let mut world = observe(&readers, &events).await?;
         let named = common.stack.clone().or_else(|| table.map(|table| table.name.clone()));
         let stack = stack(named, &said, &world, asked.unnamed)?;
@@ -132,6 +140,7 @@ impl Session {
             trigger,
             exists,
             has_record: record.is_some(),
+            read_at,
             operator,
             quota_raised,
         };
@@ -163,6 +172,11 @@ impl Session {
             format!("the stack's server is in account {account}, these credentials are of {here}"),
             "name a profile of that account with --site-profile",
         ))
+    }
+
+    /// Says whether nothing of the stack was there a moment ago.
+    pub(super) fn is_new(&self) -> bool {
+        !self.exists && self.read_at.elapsed() < MOMENT
     }
 
     /// Reads the world anew.

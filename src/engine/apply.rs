@@ -15,7 +15,7 @@ use crate::aws::Verdict;
 use crate::event::{Event, Events};
 use crate::graph::Graph;
 use crate::interrupt::Interrupt;
-use crate::plan::{Change, Key, Plan, Step};
+use crate::plan::{Change, Key, Plan, Step, is_record};
 use crate::resource::{At, Deps, Error, Hands, Live, Next, Phase, Spec, State};
 use crate::time::{self, Backoff};
 
@@ -52,6 +52,9 @@ pub struct Outcome {
     pub skipped: Vec<(Address, String)>,
     /// Whether it was interrupted.
     pub is_interrupted: bool,
+    /// Whether the stack's record was there although the plan was to make it: nothing that needs it
+    /// was done, and the world must be looked at again.
+    pub is_outdated: bool,
     /// The nodes that are there afterwards, as they were seen last.
     pub known: BTreeMap<Address, (Id, State)>,
 }
@@ -75,14 +78,6 @@ const ROUNDS: usize = 12;
 type Known = BTreeMap<Address, (Id, State)>;
 type Made = Result<Option<(Id, State)>, Error>;
 
-/// What a future of the engine's loop ends with.
-enum End {
-    /// A step exists and can be needed, but is not as declared yet.
-    Usable(Key, (Id, State)),
-    /// A step ended.
-    Step(Key, Made),
-}
-
 /// Carries a plan out.
 ///
 /// `guard` ends only when the stack's lock is lost: then nothing more is started.
@@ -96,7 +91,7 @@ pub async fn apply(
     let worker = Worker { looks: Looks::new(hands), hands, options };
     let mut graph = Graph::new(steps.values().map(|s| (s.key.clone(), s.after.clone())));
     let mut known: Known = plan.known();
-    let mut running: FuturesUnordered<LocalBoxFuture<'_, End>> = FuturesUnordered::new();
+    let mut running: FuturesUnordered<LocalBoxFuture<'_, (Key, Made)>> = FuturesUnordered::new();
     let mut outcome = Outcome::default();
     let mut stopped: Option<String> = None;
     let mut is_lost = false;
@@ -109,7 +104,9 @@ pub async fn apply(
                 let step = steps[&key];
                 let (node, change) = (key.address().clone(), step.change.word());
                 options.events.say(&Event::Started { node, change });
-                running.push(Box::pin(worker.begin(step, Rc::new(known.clone()))));
+                let known = Rc::new(known.clone());
+                let made = worker.take(step, known);
+                running.push(Box::pin(async { (key, made.await) }));
             }
         }
         let end = tokio::select! {
@@ -127,19 +124,9 @@ pub async fn apply(
             }
             end = running.next() => end,
         };
-        let Some(end) = end else { break };
+        let Some((key, end)) = end else { break };
         match end {
-            End::Usable(key, (id, state)) => {
-                known.insert(key.address().clone(), (id.clone(), state.clone()));
-                graph.done(&key);
-                running.push(Box::pin(worker.finish(
-                    steps[&key],
-                    Rc::new(known.clone()),
-                    id,
-                    state,
-                )));
-            }
-            End::Step(key, Ok(made)) => {
+            Ok(made) => {
                 let change = steps[&key].change.done();
                 let id = made.as_ref().map(|(id, _)| id).or(steps[&key].id.as_ref());
                 let id = id.map(|id| id.owner().to_string()).unwrap_or_default();
@@ -151,7 +138,11 @@ pub async fn apply(
                 }
                 graph.done(&key);
             }
-            End::Step(key, Err(error)) => {
+            Err(Error::Outdated) => {
+                outcome.is_outdated = true;
+                graph.failed(&key);
+            }
+            Err(error) => {
                 let node = key.address().clone();
                 if interrupt.came() && error.may_pass() {
                     outcome.is_interrupted = true;
@@ -208,12 +199,11 @@ struct Making<'a> {
 }
 
 impl Worker<'_> {
-    /// Takes the first part of a step: all of it, but for a node that can be used early.
-    async fn begin(&self, step: &Step, known: Rc<Known>) -> End {
+    /// Takes a step.
+    async fn take(&self, step: &Step, known: Rc<Known>) -> Made {
         let at = At { address: step.key.address(), place: &step.place };
         let Some(spec) = &step.spec else {
-            let done = self.remove(&at, step).await;
-            return End::Step(step.key.clone(), done.map(|()| None));
+            return self.remove(&at, step).await.map(|()| None);
         };
         let making = Making { at, spec, known: &known };
         let existing = match step.change {
@@ -227,25 +217,9 @@ impl Worker<'_> {
         };
         let node = match existing {
             Some(node) => node,
-            None => match self.create(&making).await {
-                Ok(made) if spec.is_usable_early() => return End::Usable(step.key.clone(), made),
-                Ok(made) => made,
-                Err(error) => return End::Step(step.key.clone(), Err(error)),
-            },
+            None => self.create(&making).await?,
         };
-        let done = self.converge(&making, node).await;
-        End::Step(step.key.clone(), done.map(Some))
-    }
-
-    /// Takes the rest of a step whose node could be used early.
-    async fn finish(&self, step: &Step, known: Rc<Known>, id: Id, state: State) -> End {
-        let at = At { address: step.key.address(), place: &step.place };
-        let Some(spec) = &step.spec else {
-            return End::Step(step.key.clone(), Ok(None));
-        };
-        let making = Making { at, spec, known: &known };
-        let done = self.converge(&making, (id, state)).await;
-        End::Step(step.key.clone(), done.map(Some))
+        self.converge(&making, node).await.map(Some)
     }
 
     /// Makes a node; when the reply is lost, looks for it before making it again.
@@ -262,6 +236,10 @@ impl Worker<'_> {
                 Err(error) => return Err(error),
             };
             let is_there = matches!(&error, Error::Aws(aws) if aws.verdict == Verdict::AlreadySo);
+            // Who holds the lock is the only one to make the record.
+            if is_there && last.is_none() && is_record(making.at.address) {
+                return Err(Error::Outdated);
+            }
             match self.search(making).await? {
                 // Somebody was first: theirs stays, and what announces ours goes.
                 Some((id, state)) if is_there && state.left_alone().is_some() => {

@@ -3,5 +3,5 @@
 super::security_group::security_group_kind! {
     /// Who may administer the server, and what the site sends through it; the rules for the tunnels
     /// are a node of their own.
-    GatewaySecurityGroup, "gateway-security-group", usable_early: false
+    GatewaySecurityGroup, "gateway-security-group"
 }

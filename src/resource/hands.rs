@@ -68,6 +68,9 @@ pub enum Error {
     /// Somebody else has made the same thing meanwhile.
     #[error("{0} is somebody else's and was made meanwhile; run again to take it into account")]
     Taken(AwsId),
+    /// The stack's record is there, although it was not seen.
+    #[error("it is there already, although it was not seen")]
+    Outdated,
     /// AWS says that the node failed.
     #[error("AWS gives it up: {0}")]
     GivenUp(String),
@@ -114,6 +117,7 @@ impl Error {
             | Self::Missing(_)
             | Self::Reply { .. }
             | Self::Taken(_)
+            | Self::Outdated
             | Self::GivenUp(_)
             | Self::TooLong { .. }
             | Self::NoWriter(_)
@@ -132,6 +136,7 @@ impl Error {
             Self::Missing(_)
             | Self::Reply { .. }
             | Self::Taken(_)
+            | Self::Outdated
             | Self::GivenUp(_)
             | Self::TooLong { .. }
             | Self::Interrupted

@@ -116,8 +116,6 @@ pub trait Kind: Sized {
     const READS: &'static [Source];
     /// Whether it ends together with its owner.
     const GOES_WITH_OWNER: bool = false;
-    /// Whether what needs it only needs it to exist.
-    const USABLE_EARLY: bool = false;
     /// Whether taking it away puts an earlier value back.
     const RESTORES: bool = false;
     /// What is declared.

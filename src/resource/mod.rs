@@ -82,12 +82,6 @@ macro_rules! kinds {
                 match self { $(Self::$Kind(_) => $Kind::READS),* }
             }
 
-            /// Says whether what needs the node only needs it to exist, not to be as declared.
-            #[must_use]
-            pub fn is_usable_early(&self) -> bool {
-                match self { $(Self::$Kind(_) => $Kind::USABLE_EARLY),* }
-            }
-
             /// Compares with what is seen; another kind's state differs in everything.
             #[must_use]
             pub fn diff(&self, state: &State, deps: &Deps<'_>) -> crate::diff::Diff {

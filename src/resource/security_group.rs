@@ -329,7 +329,7 @@ pub(super) async fn delete(hands: &Hands, at: &At<'_>, id: &Id) -> Result<Next, 
 
 /// Writes a kind that is a security group: all that such kinds differ in.
 macro_rules! security_group_kind {
-    ($(#[doc = $doc:literal])* $Kind:ident, $name:literal, usable_early: $early:literal) => {
+    ($(#[doc = $doc:literal])* $Kind:ident, $name:literal) => {
         pub use super::security_group::GroupSpec as Spec;
         use super::kind::{At, Deps, Kind, Live, Made, Next};
         use super::security_group::{self, GroupState};
@@ -347,7 +347,6 @@ macro_rules! security_group_kind {
             const NAME: &'static str = $name;
             const READS: &'static [Source] =
                 &[Source::SecurityGroups, Source::SecurityGroupRules, Source::NetworkInterfaces];
-            const USABLE_EARLY: bool = $early;
             type Spec = Spec;
             type State = GroupState;
 

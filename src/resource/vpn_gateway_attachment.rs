@@ -70,8 +70,8 @@ impl Kind for VpnGatewayAttachment {
         by_id(world, id).and_then(State::of)
     }
 
-    /// AWS refuses to detach a gateway with connections; routes through it would become black
-    /// holes.
+    /// AWS refuses to detach a gateway while a connection of it is being deleted, other people's
+    /// connections would lose their VPC, and routes through it would become black holes.
     fn removed_after(world: &World, id: &Id) -> Vec<Id> {
         let all = world.regions.iter().flat_map(|r| &r.connections);
         let connections = all.filter(|c| c.gateway.as_ref() == Some(id.owner()));

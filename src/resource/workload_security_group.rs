@@ -2,5 +2,5 @@
 
 super::security_group::security_group_kind! {
     /// What the site may reach of instances in the VPC.
-    WorkloadSecurityGroup, "workload-security-group", usable_early: false
+    WorkloadSecurityGroup, "workload-security-group"
 }

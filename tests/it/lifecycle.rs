@@ -213,6 +213,34 @@ fn a_route_that_somebody_makes_during_the_run_stays_theirs() {
 }
 
 #[test]
+fn a_stack_that_somebody_made_since_the_look_is_looked_at_again() {
+    let cloud = Arc::new(Cloud::new());
+    let before = cloud.dump();
+    let (other, vpc) = (cloud.clone(), cloud.id("cloud_vpc"));
+    // What another run made before it died, but for its lock.
+    let tag = |key: &str, value: &str| serde_json::json!({ "Key": key, "Value": value });
+    let record = serde_json::json!({
+        "GroupName": format!("cgw-{vpc}"), "VpcId": vpc, "Description": "record",
+        "TagSpecifications": [{ "ResourceType": "security-group", "Tags": [
+            tag("cgw:stack", &vpc), tag("cgw:node", "stack-record"),
+            tag("cgw:declared:workload-ports", "443"),
+        ]}],
+    });
+    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |_, number| {
+        if number == 1 {
+            other.stranger("create_security_group", &record);
+        }
+        Fate::Pass
+    });
+    let run = cloud.through(&proxy, &words(&cloud.up())).ok();
+    assert!(run.err.contains("meanwhile something changed"), "{}", run.err);
+    assert!(run.err.contains("update  stack-record"), "{}", run.err);
+    cloud.assert_whole();
+    cloud.cgw(&words(&cloud.down())).ok();
+    assert_eq!(cloud.dump(), before);
+}
+
+#[test]
 fn two_at_once_make_nothing_twice() {
     let cloud = Cloud::new();
     let before = cloud.dump();
