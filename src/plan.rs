@@ -183,6 +183,20 @@ impl Plan {
         self.left.iter().filter(is_replaced)
     }
 
+    /// Says whether it does nothing but remove objects that were seen: doing so twice does no harm.
+    #[must_use]
+    pub fn only_removes(&self) -> bool {
+        self.work().all(|step| step.spec.is_none())
+    }
+
+    /// Splits it into all else, and what becomes of the record.
+    #[must_use]
+    pub fn split_record(&self) -> (Self, Self) {
+        let (record, rest) =
+            self.steps.iter().cloned().partition(|step| is_record(step.key.address()));
+        (Self { steps: rest, ..self.clone() }, Self { steps: record, ..self.clone() })
+    }
+
     /// Returns the nodes that exist before anything is done.
     #[must_use]
     pub fn known(&self) -> BTreeMap<Address, (Id, State)> {

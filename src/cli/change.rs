@@ -7,6 +7,7 @@ use super::session::Session;
 use super::{Changing, Code, Stopped};
 use crate::address::{Address, AwsId, Id};
 use crate::engine::{Options, Outcome, apply};
+use crate::event::Event;
 use crate::interrupt::Trigger;
 use crate::lease::{Force, Lease, Wanted};
 use crate::plan::{Approved, Plan};
@@ -107,24 +108,64 @@ async fn under_lock(
         events: session.events.clone(),
         interrupt: session.cloud_reader().interrupt().clone(),
     };
-    // Of a new stack the record is made first: if that succeeds, nothing was there still.
-    let mut is_known = session.is_new() && !lease.follows_another;
+    if session.is_fresh() && !lease.follows_another {
+        let done = at_once(session, approved.plan(), lease, hands, change, &options).await?;
+        if let Some(outcome) = done {
+            return Ok((outcome, approved.plan().clone()));
+        }
+    }
     let mut lags = lease.follows_another;
     for _ in 0..LOOKS {
-        let plan = if is_known {
-            approved.plan().clone()
-        } else {
-            look_again(session, lags, &options).await?;
-            plan_again(session, approved, lease, change).await?
-        };
+        look_again(session, lags, &options).await?;
+        let plan = plan_again(session, approved, lease, change).await?;
+        say_how_much(&plan, &options);
         let outcome = apply(&plan, hands, &options, lease.keep()).await;
         if !outcome.is_outdated {
             return Ok((outcome, plan));
         }
-        (is_known, lags) = (false, true);
+        lags = true;
     }
     let text = "the stack's record is there, but AWS does not show it";
     Err(Stopped::with(Code::Failed, text, "run the same command again"))
+}
+
+/// Carries out what was approved a moment ago without looking first, where a look would add nothing;
+/// returns `None` where the world was another meanwhile.
+async fn at_once(
+    session: &mut Session,
+    plan: &Plan,
+    lease: &Lease,
+    hands: &Hands,
+    change: &Change<'_>,
+    options: &Options,
+) -> Result<Option<Outcome>, Stopped> {
+    if !session.exists {
+        // The record is made before all else: if that succeeds, nothing is there still.
+        say_how_much(plan, options);
+        let outcome = apply(plan, hands, options, lease.keep()).await;
+        return Ok((!outcome.is_outdated).then_some(outcome));
+    }
+    if !plan.only_removes() {
+        return Ok(None);
+    }
+    // The look comes beside. The record goes only if that shows nothing else.
+    say_how_much(plan, options);
+    let (rest, record) = plan.split_record();
+    let (mut outcome, looked) =
+        futures_util::join!(apply(&rest, hands, options, lease.keep()), session.observe_again());
+    if outcome.is_whole() {
+        looked?;
+        let now = (change.planner)(session)?;
+        if !plan.covers(&now) || now.left != plan.left {
+            return Ok(None);
+        }
+        outcome.extend(apply(&record, hands, options, lease.keep()).await);
+    }
+    Ok(Some(outcome))
+}
+
+fn say_how_much(plan: &Plan, options: &Options) {
+    options.events.say(&Event::Applying { steps: plan.changes().count() });
 }
 
 /// Reads the world again, and if somebody was at work just now until all that is to be seen.
@@ -177,7 +218,7 @@ fn report(outcome: &Outcome, again: &str) -> Code {
             ui::talk(&format!("  hint: {hint}"));
         }
     }
-    if outcome.failed.is_empty() && outcome.skipped.is_empty() {
+    if outcome.is_whole() {
         return Code::Done;
     }
     ui::talk(&format!(

@@ -174,9 +174,9 @@ impl Session {
         ))
     }
 
-    /// Says whether nothing of the stack was there a moment ago.
-    pub(super) fn is_new(&self) -> bool {
-        !self.exists && self.read_at.elapsed() < MOMENT
+    /// Says whether the world was read a moment ago.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.read_at.elapsed() < MOMENT
     }
 
     /// Reads the world anew.

@@ -59,6 +59,24 @@ pub struct Outcome {
     pub known: BTreeMap<Address, (Id, State)>,
 }
 
+impl Outcome {
+    /// Says whether all was done.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.failed.is_empty() && self.skipped.is_empty() && !self.is_outdated
+    }
+
+    /// Adds what became of the plan's other part.
+    pub fn extend(&mut self, other: Self) {
+        self.done.extend(other.done);
+        self.failed.extend(other.failed);
+        self.skipped.extend(other.skipped);
+        self.is_interrupted |= other.is_interrupted;
+        self.is_outdated |= other.is_outdated;
+        self.known.extend(other.known);
+    }
+}
+
 /// A step that is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Done {
@@ -97,7 +115,6 @@ pub async fn apply(
     let mut is_lost = false;
     let interrupt = &options.interrupt;
     tokio::pin!(guard);
-    options.events.say(&Event::Applying { steps: plan.changes().count() });
     loop {
         if stopped.is_none() && !interrupt.came() {
             for key in graph.take_ready() {

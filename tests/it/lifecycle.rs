@@ -241,6 +241,32 @@ fn a_stack_that_somebody_made_since_the_look_is_looked_at_again() {
 }
 
 #[test]
+fn down_takes_away_what_another_run_made_since_the_look() {
+    let cloud = Arc::new(Cloud::new());
+    let before = cloud.dump();
+    cloud.cgw(&words(&cloud.up())).ok();
+    let other = cloud.clone();
+    let tag = |key: &str, value: &str| serde_json::json!({ "Key": key, "Value": value });
+    let address = serde_json::json!({ "Domain": "vpc", "TagSpecifications": [{
+        "ResourceType": "elastic-ip",
+        "Tags": [tag("cgw:stack", &cloud.id("cloud_vpc")), tag("cgw:node", "elastic-ip")],
+    }]});
+    // The first change is the lock.
+    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |_, number| {
+        if number == 1 {
+            other.stranger("allocate_address", &address);
+        }
+        Fate::Pass
+    });
+    let run = cloud.through(&proxy, &words(&cloud.down())).ok();
+    assert!(run.err.contains("meanwhile something changed"), "{}", run.err);
+    let releases = proxy.changes().iter().filter(|action| *action == "ReleaseAddress").count();
+    assert_eq!(releases, 2, "{:?}", proxy.changes());
+    assert_eq!(proxy.changes().last().map(String::as_str), Some("DeleteSecurityGroup"));
+    assert_eq!(cloud.dump(), before);
+}
+
+#[test]
 fn two_at_once_make_nothing_twice() {
     let cloud = Cloud::new();
     let before = cloud.dump();
