@@ -76,6 +76,19 @@ impl std::fmt::Debug for Bundle {
 
 /// The name of the file in a bundle that holds the keys.
 pub const PARAMETERS: &str = "parameters.json";
+/// The names of the files with the guide's own commands, one a tunnel.
+pub const NETSH: [&str; 2] = ["tunnel-1.cmd", "tunnel-2.cmd"];
+/// The name of the file that holds AWS's configuration of the connection as it is.
+pub const CONFIGURATION: &str = "aws-configuration.xml";
+/// The name of the file that holds AWS's own sample for Windows Server.
+pub const SAMPLE: &str = "aws-windows-sample.txt";
+
+/// Says whether a file of this name can be one that cgw wrote into a folder of scripts.
+#[must_use]
+pub fn is_script(name: &str) -> bool {
+    let others = [PARAMETERS, CONFIGURATION, SAMPLE];
+    SCRIPTS.get_file(name).is_some() || others.contains(&name) || NETSH.contains(&name)
+}
 
 impl Bundle {
     /// Renders a bundle for a connection.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::event::{Event, Events};
 use crate::interrupt::Interrupt;
-use crate::playbook::Bundle;
+use crate::playbook::{self, Bundle};
 use crate::time::Backoff;
 use crate::transport::ssh::Ssh;
 use crate::transport::{self, Call, Transport};
@@ -112,9 +112,9 @@ impl Error {
                 "all steps can be run again: mend what the step names, then run the same command"
                     .to_owned(),
             ),
-            Self::Write { .. } | Self::Occupied { .. } => {
-                Some("name a folder that is empty or not there yet, and may be written".to_owned())
-            }
+            Self::Write { .. } | Self::Occupied { .. } => Some(
+                "take a folder that is empty or not there yet, or move that one away".to_owned(),
+            ),
         }
     }
 }
@@ -237,9 +237,32 @@ async fn run(transport: &Transport, bundle: &Bundle, events: &Events) -> Result<
     }
 }
 
+/// Returns the names of the scripts that a folder holds already; none where there is no folder.
+///
+/// Whose rights change and whose files are overwritten is a folder of scripts, or none at all: one
+/// that holds anything else is an error.
+pub fn scripts_in(folder: &Path) -> Result<Vec<String>, Error> {
+    let failed = |source| Error::Write { path: folder.to_owned(), source };
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        // A part is what an interrupted run left.
+        let part = name.strip_prefix('.').and_then(|name| name.strip_suffix(".part"));
+        if !playbook::is_script(part.unwrap_or(&name)) {
+            return Err(Error::Occupied { folder: folder.to_owned(), name });
+        }
+        found.push(name);
+    }
+    Ok(found)
+}
+
 /// Writes files that only their owner may read into a folder that only its owner may enter.
 ///
-/// A file that is there already is replaced at once: nobody ever sees half of one.
+/// Of what was written there before nothing stays, and nobody ever sees half of a file.
 pub fn write_folder<'a>(
     folder: &Path,
     files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
@@ -249,28 +272,15 @@ pub fn write_folder<'a>(
         move |source| Error::Write { path, source }
     };
     let files: Vec<(&str, &[u8])> = files.into_iter().collect();
+    let old = scripts_in(folder)?;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder))?;
-    // Whose rights change and whose files are overwritten is a folder of scripts, or none at all.
-    for entry in fs::read_dir(folder).map_err(failed(folder))? {
-        let name = entry.map_err(failed(folder))?.file_name();
-        let name = name.to_string_lossy();
-        let is_part = name.starts_with('.') && name.ends_with(".part");
-        if !is_part && !files.iter().any(|(own, _)| *own == name) {
-            let (folder, name) = (folder.to_owned(), name.into_owned());
-            return Err(Error::Occupied { folder, name });
-        }
+    for path in old.iter().map(|name| folder.join(name)) {
+        fs::remove_file(&path).map_err(failed(&path))?;
     }
     fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(failed(folder))?;
     for (name, contents) in files {
         let path = folder.join(name);
         let part = folder.join(format!(".{name}.part"));
-        // A part that an interrupted run left could have other rights: it is never reused.
-        match fs::remove_file(&part) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(failed(&part)(error));
-            }
-            Ok(()) | Err(_) => {}
-        }
         let mut file = fs::OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -293,13 +303,13 @@ mod tests {
         let folder = parent.path().join("scripts");
         fs::create_dir(&folder).unwrap();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::write(folder.join("a.txt"), "old").unwrap();
-        fs::write(folder.join(".a.txt.part"), "left over").unwrap();
-        write_folder(&folder, [("a.txt", b"new".as_slice())]).unwrap();
+        fs::write(folder.join("run.ps1"), "old").unwrap();
+        fs::write(folder.join(".run.ps1.part"), "left over").unwrap();
+        write_folder(&folder, [("run.ps1", b"new".as_slice())]).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&folder), 0o700);
-        assert_eq!(mode(&folder.join("a.txt")), 0o600);
-        assert_eq!(fs::read_to_string(folder.join("a.txt")).unwrap(), "new");
+        assert_eq!(mode(&folder.join("run.ps1")), 0o600);
+        assert_eq!(fs::read_to_string(folder.join("run.ps1")).unwrap(), "new");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
     }
 
@@ -308,12 +318,12 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(parent.path().join("thesis.txt"), "years").unwrap();
-        fs::write(parent.path().join("a.txt"), "old").unwrap();
-        let error = write_folder(parent.path(), [("a.txt", b"new".as_slice())]).unwrap_err();
+        fs::write(parent.path().join("run.ps1"), "old").unwrap();
+        let error = write_folder(parent.path(), [("run.ps1", b"new".as_slice())]).unwrap_err();
         assert!(error.to_string().contains("it holds thesis.txt"), "{error}");
         let mode = fs::metadata(parent.path()).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o755);
-        assert_eq!(fs::read_to_string(parent.path().join("a.txt")).unwrap(), "old");
+        assert_eq!(fs::read_to_string(parent.path().join("run.ps1")).unwrap(), "old");
     }
 
     #[test]

@@ -134,22 +134,23 @@ const LONGEST: Duration = Duration::from_mins(20);
 /// How long a change that may be sent twice goes on over lost replies.
 const LOST: Duration = Duration::from_mins(1);
 
-/// How long a call goes on: each kind of error has its own limit, and all of them one together.
+/// How long a call goes on: each kind of error has its own limit, and all of them one together. The
+/// rests grow over all of them.
 #[derive(Default)]
 struct Patience {
-    last: Option<(Verdict, Backoff)>,
-    until: Option<Instant>,
+    rests: Option<Backoff>,
+    last: Option<(Verdict, Instant)>,
 }
 
 impl Patience {
     fn next_rest(&mut self, verdict: Verdict, limit: Duration) -> Option<Duration> {
-        let until = *self.until.get_or_insert_with(|| time::now() + LONGEST);
-        if self.last.as_ref().is_none_or(|(was, _)| *was != verdict) {
-            let limit = limit.min(until.saturating_duration_since(time::now()));
-            let (first, longest) = (Duration::from_millis(200), Duration::from_secs(10));
-            self.last = Some((verdict, Backoff::new(first, longest, limit)));
+        let (first, longest) = (Duration::from_millis(200), Duration::from_secs(10));
+        let rests = self.rests.get_or_insert_with(|| Backoff::new(first, longest, LONGEST));
+        if self.last.is_none_or(|(was, _)| was != verdict) {
+            self.last = Some((verdict, time::now() + limit));
         }
-        self.last.as_mut().and_then(|(_, backoff)| backoff.next_rest())
+        let left = self.last?.1.saturating_duration_since(time::now());
+        if left.is_zero() { None } else { Some(rests.next_rest()?.min(left)) }
     }
 }
 
@@ -295,6 +296,18 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn rests_grow_also_where_errors_take_turns() {
+        let mut patience = Patience::default();
+        let minute = Duration::from_mins(1);
+        let turns = [Verdict::Again, Verdict::NotYet(minute)].into_iter().cycle();
+        let rests: Vec<u128> = turns
+            .take(7)
+            .map(|verdict| patience.next_rest(verdict, minute).unwrap().as_millis())
+            .collect();
+        assert_eq!(rests, [200, 400, 800, 1600, 3200, 6400, 10_000]);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn each_kind_of_error_has_its_own_patience_and_all_together_one() {

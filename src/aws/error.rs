@@ -139,12 +139,16 @@ impl Error {
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
         if let SdkError::ServiceError(refused) = error {
-            let code = refused.err().code().unwrap_or("Unknown").to_owned();
             let status = refused.raw().status().as_u16();
-            let message = match refused.err().message() {
-                Some(message) => message.to_owned(),
-                None => format!("what answered with HTTP status {status} is perhaps not EC2"),
+            let (code, message) = (refused.err().code(), refused.err().message());
+            let message = match (code, message) {
+                (_, Some(message)) => message.to_owned(),
+                (Some(_), None) => format!("HTTP status {status}"),
+                (None, None) => {
+                    format!("what answered with HTTP status {status} is perhaps not EC2")
+                }
             };
+            let code = code.unwrap_or("Unknown").to_owned();
             let verdict = verdict(action, &code, status);
             let verdict = match verdict {
                 Verdict::Lost if action.effect() == Effect::Read => Verdict::Again,

@@ -10,6 +10,7 @@ use crate::address::AwsId;
 use crate::aws::Tags;
 use crate::plan::{Left, Plan};
 use crate::resource::{self, State};
+use crate::spec::Via;
 use crate::ui;
 
 /// Options of `down`.
@@ -82,7 +83,9 @@ pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
 /// What a person should know before the stack is taken down.
 fn notes(session: &Session, plan: &Plan) -> Vec<String> {
     let live = resource::find(&session.world, &session.stack);
-    let is_set_up = live.iter().any(|node| matches!(node.state, State::WindowsSetup(_)));
+    // Scripts that did not run to their end have left rules too, and no trace here.
+    let was_ready = live.iter().any(|node| matches!(node.state, State::WindowsSetup(_)));
+    let is_set_up = was_ready || session.declared.via != Some(Via::None);
     let connections = plan.steps.iter().filter_map(|step| match &step.state {
         Some(State::VpnConnection(_)) if is_set_up => step.id.as_ref(),
         _ => None,
@@ -90,7 +93,7 @@ fn notes(session: &Session, plan: &Plan) -> Vec<String> {
     let mut notes: Vec<String> = connections
         .map(|id| {
             format!(
-                "the Windows Server keeps its settings; remove its rules there with netsh \
+                "the Windows Server keeps what was set there; remove its rules there with netsh \
                  advfirewall consec delete rule name=\"{id} Tunnel 1\", and the same for Tunnel 2"
             )
         })

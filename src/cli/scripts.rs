@@ -53,19 +53,19 @@ pub(super) async fn scripts(options: Scripts) -> Result<Code, Stopped> {
     playbook::check(&bundle, &parameters, &connection.tunnels, configuration)
         .map_err(|what| wrong(format!("the scripts do not carry what AWS has: {what}")))?;
     let mut more = Vec::new();
-    for (n, tunnel) in connection.tunnels.iter().enumerate() {
+    for (n, (name, tunnel)) in playbook::NETSH.into_iter().zip(&connection.tunnels).enumerate() {
         let text = playbook::netsh_file(&parameters, id, n, tunnel)
             .map_err(|error| wrong(error.to_string()))?;
-        more.push((format!("tunnel-{}.cmd", n + 1), text));
+        more.push((name, text));
     }
-    more.extend(configuration.map(|xml| ("aws-configuration.xml".to_owned(), xml.clone())));
+    more.extend(configuration.map(|xml| (playbook::CONFIGURATION, xml.clone())));
     match session.cloud_reader().sample_configuration(id.as_str()).await {
-        Ok(Some(text)) => more.push(("aws-windows-sample.txt".to_owned(), text)),
+        Ok(Some(text)) => more.push((playbook::SAMPLE, text)),
         Ok(None) => session.events.note("AWS has no sample for Windows Server"),
         Err(error) => session.events.note(format!("without AWS's own sample: {error}")),
     }
     let scripts = bundle.files.iter().map(|(name, text)| (name.as_str(), text.as_slice()));
-    let others = more.iter().map(|(name, text)| (name.as_str(), text.expose().as_bytes()));
+    let others = more.iter().map(|(name, text)| (*name, text.expose().as_bytes()));
     server::write_folder(&options.folder, scripts.chain(others)).map_err(|error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
         let text = format!("{error}{}", cause.unwrap_or_default());

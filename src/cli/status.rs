@@ -1,6 +1,6 @@
 //! `status`: nodes, tunnels, drift and cost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
@@ -13,7 +13,7 @@ use crate::address::{Address, Id, Stack};
 use crate::plan::{Change, Plan};
 use crate::preflight::{Stop, examine};
 use crate::render::cost;
-use crate::resource::{self, Phase, State};
+use crate::resource::{self, Live, Phase, State};
 use crate::world::Telemetry;
 use crate::{topology, ui};
 
@@ -52,9 +52,27 @@ pub(super) async fn status(options: Status) -> Result<Code, Stopped> {
 /// What is known of a stack.
 pub(super) struct Report<'a> {
     stack: &'a Stack,
-    nodes: Vec<(Address, Id, State)>,
+    nodes: Vec<Shown>,
     /// What is not as declared, in words.
     drift: Vec<String>,
+}
+
+/// One node as it is shown.
+struct Shown {
+    address: Address,
+    id: Id,
+    state: State,
+    /// Whether the state is from before it was changed in place: then only its phase, and of tunnels
+    /// what AWS measured, is shown.
+    is_outdated: bool,
+}
+
+impl Shown {
+    fn json(&self) -> Value {
+        let state = (!self.is_outdated).then_some(&self.state);
+        let phase = phase(&self.state);
+        json!({ "node": self.address, "id": self.id, "phase": phase, "state": state })
+    }
 }
 
 impl<'a> Report<'a> {
@@ -64,17 +82,24 @@ impl<'a> Report<'a> {
             return Err(session.is_unknown());
         }
         let live = resource::find(&session.world, &session.stack);
-        let drift = drift(session);
-        let nodes = live.into_iter().map(|live| (live.address, live.id, live.state)).collect();
-        Ok(Self { stack: &session.stack, nodes, drift })
+        let mut nodes: Vec<Shown> = live
+            .into_iter()
+            .map(|Live { address, id, state, .. }| Shown { address, id, state, is_outdated: false })
+            .collect();
+        // By two profiles of one account the same region is read twice.
+        let mut seen = BTreeSet::new();
+        nodes.retain(|node| seen.insert((node.address.clone(), node.id.clone())));
+        Ok(Self { stack: &session.stack, nodes, drift: drift(session) })
     }
 
-    /// What a plan that was carried out has left: the stack's own nodes, as AWS's replies told.
+    /// What a plan that was carried out has left: the stack's own nodes, as they were seen and as
+    /// AWS's replies told.
     pub(super) fn after(plan: &'a Plan, mut known: BTreeMap<Address, (Id, State)>) -> Self {
         let own = plan.steps.iter().filter(|step| step.change != Change::Adopt);
         let nodes = own.filter_map(|step| {
             let (address, (id, state)) = known.remove_entry(step.key.address())?;
-            Some((address, id, state))
+            let is_outdated = matches!(step.change, Change::Update(_));
+            Some(Shown { address, id, state, is_outdated })
         });
         Self { stack: &plan.stack, nodes: nodes.collect(), drift: Vec::new() }
     }
@@ -82,8 +107,8 @@ impl<'a> Report<'a> {
     /// Shows it; the code says what is not well.
     pub(super) fn show(&self, common: &Common, secrets: Secrets) -> Code {
         let connections = || {
-            self.nodes.iter().filter_map(|(_, _, state)| {
-                let State::VpnConnection(state) = state else { return None };
+            self.nodes.iter().filter_map(|node| {
+                let State::VpnConnection(state) = &node.state else { return None };
                 Some(state)
             })
         };
@@ -93,14 +118,13 @@ impl<'a> Report<'a> {
             .filter(|_| secrets == Secrets::Shown)
             .filter_map(|t| Some((t.outside, t.key.as_ref()?.expose())))
             .collect();
-        let cost = cost::of(self.nodes.iter().map(|(address, ..)| address.kind));
+        let cost = cost::of(self.nodes.iter().map(|node| node.address.kind));
         if common.json {
-            let node = |(address, id, state): &(Address, Id, State)| json!({ "node": address, "id": id, "phase": phase(state), "state": state });
             ui::data(&ui::json_line(
                 "status",
                 &json!({
                     "stack": self.stack,
-                    "nodes": self.nodes.iter().map(node).collect::<Vec<Value>>(),
+                    "nodes": self.nodes.iter().map(Shown::json).collect::<Vec<Value>>(),
                     "tunnels": tunnels,
                     "keys": keys,
                     "drift": self.drift,
@@ -126,7 +150,7 @@ impl<'a> Report<'a> {
         let mut text = String::new();
         let mut say = |words: String| writeln!(text, "{words}").expect("a String takes all");
         say(format!("stack {}", self.stack));
-        for (address, id, state) in &self.nodes {
+        for Shown { address, id, state, .. } in &self.nodes {
             say(format!("  {:<52} {:<28} {}", address.node(), id.owner(), phase(state)));
         }
         for tunnel in tunnels {

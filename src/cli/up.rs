@@ -1,6 +1,7 @@
 //! `up` and `plan`: from what is declared to a plan, and with `up` to the thing itself.
 
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -18,7 +19,7 @@ use crate::preflight::{Situation, Stop, examine};
 use crate::render::cost;
 use crate::resource::{Spec, State};
 use crate::secret::Secret;
-use crate::server::Reach;
+use crate::server::{Reach, scripts_in};
 use crate::spec::{Declared, Via};
 use crate::transport::ssh::{Auth, HostKeys, Ssh, Tell};
 use crate::{topology, ui};
@@ -57,7 +58,10 @@ pub struct Up {
     /// Only show the plan
     #[arg(long)]
     pub dry_run: bool,
-    /// Replace a VPN connection that exists: its tunnels go down, its addresses change
+    /// Replace or end a VPN connection that exists, or change the suites of tunnels that carry traffic
+    ///
+    /// With a replacement its addresses change; with other suites its tunnels are down until the
+    /// server has them too.
     #[arg(long)]
     pub allow_replace: bool,
     /// Push the scripts although nothing restores the server if they lock you out
@@ -68,7 +72,7 @@ pub struct Up {
     pub password_stdin: bool,
     /// The file of known host keys [default: ~/.ssh/known_hosts]
     #[arg(long, value_name = "FILE")]
-    pub known_hosts: Option<std::path::PathBuf>,
+    pub known_hosts: Option<PathBuf>,
     /// The server's host key must have this fingerprint
     #[arg(long, value_name = "SHA256:…")]
     pub host_key: Option<String>,
@@ -263,7 +267,13 @@ fn reach(
     }
     match situation.via {
         Via::None => Ok(None),
-        Via::Files => Ok(Some(Reach::ByHand(format!("cgw-{}", session.stack).into()))),
+        Via::Files => {
+            let folder = PathBuf::from(format!("cgw-{}", session.stack));
+            scripts_in(&folder).map_err(|error| {
+                Stopped::refused(error.to_string(), error.hint().unwrap_or_default())
+            })?;
+            Ok(Some(Reach::ByHand(folder)))
+        }
         Via::Ssh => {
             let declared = &session.declared;
             let login = Ssh {

@@ -55,7 +55,8 @@ pub struct Outcome {
     /// Whether the stack's record was there although the plan was to make it: nothing that needs it
     /// was done, and the world must be looked at again.
     pub is_outdated: bool,
-    /// The nodes that are there afterwards, as they were seen last.
+    /// The nodes that are there afterwards, as they were seen last: those that were changed in
+    /// place perhaps before that.
     pub known: BTreeMap<Address, (Id, State)>,
 }
 
@@ -163,7 +164,7 @@ pub async fn apply(
                 let node = key.address().clone();
                 if interrupt.came() && error.may_pass() {
                     outcome.is_interrupted = true;
-                    let because = "interrupted while AWS was working on it".to_owned();
+                    let because = format!("interrupted: {}", told(&error));
                     skip(&mut outcome, &options.events, &key, because);
                 } else {
                     options.events.say(&Event::Failed { node: node.clone(), error: told(&error) });
@@ -258,10 +259,8 @@ impl Worker<'_> {
                 return Err(Error::Outdated);
             }
             match self.search(making).await? {
-                // Somebody was first: theirs stays, and what announces ours goes.
-                Some((id, state)) if is_there && state.left_alone().is_some() => {
-                    state.delete(self.hands, &making.at, &id).await?;
-                    return Err(error);
+                Some(found) if is_theirs(&found) => {
+                    return self.give_way(making, found, error).await;
                 }
                 Some(found) => return Ok(found),
                 // It is there already, and is not ours.
@@ -271,6 +270,17 @@ impl Worker<'_> {
             last = Some(error);
         }
         Err(last.unwrap_or(Error::GivenUp("every reply was lost".to_owned())))
+    }
+
+    /// Somebody was first: theirs stays, and what announces ours goes.
+    async fn give_way(
+        &self,
+        making: &Making<'_>,
+        (id, state): (Id, State),
+        error: Error,
+    ) -> Result<(Id, State), Error> {
+        state.delete(self.hands, &making.at, &id).await?;
+        Err(error)
     }
 
     /// Looks for a node as long as a read may lag behind a write.
@@ -313,6 +323,9 @@ impl Worker<'_> {
                 Ok(Next::Nothing) => return Ok((id, state)),
                 Ok(Next::Look) => (id, state) = self.wait(making, Some(&id)).await?,
                 Err(error) if error.is_lost() => match self.search(making).await? {
+                    Some(found) if is_theirs(&found) && state.left_alone().is_none() => {
+                        return self.give_way(making, found, error).await;
+                    }
                     Some(found) => (id, state) = found,
                     None => return Err(error),
                 },
@@ -369,6 +382,11 @@ impl Worker<'_> {
         let reads = making.spec.reads();
         self.looks.look(making.at.address, making.at.place, reads, id, rest).await
     }
+}
+
+/// Says whether what is there is somebody else's by now.
+fn is_theirs((_, state): &(Id, State)) -> bool {
+    state.left_alone().is_some()
 }
 
 /// A wait: short rests first, an event a tick, always an end.

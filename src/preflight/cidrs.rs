@@ -155,7 +155,7 @@ fn endpoint2(request: &Request<'_>, cloud: &Cloud, site: &Site, pair: CidrPair) 
         refusals.push(Refusal::new(text, hint));
     }
     let admins = request.declared.admin_cidr.iter().flat_map(|list| &list.0);
-    for Cidr(admin) in admins.filter(|admin| overlap(admin.0, pair.cloud)) {
+    for Cidr(admin) in admins.filter(|admin| pair.cloud.contains(&admin.0)) {
         let text = format!(
             "administrators in {admin} would be cut off: the tunnel rules want IPsec of {}",
             pair.cloud
@@ -173,6 +173,34 @@ fn endpoint2(request: &Request<'_>, cloud: &Cloud, site: &Site, pair: CidrPair) 
         ));
     }
     refusals
+}
+
+/// What a person should know of the networks.
+pub(super) fn notes(request: &Request<'_>, site: &Site, pair: CidrPair) -> Vec<String> {
+    let mut notes = Vec::new();
+    let admins = request.declared.admin_cidr.iter().flat_map(|list| &list.0);
+    for Cidr(admin) in admins.filter(|admin| admin.0.contains(&pair.cloud)) {
+        notes.push(format!(
+            "administrators may come from {admin}, but not from {} in it: the tunnel rules want \
+             IPsec of that",
+            pair.cloud
+        ));
+    }
+    let own = match site {
+        Site::Instance(server) => {
+            request.world.region(request.site).and_then(|r| r.vpc(&server.vpc))
+        }
+        Site::Own { .. } => None,
+    };
+    let is_own = own.is_some_and(|vpc| vpc.cidrs.iter().any(|own| own.contains(&pair.site)));
+    if !is_private(pair.site) && !is_own {
+        notes.push(format!(
+            "the site's network {} holds addresses of the Internet: the VPC will reach those through \
+             the tunnel only",
+            pair.site
+        ));
+    }
+    notes
 }
 
 /// Routes to the network, or to a part of it, that are somebody else's.

@@ -29,36 +29,53 @@ pub struct Cloud {
     pub subnet_cidr: Option<Ipv4Net>,
 }
 
-/// Says which of AWS's default quotas stand in the way (AWS VPN guide, «Site-to-Site VPN quotas»).
+/// Says which of AWS's default quotas stand in the way (AWS VPN guide, «Site-to-Site VPN quotas») of
+/// what has to be made.
 ///
 /// A number beside the default means that the quota was raised.
-fn used_up(request: &Request<'_>, region: &Region, attached: Option<&Gateway>) -> Vec<Refusal> {
+pub(super) fn used_up(
+    request: &Request<'_>,
+    region: &Region,
+    vpc: &AwsId,
+    customer: Option<&AwsId>,
+) -> Vec<Refusal> {
+    let attached = attached(region, vpc);
     let through = |c: &&Connection| attached.is_some_and(|g| c.gateway.as_ref() == Some(&g.id));
     let through = region.connections.iter().filter(through);
-    let mut gateways: Vec<&Tags> = region.vpn_gateways.iter().map(|o| &o.tags).collect();
-    if attached.is_some() {
-        gateways.clear();
-    }
-    let customers = region.customer_gateways.iter().map(|o| &o.tags).collect();
-    let connections = region.connections.iter().map(|o| &o.tags).collect();
-    // What is counted, how many there may be, the quota's code, and those there are.
-    let quotas: [(&str, usize, &str, Vec<&Tags>); 4] = [
-        ("VPN gateways", 5, "L-7029FAB6", gateways),
-        ("customer gateways", 50, "L-4FB7FF5D", customers),
-        ("VPN connections", 50, "L-3E6EC3A3", connections),
-        ("VPN connections to one gateway", 10, "L-B91E5754", through.map(|o| &o.tags).collect()),
+    let gateways = region.vpn_gateways.iter().filter(|_| attached.is_none());
+    let customers = region.customer_gateways.iter().filter(|_| customer.is_none());
+    let connections = region.connections.iter();
+    let (some, one) = ("remove one", "attach one of them to the VPC, or remove one");
+    // What is counted, those there are, how many there may be, the quota's code, and what helps.
+    let quotas: [(&str, Vec<&Tags>, usize, &str, &str); 4] = [
+        ("VPN gateways", gateways.map(|o| &o.tags).collect(), 5, "L-7029FAB6", one),
+        ("customer gateways", customers.map(|o| &o.tags).collect(), 50, "L-4FB7FF5D", some),
+        ("VPN connections", connections.map(|o| &o.tags).collect(), 50, "L-3E6EC3A3", some),
+        (
+            "VPN connections to one gateway",
+            through.map(|o| &o.tags).collect(),
+            10,
+            "L-B91E5754",
+            some,
+        ),
     ];
     let mut refusals = Vec::new();
-    for (of, limit, code, found) in quotas {
+    for (of, found, limit, code, helps) in quotas {
         let has_own = found.iter().any(|tags| tags.belongs_to(request.stack));
         if found.len() == limit && !has_own && !request.quota_raised {
             refusals.push(Refusal::new(
                 format!("{} has {limit} {of}, AWS's default quota", region.place),
-                format!("remove one; or raise the quota {code} and say --quota-raised"),
+                format!("{helps}; or raise the quota {code} and say --quota-raised"),
             ));
         }
     }
     refusals
+}
+
+/// The VPN gateway that a VPC has already.
+fn attached<'a>(region: &'a Region, vpc: &AwsId) -> Option<&'a Gateway> {
+    let holds = |(of, state): &(AwsId, String)| of == vpc && state != "detaching";
+    region.vpn_gateways.iter().find(|g| g.attachment.as_ref().is_some_and(holds))
 }
 
 pub(super) fn examine(request: &Request<'_>, region: &Region) -> Result<Cloud, Vec<Refusal>> {
@@ -78,12 +95,8 @@ pub(super) fn examine(request: &Request<'_>, region: &Region) -> Result<Cloud, V
             "choose another VPC with --vpc, or attach the VPN to the transit gateway by hand",
         ));
     }
-    let attached = region.vpn_gateways.iter().find(|g| {
-        g.attachment.as_ref().is_some_and(|(v, state)| v == &vpc.id && state != "detaching")
-    });
     let is_ours = |tags: &Tags| tags.belongs_to(request.stack);
-    refusals.extend(used_up(request, region, attached));
-    let gateway = attached.filter(|g| !is_ours(&g.tags)).map(|g| g.id.clone());
+    let gateway = attached(region, &vpc.id).filter(|g| !is_ours(&g.tags)).map(|g| g.id.clone());
     let subnet_cidr = request.declared.subnet_cidr.map(|cidr| cidr.0);
     let tables = tables(request, region, vpc).unwrap_or_else(|more| {
         refusals.extend(more);

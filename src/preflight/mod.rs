@@ -135,10 +135,11 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
         .and_then(|id| cloud_region.vpn_gateways.iter().find(|g| &g.id == id).map(|g| g.asn));
     // AWS refuses two ends with one number.
     let asn = if gateway_asn == Some(65_000) { 65_001 } else { 65_000 };
+    let customer = equal_customer(request, cloud_region, &site, asn);
+    refusals.extend(cloud::used_up(request, cloud_region, &cloud.vpc, customer.as_ref()));
     if !refusals.is_empty() {
         return Err(Stop::Refused(refusals));
     }
-    let customer = equal_customer(request, cloud_region, &site, asn);
     if let (Some(customer), Some(gateway)) = (&customer, &cloud.gateway) {
         let joined = joined_already(request, cloud_region, [customer, gateway]);
         joined.map_or(Ok(()), |refusal| Err(Stop::Refused(vec![refusal])))?;
@@ -147,7 +148,8 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
     if let (Site::Instance(server), None) = (&site, &declared.instance) {
         declared.instance = server.instance.as_str().parse().ok();
     }
-    let notes = notes(&cloud, &site, customer.as_ref(), via);
+    let mut notes = notes(&cloud, &site, customer.as_ref(), via);
+    notes.extend(cidrs::notes(request, &site, pair));
     Ok(Situation {
         stack: request.stack.clone(),
         workload_ports: match &declared.workload_ports {

@@ -83,7 +83,7 @@ pub enum Error {
         minutes: u64,
     },
     /// The run was interrupted while it waited.
-    #[error("interrupted while AWS was working on it")]
+    #[error("AWS is still working on it")]
     Interrupted,
     /// No writer was approved for that place.
     #[error("nothing was approved for {0}")]
@@ -106,13 +106,13 @@ impl Error {
         matches!(self, Self::Aws(error) if matches!(error.verdict, Verdict::Lost | Verdict::AlreadySo))
     }
 
-    /// Says whether going on would have helped: only an interrupt ends such a wait.
+    /// Says whether it was only an interrupt that ended the wait for it.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Interrupted => true,
             Self::Aws(error) => matches!(error.verdict, Verdict::NotYet(_) | Verdict::Again),
-            Self::Server(server::Error::Transport(error)) => error.may_pass(),
+            Self::Server(server::Error::Transport(error)) => error.may_pass() && !error.had_begun(),
             Self::Server(_)
             | Self::Missing(_)
             | Self::Reply { .. }

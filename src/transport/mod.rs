@@ -217,6 +217,12 @@ impl Error {
         })
     }
 
+    /// Says whether the call had perhaps begun on the machine.
+    #[must_use]
+    pub fn had_begun(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::Deadline { .. })
+    }
+
     /// Says whether the same call may succeed later, as while a machine starts anew.
     #[must_use]
     pub fn may_pass(&self) -> bool {

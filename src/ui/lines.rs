@@ -1,9 +1,11 @@
 //! Tells events in plain lines: for logs, and wherever there is no terminal.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use crate::event::{Event, Listener};
+use crate::time::{self, Instant};
 
 #[derive(Default)]
 pub(super) struct Lines(Teller);
@@ -16,20 +18,25 @@ impl Listener for Lines {
     }
 }
 
-/// Tells what lasts, and the reason of many retries once.
+/// How long the same reason for trying again is not told anew.
+const SAME: Duration = Duration::from_mins(1);
+
+/// Tells what lasts, and why something is tried again and again once a minute.
 #[derive(Default)]
 pub(super) struct Teller {
-    reasons: Mutex<BTreeSet<String>>,
+    told: Mutex<BTreeMap<(&'static str, String), Instant>>,
 }
 
 impl Teller {
     /// Returns an event in one line, unless it says nothing new.
     pub(super) fn tell(&self, event: &Event) -> Option<String> {
-        if let Event::Retrying { why, .. } = event {
-            let mut reasons = self.reasons.lock().expect("no holder of this lock can panic");
-            if !reasons.insert(why.clone()) {
+        if let Event::Retrying { action, why } = event {
+            let mut told = self.told.lock().expect("no holder of this lock can panic");
+            let (key, now) = ((*action, why.clone()), time::now());
+            if told.get(&key).is_some_and(|last| now - *last < SAME) {
                 return None;
             }
+            told.insert(key, now);
         }
         tell(event)
     }
@@ -64,4 +71,21 @@ fn tell(event: &Event) -> Option<String> {
         Event::Note { text } => text.clone(),
         Event::Warning { text } => format!("warning: {text}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_reason_is_told_once_a_minute() {
+        let (teller, mut told) = (Teller::default(), Vec::new());
+        for why in ["slow down", "slow down", "pending"] {
+            told.push(teller.tell(&Event::Retrying { action: "CreateTags", why: why.to_owned() }));
+        }
+        assert_eq!(told.iter().filter(|text| text.is_some()).count(), 2, "{told:?}");
+        time::sleep(SAME).await;
+        let again = Event::Retrying { action: "CreateTags", why: "slow down".to_owned() };
+        assert!(teller.tell(&again).is_some());
+    }
 }

@@ -213,6 +213,52 @@ fn a_route_that_somebody_makes_during_the_run_stays_theirs() {
 }
 
 #[test]
+fn a_route_that_somebody_makes_while_ours_is_put_back_stays_theirs() {
+    let cloud = Arc::new(Cloud::new());
+    let table = cloud.id("cloud_table");
+    let mut up = cloud.up();
+    up.extend(["--route-tables".to_owned(), table.clone()]);
+    cloud.cgw(&words(&up)).ok();
+    let route = serde_json::json!({
+        "RouteTableId": table, "DestinationCidrBlock": "172.31.0.0/16",
+    });
+    cloud.stranger("delete_route", &route);
+    // Theirs is there when ours is refused.
+    let taken = [("RouteAlreadyExists", "it is there already", 400)];
+    cloud.control("faults", serde_json::json!({ "op": "CreateRoute", "errors": taken }));
+    let mut theirs = route;
+    theirs["GatewayId"] = cloud.id("cloud_igw").into();
+    let other = cloud.clone();
+    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |action, _| {
+        if action == "CreateRoute" {
+            other.stranger("create_route", &theirs);
+        }
+        Fate::Pass
+    });
+    let run = cloud.through(&proxy, &words(&up));
+    assert_eq!(run.code(), Some(1), "{}", run.err);
+    assert!(run.err.contains("RouteAlreadyExists"), "{}", run.err);
+    assert!(!proxy.changes().contains(&"ReplaceRoute".to_owned()), "{:?}", proxy.changes());
+    let again = cloud.cgw(&words(&up));
+    assert_eq!(again.code(), Some(2), "theirs is no more announced as ours: {}", again.err);
+}
+
+#[test]
+fn a_folder_that_cannot_take_the_scripts_is_known_before_anything_is_made() {
+    let cloud = Cloud::new();
+    let folder = cloud.home.path().join(format!("cgw-{}", cloud.id("cloud_vpc")));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("thesis.txt"), "years").unwrap();
+    let proxy = Proxy::watching(&endpoint());
+    let up = cloud.up();
+    let up: Vec<&str> = up.iter().map(|w| if w == "none" { "files" } else { w }).collect();
+    let run = cloud.through(&proxy, &up);
+    assert_eq!(run.code(), Some(2), "{}", run.err);
+    assert!(run.err.contains("it holds thesis.txt"), "{}", run.err);
+    assert_eq!(proxy.changes(), [""; 0]);
+}
+
+#[test]
 fn a_stack_that_somebody_made_since_the_look_is_looked_at_again() {
     let cloud = Arc::new(Cloud::new());
     let before = cloud.dump();

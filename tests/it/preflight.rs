@@ -57,6 +57,17 @@ impl Case {
     }
 }
 
+fn customer(n: u8) -> Customer {
+    Customer {
+        id: id(&format!("cgw-{n}")),
+        state: "available".to_owned(),
+        ip: Some(Ipv4Addr::new(203, 0, 113, n)),
+        asn: "65000".to_owned(),
+        device: None,
+        tags: Tags::default(),
+    }
+}
+
 fn route(cidr: &str, target: &str) -> Route {
     Route { cidr: net(cidr), target: id(target), is_propagated: false, is_blackhole: false }
 }
@@ -147,7 +158,18 @@ fn each_refusal_says_what_is_wrong_and_which_flag_helps() {
         (
             |c| c.region().vpn_gateways = ["a", "b", "c", "d", "e"].map(gateway).to_vec(),
             "eu-west-1 has 5 VPN gateways, AWS's default quota",
+            "attach one of them to the VPC, or remove one; or raise the quota L-7029FAB6 and say \
+             --quota-raised",
+        ),
+        (
+            |c| c.region().customer_gateways = (0..50).map(customer).collect(),
+            "eu-west-1 has 50 customer gateways, AWS's default quota",
             "--quota-raised",
+        ),
+        (
+            |c| c.declared.admin_cidr = Some("10.0.7.0/24".parse().unwrap()),
+            "administrators in 10.0.7.0/24 would be cut off",
+            "--admin-cidr",
         ),
         (
             |c| {
@@ -216,6 +238,36 @@ fn each_refusal_says_what_is_wrong_and_which_flag_helps() {
         let said = said.unwrap_or_else(|| panic!("{sentence}: {refusals:?}"));
         assert!(said.hint.contains(flag), "{said:?}");
     }
+}
+
+#[test]
+fn a_quota_is_no_matter_where_what_exists_is_used() {
+    let case = Case::of(|c| {
+        c.declared.eip = Some("eipalloc-0000000a".parse().unwrap());
+        c.region().customer_gateways = (0..50).map(customer).collect();
+        c.region().customer_gateways[7].ip = Some(Ipv4Addr::new(198, 51, 100, 77));
+    });
+    assert_eq!(case.examine().unwrap().customer, Some(id("cgw-7")));
+}
+
+#[test]
+fn what_networks_hold_besides_is_said() {
+    let notes = |change: fn(&mut Case)| Case::of(change).examine().unwrap().notes.join("\n");
+    let said = notes(|c| c.declared.admin_cidr = Some("0.0.0.0/0".parse().unwrap()));
+    assert!(said.contains("may come from 0.0.0.0/0, but not from 10.0.0.0/16 in it"), "{said}");
+    let said = notes(|c| {
+        c.region().vpcs[1].cidrs = vec![net("128.0.0.0/8")];
+        c.region().interfaces[0].private_ip = Some(Ipv4Addr::new(128, 1, 2, 3));
+    });
+    assert!(!said.contains("addresses of the Internet"), "the VPC's own are: {said}");
+    let said = notes(|c| {
+        let declared = &mut c.declared;
+        declared.instance = None;
+        declared.gateway_ip = "203.0.113.10".parse().ok();
+        declared.private_ip = "141.1.2.3".parse().ok();
+        declared.site_cidr = "141.1.0.0/16".parse().ok();
+    });
+    assert!(said.contains("141.1.0.0/16 holds addresses of the Internet"), "{said}");
 }
 
 #[test]

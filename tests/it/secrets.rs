@@ -59,7 +59,7 @@ fn keys_are_nowhere_but_in_the_files_meant_for_them() {
     };
     // A push that fails at the rules, then one that does not.
     windows.faults(&serde_json::json!({ "fail": "tunnels", "once": true }));
-    keep(windows.up(&cloud, &["--log", "trace"]));
+    keep(windows.up(&cloud, &["--json", "--log", "trace"]));
     keep(windows.up(&cloud, &["--log", "trace"]).ok());
     let stack = cloud.id("cloud_vpc");
     for arguments in [
