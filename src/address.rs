@@ -30,6 +30,14 @@ impl Stack {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns the name of one of its security groups, unique in a VPC: `cgw-STACK-OF`, and without
+    /// `of` that of its record.
+    #[must_use]
+    pub fn group_name(&self, of: &str) -> String {
+        let dash = if of.is_empty() { "" } else { "-" };
+        format!("cgw-{}{dash}{of}", self.0)
+    }
 }
 
 impl FromStr for Stack {

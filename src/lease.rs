@@ -50,6 +50,12 @@ pub enum Error {
         /// When it was last seen alive.
         renewed: String,
     },
+    /// A group that is no lock has its name.
+    #[error("the security group {group} has the name of the stack's lock, and is none")]
+    Misnamed {
+        /// The group.
+        group: AwsId,
+    },
     /// The wait for it was interrupted.
     #[error("interrupted while waiting for the stack's lock")]
     Interrupted(#[from] Interrupted),
@@ -276,13 +282,18 @@ impl Held {
                 ec2.describe_security_groups().set_filters(Some(filters.clone())).send()
             })
             .await?;
-        Ok(reply.security_groups().first().and_then(|group| {
-            let tags = aws::Tags::read(group.tags());
-            Some(Self {
-                group: AwsId::new(group.group_id()?),
-                holder: tags.value(HOLDER).and_then(|text| text.parse().ok()),
-                renewed: tags.value(RENEWED).unwrap_or("never").to_owned(),
-            })
+        let mut groups = reply.security_groups().iter();
+        let found =
+            groups.find_map(|g| Some((AwsId::new(g.group_id()?), aws::Tags::read(g.tags()))));
+        let Some((group, tags)) = found else { return Ok(None) };
+        // Another stack's record can have this name, or anybody's group: it is never taken over.
+        if tags.node_key(stack, NODE).is_none() {
+            return Err(Error::Misnamed { group });
+        }
+        Ok(Some(Self {
+            group,
+            holder: tags.value(HOLDER).and_then(|text| text.parse().ok()),
+            renewed: tags.value(RENEWED).unwrap_or("never").to_owned(),
         }))
     }
 
@@ -343,7 +354,7 @@ impl Watched {
 }
 
 fn name(stack: &Stack) -> String {
-    format!("cgw-{stack}-lock")
+    stack.group_name("lock")
 }
 
 fn now() -> String {

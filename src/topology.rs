@@ -91,7 +91,7 @@ fn record(s: &Situation) -> GroupSpec {
     }
     GroupSpec {
         vpc: s.cloud.vpc.clone(),
-        name: format!("cgw-{}", s.stack),
+        name: s.stack.group_name(""),
         description: "Record of a cgw stack: its tags say what was declared. It has no members.",
         // As AWS makes it: nobody is a member, and one call less stands before all others.
         rules: BTreeSet::from([all(Direction::Out, Ipv4Net::default())]),
@@ -150,7 +150,7 @@ fn gateway_group(s: &Situation, server: &Ec2Server) -> GroupSpec {
     rules.insert(all(Direction::Out, s.pair.site));
     GroupSpec {
         vpc: server.vpc.clone(),
-        name: format!("cgw-{}-gateway", s.stack),
+        name: s.stack.group_name("gateway"),
         description: "cgw: IPsec between the Windows Server and both tunnels, and what the site sends through it",
         rules,
         tags: BTreeMap::new(),
@@ -164,7 +164,7 @@ fn workload_group(s: &Situation) -> GroupSpec {
     rules.insert(all(Direction::Out, Ipv4Net::default()));
     GroupSpec {
         vpc: s.cloud.vpc.clone(),
-        name: format!("cgw-{}-workload", s.stack),
+        name: s.stack.group_name("workload"),
         description: "cgw: what the site may reach of instances in this VPC",
         rules,
         tags: BTreeMap::new(),

@@ -84,6 +84,10 @@ impl From<lease::Error> for Stopped {
             lease::Error::Interrupted(_) => {
                 Self::with(Code::Interrupted, error.to_string(), "nothing was changed")
             }
+            lease::Error::Misnamed { .. } => Self::refused(
+                error.to_string(),
+                "it is never taken over: remove it, or wait for it to go",
+            ),
             lease::Error::Held { .. } => Self::with(
                 Code::Locked,
                 error.to_string(),

@@ -136,6 +136,7 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
     // AWS refuses two ends with one number.
     let asn = if gateway_asn == Some(65_000) { 65_001 } else { 65_000 };
     let customer = equal_customer(request, cloud_region, &site, asn);
+    refusals.extend(taken_names(request, &cloud, &site));
     refusals.extend(cloud::used_up(request, cloud_region, &cloud.vpc, customer.as_ref()));
     if !refusals.is_empty() {
         return Err(Stop::Refused(refusals));
@@ -179,6 +180,26 @@ fn unseen(place: &Place) -> Stop {
         format!("{place} was not observed"),
         "name the region with --region or --site-region",
     )])
+}
+
+/// A security group's name is unique in its VPC: somebody may have one that the stack needs.
+fn taken_names(request: &Request<'_>, cloud: &Cloud, site: &Site) -> Vec<Refusal> {
+    let mut names: Vec<(&Place, &AwsId, &str)> =
+        ["", "lock", "workload"].map(|of| (request.cloud, &cloud.vpc, of)).to_vec();
+    if let Site::Instance(server) = site {
+        names.push((request.site, &server.vpc, "gateway"));
+    }
+    let taken = names.into_iter().filter_map(|(place, vpc, of)| {
+        let name = request.stack.group_name(of);
+        let mut groups = request.world.region(place)?.groups.iter();
+        let other = groups
+            .find(|g| &g.vpc == vpc && g.name == name && !g.tags.belongs_to(request.stack))?;
+        Some(Refusal::new(
+            format!("{} in {vpc} is named {name}, and is not this stack's", other.id),
+            "choose another name for the stack with --stack",
+        ))
+    });
+    taken.collect()
 }
 
 /// AWS allows one customer gateway for an address and a number: one that exists has to serve.

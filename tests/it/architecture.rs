@@ -35,7 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["address", "aws", "event", "graph", "interrupt", "plan", "resource", "time", "world"],
     ),
     ("render", &["aws", "plan", "resource"]),
-    ("ui", &["address", "event", "plan", "render"]),
+    ("ui", &["address", "event", "plan", "render", "time"]),
     ("cli", &["*"]),
 ];
 

@@ -359,6 +359,27 @@ fn the_lock_of_a_living_process_is_respected() {
 }
 
 #[test]
+fn a_group_that_only_has_the_name_of_the_lock_is_never_taken_over() {
+    let cloud = Cloud::new();
+    let up = cloud.up();
+    cloud.cgw(&words(&up)).ok();
+    let vpc = cloud.id("cloud_vpc");
+    let theirs = serde_json::json!({
+        "GroupName": format!("cgw-{vpc}-lock"), "VpcId": vpc, "Description": "theirs",
+    });
+    cloud.stranger("create_security_group", &theirs);
+    let before = cloud.dump();
+    let forced = |flags: &[String]| cloud.cgw(&[&words(flags)[..], &["--force-unlock"]].concat());
+    let down = forced(&cloud.down());
+    assert_eq!(down.code(), Some(2), "{}", down.err);
+    assert!(down.err.contains("has the name of the stack's lock, and is none"), "{}", down.err);
+    let again = forced(&up);
+    assert_eq!(again.code(), Some(2), "{}", again.err);
+    assert!(again.err.contains(&format!("is named cgw-{vpc}-lock")), "{}", again.err);
+    assert_eq!(cloud.dump(), before);
+}
+
+#[test]
 fn an_interrupted_run_ends_what_it_began_and_lets_go_of_the_lock() {
     let cloud = Cloud::new();
     let before = cloud.dump();

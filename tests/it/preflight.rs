@@ -7,7 +7,7 @@ use cgw::aws::{NODE, Place, STACK, Tags};
 use cgw::preflight::{Refusal, Request, Situation, Stop, examine};
 use cgw::spec::Declared;
 use cgw::tunnel::Crypto;
-use cgw::world::{Customer, ElasticAddress, Gateway, Region, Route, World};
+use cgw::world::{Customer, ElasticAddress, Gateway, Group, Region, Route, World};
 
 use crate::model::{base, connection, declared, id, net, place, stack, tags};
 
@@ -182,6 +182,16 @@ fn each_refusal_says_what_is_wrong_and_which_flag_helps() {
             },
             "eu-west-1 has 50 VPN connections, AWS's default quota",
             "--quota-raised",
+        ),
+        (
+            |c| {
+                let (name, vpc) = ("cgw-office-lock".to_owned(), id("vpc-00000001"));
+                // A stack of the name «office-lock» has such a record.
+                let tags = tags(&[(STACK, "office-lock"), (NODE, "stack-record")]);
+                c.region().groups.push(Group { id: id("sg-other"), name, vpc, tags });
+            },
+            "sg-other in vpc-00000001 is named cgw-office-lock, and is not this stack's",
+            "--stack",
         ),
         (
             |c| c.operator = Some(Ipv4Addr::new(10, 0, 7, 7)),
