@@ -20,7 +20,7 @@ pub enum Event {
     Retrying {
         /// The API action.
         action: &'static str,
-        /// The error's code, or what happened to the connection.
+        /// What AWS answered, or what happened to the connection.
         why: String,
     },
     /// Somebody holds the stack's lock; cgw waits or takes it over.

@@ -1,6 +1,7 @@
 //! The stack's lock: a security group, because its name is unique in a VPC and so its creation is
 //! atomic.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -23,6 +24,8 @@ const HOLDER: &str = "cgw:holder";
 const RENEWED: &str = "cgw:renewed";
 /// How often the holder says that it is alive.
 const RENEWAL: Duration = Duration::from_mins(1);
+/// How long to rest after AWS refused a renewal.
+const RETRY: Duration = Duration::from_secs(10);
 /// How long a holder may say nothing before its lock is taken over.
 const SILENCE: Duration = Duration::from_mins(5);
 /// How long a holder that seems silent is watched: its clock may be another than this host's.
@@ -163,6 +166,8 @@ pub struct Lease {
     group: AwsId,
     /// Whether somebody else held it until now, so that reads may lag behind what that run did.
     pub follows_another: bool,
+    /// When it was last said that the holder is alive.
+    renewed: Cell<Instant>,
 }
 
 impl Lease {
@@ -175,11 +180,14 @@ impl Lease {
         let mut backoff = Backoff::new(first, longest, patience);
         let mut watched: Option<Watched> = None;
         let mut follows_another = false;
-        let lease =
-            |group, follows_another| Self { writer: writer.to_the_end(), group, follows_another };
+        let lease = |group, follows_another, begun| {
+            let (writer, renewed) = (writer.to_the_end(), Cell::new(begun));
+            Self { writer, group, follows_another, renewed }
+        };
         loop {
+            let begun = time::now();
             match create(writer, stack, vpc, &here).await {
-                Ok(group) => return Ok(lease(group, follows_another)),
+                Ok(group) => return Ok(lease(group, follows_another, begun)),
                 Err(error) if matches!(error.verdict, Verdict::AlreadySo | Verdict::Lost) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -189,7 +197,7 @@ impl Lease {
                 // Let go of between two calls, or not to be seen yet.
                 None => Treat::Wait,
                 Some(held) if held.holder.as_ref() == Some(&here) => {
-                    return Ok(lease(held.group.clone(), follows_another));
+                    return Ok(lease(held.group.clone(), follows_another, begun));
                 }
                 Some(_) if force == Force::Yes => Treat::TakeOver,
                 Some(held) => {
@@ -232,26 +240,28 @@ impl Lease {
 
     /// Says that the holder is alive.
     pub async fn renew(&self) -> Result<(), aws::Error> {
+        let begun = time::now();
         let tag = Tag::builder().key(RENEWED).value(now()).build();
         let renewed = self.writer.call(Action::CreateTags, |ec2| {
             ec2.create_tags().resources(self.group.as_str()).tags(tag.clone()).send()
         });
-        renewed.await.map(drop)
+        renewed.await?;
+        self.renewed.set(begun);
+        Ok(())
     }
 
     /// Says so again and again; ends with the reason when the lock is lost.
     pub async fn keep(&self) -> String {
-        let mut last = time::now();
         loop {
-            time::sleep(RENEWAL).await;
+            time::sleep(RENEWAL.saturating_sub(self.renewed.get().elapsed())).await;
             // INVARIANT: ends before the lock could be taken over, whatever AWS answers.
-            let left = UNRENEWED.saturating_sub(last.elapsed());
+            let left = UNRENEWED.saturating_sub(self.renewed.get().elapsed());
             match time::within(left, Box::pin(self.renew())).await {
-                Ok(Ok(())) => last = time::now(),
+                Ok(Ok(())) => {}
                 Ok(Err(error)) if error.verdict == Verdict::Gone => {
                     return "somebody took the stack's lock away".to_owned();
                 }
-                Ok(Err(_)) => {}
+                Ok(Err(_)) => time::sleep(RETRY).await,
                 Err(TimedOut) => {
                     return "the stack's lock could not be renewed, and may be taken over"
                         .to_owned();
@@ -287,7 +297,7 @@ impl Held {
             groups.find_map(|g| Some((AwsId::new(g.group_id()?), aws::Tags::read(g.tags()))));
         let Some((group, tags)) = found else { return Ok(None) };
         // Another stack's record can have this name, or anybody's group: it is never taken over.
-        if tags.node_key(stack, NODE).is_none() {
+        if !is_lock(&tags, stack) {
             return Err(Error::Misnamed { group });
         }
         Ok(Some(Self {
@@ -351,6 +361,12 @@ impl Watched {
     fn hears(&self, held: &Held) -> bool {
         self.group == held.group && self.renewed != held.renewed
     }
+}
+
+/// Says whether a security group is a stack's lock.
+#[must_use]
+pub fn is_lock(tags: &aws::Tags, stack: &Stack) -> bool {
+    tags.node_key(stack, NODE).is_some()
 }
 
 fn name(stack: &Stack) -> String {

@@ -183,7 +183,8 @@ impl Plan {
         self.left.iter().filter(is_replaced)
     }
 
-    /// Says whether it does nothing but remove objects that were seen: doing so twice does no harm.
+    /// Says whether it does nothing but remove what was seen, and put values back: what it does not
+    /// know of it cannot harm but for a value that somebody has changed since.
     #[must_use]
     pub fn only_removes(&self) -> bool {
         self.work().all(|step| step.spec.is_none())
@@ -432,8 +433,9 @@ fn ends_with(by_itself: &BTreeMap<&Id, Key>, id: &Id) -> Option<Key> {
 
 /// Says whether a node is the stack's record: it comes first and goes last.
 ///
-/// INVARIANT: whatever there is of a stack, its record is there or its lock is. So whoever makes the
-/// record under the lock knows that there was nothing yet.
+/// INVARIANT: whatever cgw makes of a stack, its record is there or its lock is. So if nothing of the
+/// stack was seen, and its record could be made in that VPC under the lock, nobody has made anything
+/// of it there since.
 pub(crate) fn is_record(address: &Address) -> bool {
     address.kind == StackRecord::NAME
 }

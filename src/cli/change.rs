@@ -92,8 +92,47 @@ async fn locked(
     Ok(Carried { code: report(&outcome, &change.again), plan, known: outcome.known })
 }
 
-/// How often the world is looked at again when it was not what it seemed.
-const LOOKS: usize = 3;
+/// What is done first under the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// What was approved, as it is: the record of a new stack is made before all else, and if that
+    /// succeeds nobody has made anything of it meanwhile.
+    AtOnce,
+    /// What was approved, and beside it a look: the record goes only if that shows nothing more.
+    Beside,
+    /// A look, until all is to be seen that somebody did just now.
+    Look {
+        /// Whether somebody was at work just now.
+        lags: bool,
+    },
+}
+
+/// What is known of the world before the lock was taken.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
+struct Known {
+    /// It was read a moment ago.
+    is_fresh: bool,
+    /// Somebody held the lock then, or until now.
+    lags: bool,
+    /// There was something of the stack.
+    exists: bool,
+    /// The plan only removes.
+    only_removes: bool,
+}
+
+impl Known {
+    fn way(self) -> Way {
+        match self {
+            Self { is_fresh: false, lags, .. } | Self { lags: lags @ true, .. } => {
+                Way::Look { lags }
+            }
+            Self { exists: false, .. } => Way::AtOnce,
+            Self { only_removes: true, .. } => Way::Beside,
+            Self { .. } => Way::Look { lags: false },
+        }
+    }
+}
 
 /// Carries out what was approved, if it is still what is to be done.
 async fn under_lock(
@@ -108,106 +147,96 @@ async fn under_lock(
         events: session.events.clone(),
         interrupt: session.cloud_reader().interrupt().clone(),
     };
-    if session.is_fresh() && !lease.follows_another {
-        let done = at_once(session, approved.plan(), lease, hands, change, &options).await?;
-        if let Some(outcome) = done {
-            return Ok((outcome, approved.plan().clone()));
-        }
+    let plan = approved.plan();
+    let known = Known {
+        // While a person thought it over anything may have happened.
+        is_fresh: change.options.yes && session.is_fresh(),
+        lags: lease.follows_another || session.was_locked(),
+        exists: session.exists,
+        only_removes: plan.only_removes(),
+    };
+    let work = Work { plan, lease, hands, change, options };
+    match known.way() {
+        Way::AtOnce => Ok((work.apply(plan).await, plan.clone())),
+        Way::Beside => match work.beside(session).await {
+            Some(outcome) => Ok((outcome, plan.clone())),
+            None => work.look_first(session, true).await.map_err(|s| s.half_way(&change.again)),
+        },
+        Way::Look { lags } => work.look_first(session, lags).await,
     }
-    let mut lags = lease.follows_another;
-    for _ in 0..LOOKS {
-        look_again(session, lags, &options).await?;
-        let plan = plan_again(session, approved, lease, change).await?;
-        say_how_much(&plan, &options);
-        let outcome = apply(&plan, hands, &options, lease.keep()).await;
-        if !outcome.is_outdated {
-            return Ok((outcome, plan));
-        }
-        lags = true;
-    }
-    let text = "the stack's record is there, but AWS does not show it";
-    Err(Stopped::with(Code::Failed, text, "run the same command again"))
 }
 
-/// Carries out what was approved a moment ago without looking first, where a look would add nothing;
-/// returns `None` where the world was another meanwhile.
-async fn at_once(
-    session: &mut Session,
-    plan: &Plan,
-    lease: &Lease,
-    hands: &Hands,
-    change: &Change<'_>,
-    options: &Options,
-) -> Result<Option<Outcome>, Stopped> {
-    if !session.exists {
-        // The record is made before all else: if that succeeds, nothing is there still.
-        say_how_much(plan, options);
-        let outcome = apply(plan, hands, options, lease.keep()).await;
-        return Ok((!outcome.is_outdated).then_some(outcome));
-    }
-    if !plan.only_removes() {
-        return Ok(None);
-    }
-    // The look comes beside. The record goes only if that shows nothing else.
-    say_how_much(plan, options);
-    let (rest, record) = plan.split_record();
-    let (mut outcome, looked) =
-        futures_util::join!(apply(&rest, hands, options, lease.keep()), session.observe_again());
-    if outcome.is_whole() {
-        looked?;
-        let now = (change.planner)(session)?;
-        if !plan.covers(&now) || now.left != plan.left {
-            return Ok(None);
-        }
-        outcome.extend(apply(&record, hands, options, lease.keep()).await);
-    }
-    Ok(Some(outcome))
+/// What goes on under the lock.
+struct Work<'a> {
+    /// What was approved.
+    plan: &'a Plan,
+    lease: &'a Lease,
+    hands: &'a Hands,
+    change: &'a Change<'a>,
+    options: Options,
 }
 
-fn say_how_much(plan: &Plan, options: &Options) {
-    options.events.say(&Event::Applying { steps: plan.changes().count() });
-}
-
-/// Reads the world again, and if somebody was at work just now until all that is to be seen.
-async fn look_again(session: &mut Session, lags: bool, options: &Options) -> Result<(), Stopped> {
-    session.observe_again().await?;
-    if !lags || options.consistency.is_zero() {
-        return Ok(());
+impl Work<'_> {
+    async fn apply(&self, plan: &Plan) -> Outcome {
+        let steps = plan.changes().count();
+        self.options.events.say(&Event::Applying { steps });
+        apply(plan, self.hands, &self.options, self.lease.keep()).await
     }
-    let (first, longest) = (Duration::from_secs(1), Duration::from_secs(5));
-    let mut backoff = Backoff::new(first, longest, options.consistency);
-    let seconds = options.consistency.as_secs();
-    session
-        .events
-        .note(format!("waiting {seconds} s, until all that the run before did can be seen"));
-    while let Some(rest) = backoff.next_rest() {
-        if options.interrupt.sleep(rest).await.is_err() {
-            break;
+
+    /// Carries out what was approved but for the record, and looks meanwhile; returns `None` where
+    /// that look failed or showed more.
+    async fn beside(&self, session: &mut Session) -> Option<Outcome> {
+        let (rest, record) = self.plan.split_record();
+        let (mut outcome, looked) = futures_util::join!(self.apply(&rest), session.observe_again());
+        if outcome.is_whole() {
+            let now = looked.and_then(|()| (self.change.planner)(session)).ok()?;
+            if !self.plan.covers(&now) || now.left != self.plan.left {
+                return None;
+            }
+            outcome.extend(self.apply(&record).await);
         }
+        Some(outcome)
+    }
+
+    /// Plans again from what is there now, and carries that out.
+    async fn look_first(
+        &self,
+        session: &mut Session,
+        lags: bool,
+    ) -> Result<(Outcome, Plan), Stopped> {
+        self.look(session, lags).await?;
+        let plan = (self.change.planner)(session)?;
+        if !self.plan.covers(&plan) {
+            ui::talk("meanwhile something changed; the plan is now:");
+            ui::talk(&ui::tell_plan(&plan, &[], &[]));
+            ask(self.change.options, "Carry it out?")?;
+            // Nothing was said of this run while somebody thought it over.
+            self.lease.renew().await.map_err(|error| {
+                let text = format!("the stack's lock is lost: {error}");
+                Stopped::with(Code::Locked, text, "run the same command again")
+            })?;
+        }
+        Ok((self.apply(&plan).await, plan))
+    }
+
+    async fn look(&self, session: &mut Session, lags: bool) -> Result<(), Stopped> {
         session.observe_again().await?;
+        let Options { consistency, events, interrupt } = &self.options;
+        if !lags || consistency.is_zero() {
+            return Ok(());
+        }
+        let (first, longest) = (Duration::from_secs(1), Duration::from_secs(5));
+        let mut backoff = Backoff::new(first, longest, *consistency);
+        let seconds = consistency.as_secs();
+        events.note(format!("waiting {seconds} s, until all that the run before did can be seen"));
+        while let Some(rest) = backoff.next_rest() {
+            if interrupt.sleep(rest).await.is_err() {
+                break;
+            }
+            session.observe_again().await?;
+        }
+        Ok(())
     }
-    Ok(())
-}
-
-/// Plans again, and asks again where that is more than was approved.
-async fn plan_again(
-    session: &Session,
-    approved: &Approved,
-    lease: &Lease,
-    change: &Change<'_>,
-) -> Result<Plan, Stopped> {
-    let plan = (change.planner)(session)?;
-    if !approved.plan().covers(&plan) {
-        ui::talk("meanwhile something changed; the plan is now:");
-        ui::talk(&ui::tell_plan(&plan, &[], &[]));
-        ask(change.options, "Carry it out?")?;
-        // Nothing was said of this run while somebody thought it over.
-        lease.renew().await.map_err(|error| {
-            let text = format!("the stack's lock is lost: {error}");
-            Stopped::with(Code::Locked, text, "run the same command again")
-        })?;
-    }
-    Ok(plan)
 }
 
 /// Says what failed, why, what was left, and what to do.
@@ -237,7 +266,26 @@ pub(super) fn ask(options: &Changing, question: &str) -> Result<(), Stopped> {
     }
     match ui::confirm(question) {
         Some(true) => Ok(()),
-        Some(false) => Err(Stopped::refused("nothing was changed", "")),
+        Some(false) => Err(Stopped::refused("not carried out", "")),
         None => Err(Stopped::refused("nobody can be asked here", "approve the plan with --yes")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_comes_first_unless_it_would_add_nothing() {
+        let new = Known { is_fresh: true, lags: false, exists: false, only_removes: false };
+        assert_eq!(new.way(), Way::AtOnce);
+        let removal = Known { exists: true, only_removes: true, ..new };
+        assert_eq!(removal.way(), Way::Beside);
+        let changed = Known { exists: true, ..new };
+        assert_eq!(changed.way(), Way::Look { lags: false });
+        for known in [new, removal, changed] {
+            assert_eq!(Known { is_fresh: false, ..known }.way(), Way::Look { lags: false });
+            assert_eq!(Known { lags: true, ..known }.way(), Way::Look { lags: true });
+        }
     }
 }

@@ -66,11 +66,7 @@ pub(super) async fn scripts(options: Scripts) -> Result<Code, Stopped> {
     }
     let scripts = bundle.files.iter().map(|(name, text)| (name.as_str(), text.as_slice()));
     let others = more.iter().map(|(name, text)| (*name, text.expose().as_bytes()));
-    server::write_folder(&options.folder, scripts.chain(others)).map_err(|error| {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-        let text = format!("{error}{}", cause.unwrap_or_default());
-        Stopped::refused(text, error.hint().unwrap_or_default())
-    })?;
+    server::write_folder(&options.folder, scripts.chain(others)).map_err(Stopped::from)?;
     let folder = options.folder.display();
     session.events.note(format!(
         "wrote {folder}: run run.ps1 there as Administrator, or the two tunnel-N.cmd; the files \

@@ -11,6 +11,7 @@ use crate::aws::{Clients, Place, Reader};
 use crate::engine::{observe, observe_again};
 use crate::event::Events;
 use crate::interrupt::Trigger;
+use crate::lease;
 use crate::plan::{self, Plan};
 use crate::preflight::Request;
 use crate::resource::{self, Kind as _, StackRecord};
@@ -177,6 +178,12 @@ impl Session {
     /// Says whether the world was read a moment ago.
     pub(super) fn is_fresh(&self) -> bool {
         self.read_at.elapsed() < MOMENT
+    }
+
+    /// Says whether somebody was at work on the stack when the world was read.
+    pub(super) fn was_locked(&self) -> bool {
+        let mut groups = self.world.regions.iter().flat_map(|r| &r.groups);
+        groups.any(|group| lease::is_lock(&group.tags, &self.stack))
     }
 
     /// Reads the world anew.

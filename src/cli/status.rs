@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::session::{Asked, Session};
 use super::{Code, Common, Stopped, Whereabouts};
 use crate::address::{Address, Id, Stack};
-use crate::plan::{Change, Plan};
+use crate::plan::{Change, Left, Plan, Step};
 use crate::preflight::{Stop, examine};
 use crate::render::cost;
 use crate::resource::{self, Live, Phase, State};
@@ -95,13 +95,18 @@ impl<'a> Report<'a> {
     /// What a plan that was carried out has left: the stack's own nodes, as they were seen and as
     /// AWS's replies told.
     pub(super) fn after(plan: &'a Plan, mut known: BTreeMap<Address, (Id, State)>) -> Self {
-        let own = plan.steps.iter().filter(|step| step.change != Change::Adopt);
+        let stays = |step: &&Step| step.spec.is_some() && step.change != Change::Adopt;
+        let own = plan.steps.iter().filter(stays);
         let nodes = own.filter_map(|step| {
             let (address, (id, state)) = known.remove_entry(step.key.address())?;
             let is_outdated = matches!(step.change, Change::Update(_));
             Some(Shown { address, id, state, is_outdated })
         });
-        Self { stack: &plan.stack, nodes: nodes.collect(), drift: Vec::new() }
+        Self {
+            stack: &plan.stack,
+            nodes: nodes.collect(),
+            drift: plan.left.iter().map(left).collect(),
+        }
     }
 
     /// Shows it; the code says what is not well.
@@ -193,6 +198,10 @@ fn phase(state: &State) -> String {
         Phase::Going => "going".to_owned(),
         Phase::Failed(why) => format!("failed: {why}"),
     }
+}
+
+fn left(left: &Left) -> String {
+    format!("{} {} is left: {}", left.address, left.id, left.because)
 }
 
 /// What differs from what was declared, in words.

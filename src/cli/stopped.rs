@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::aws;
 use crate::lease;
 use crate::preflight::Refusal;
+use crate::server;
 use crate::ui;
 
 /// The documented exit codes.
@@ -54,6 +55,17 @@ impl Stopped {
         Self { code, refusals: vec![Refusal { text: text.into(), hint: hint.into() }] }
     }
 
+    /// Says that something was changed before, and how to go on.
+    #[must_use]
+    pub fn half_way(mut self, again: &str) -> Self {
+        if self.code == Code::Refused {
+            self.code = Code::Failed;
+        }
+        let (text, hint) = ("not all is done".to_owned(), again.to_owned());
+        self.refusals.push(Refusal { text, hint });
+        self
+    }
+
     /// Prints the reasons.
     pub fn print(&self, json: bool) {
         for Refusal { text, hint } in &self.refusals {
@@ -72,6 +84,14 @@ impl From<aws::Error> for Stopped {
     /// An error of a read: nothing was changed yet.
     fn from(error: aws::Error) -> Self {
         Self::refused(error.to_string(), error.hint().unwrap_or_default())
+    }
+}
+
+impl From<server::Error> for Stopped {
+    fn from(error: server::Error) -> Self {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        let text = format!("{error}{}", cause.unwrap_or_default());
+        Self::refused(text, error.hint().unwrap_or_default())
     }
 }
 

@@ -269,9 +269,7 @@ fn reach(
         Via::None => Ok(None),
         Via::Files => {
             let folder = PathBuf::from(format!("cgw-{}", session.stack));
-            scripts_in(&folder).map_err(|error| {
-                Stopped::refused(error.to_string(), error.hint().unwrap_or_default())
-            })?;
+            scripts_in(&folder).map_err(Stopped::from)?;
             Ok(Some(Reach::ByHand(folder)))
         }
         Via::Ssh => {

@@ -52,9 +52,6 @@ pub struct Outcome {
     pub skipped: Vec<(Address, String)>,
     /// Whether it was interrupted.
     pub is_interrupted: bool,
-    /// Whether the stack's record was there although the plan was to make it: nothing that needs it
-    /// was done, and the world must be looked at again.
-    pub is_outdated: bool,
     /// The nodes that are there afterwards, as they were seen last: those that were changed in
     /// place perhaps before that.
     pub known: BTreeMap<Address, (Id, State)>,
@@ -64,7 +61,7 @@ impl Outcome {
     /// Says whether all was done.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.failed.is_empty() && self.skipped.is_empty() && !self.is_outdated
+        self.failed.is_empty() && self.skipped.is_empty()
     }
 
     /// Adds what became of the plan's other part.
@@ -73,7 +70,6 @@ impl Outcome {
         self.failed.extend(other.failed);
         self.skipped.extend(other.skipped);
         self.is_interrupted |= other.is_interrupted;
-        self.is_outdated |= other.is_outdated;
         self.known.extend(other.known);
     }
 }
@@ -155,10 +151,6 @@ pub async fn apply(
                     known.insert(node, made);
                 }
                 graph.done(&key);
-            }
-            Err(Error::Outdated) => {
-                outcome.is_outdated = true;
-                graph.failed(&key);
             }
             Err(error) => {
                 let node = key.address().clone();
@@ -253,12 +245,16 @@ impl Worker<'_> {
                 Err(error) if error.is_lost() => error,
                 Err(error) => return Err(error),
             };
-            let is_there = matches!(&error, Error::Aws(aws) if aws.verdict == Verdict::AlreadySo);
-            // Who holds the lock is the only one to make the record.
-            if is_there && last.is_none() && is_record(making.at.address) {
+            let is_there = is_there(&error);
+            // Who holds the lock is the only one to make the record, and to say in it what is declared.
+            let is_record = is_record(making.at.address);
+            if is_record && is_there && last.is_none() {
                 return Err(Error::Outdated);
             }
             match self.search(making).await? {
+                Some(found) if is_record && !making.spec.diff(&found.1, &deps).is_empty() => {
+                    return Err(Error::Outdated);
+                }
                 Some(found) if is_theirs(&found) => {
                     return self.give_way(making, found, error).await;
                 }
@@ -324,7 +320,12 @@ impl Worker<'_> {
                 Ok(Next::Look) => (id, state) = self.wait(making, Some(&id)).await?,
                 Err(error) if error.is_lost() => match self.search(making).await? {
                     Some(found) if is_theirs(&found) && state.left_alone().is_none() => {
-                        return self.give_way(making, found, error).await;
+                        // Without a reply that says so it may also be ours of before.
+                        return if is_there(&error) {
+                            self.give_way(making, found, error).await
+                        } else {
+                            Err(error)
+                        };
                     }
                     Some(found) => (id, state) = found,
                     None => return Err(error),
@@ -382,6 +383,11 @@ impl Worker<'_> {
         let reads = making.spec.reads();
         self.looks.look(making.at.address, making.at.place, reads, id, rest).await
     }
+}
+
+/// Says whether AWS refused because such a thing is there already.
+fn is_there(error: &Error) -> bool {
+    matches!(error, Error::Aws(aws) if aws.verdict == Verdict::AlreadySo)
 }
 
 /// Says whether what is there is somebody else's by now.

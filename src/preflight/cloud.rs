@@ -45,7 +45,9 @@ pub(super) fn used_up(
     let gateways = region.vpn_gateways.iter().filter(|_| attached.is_none());
     let customers = region.customer_gateways.iter().filter(|_| customer.is_none());
     let connections = region.connections.iter();
-    let (some, one) = ("remove one", "attach one of them to the VPC, or remove one");
+    let is_free = region.vpn_gateways.iter().any(|g| g.attachment.is_none());
+    let some = "remove one";
+    let one = if is_free { "attach one of them to the VPC, or remove one" } else { some };
     // What is counted, those there are, how many there may be, the quota's code, and what helps.
     let quotas: [(&str, Vec<&Tags>, usize, &str, &str); 4] = [
         ("VPN gateways", gateways.map(|o| &o.tags).collect(), 5, "L-7029FAB6", one),

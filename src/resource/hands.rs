@@ -132,11 +132,13 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Aws(error) => error.hint().map(str::to_owned),
+            Self::Outdated => {
+                Some("somebody made the stack just now: run the same command again".to_owned())
+            }
             Self::Server(error) => error.hint(),
             Self::Missing(_)
             | Self::Reply { .. }
             | Self::Taken(_)
-            | Self::Outdated
             | Self::GivenUp(_)
             | Self::TooLong { .. }
             | Self::Interrupted

@@ -278,9 +278,15 @@ fn a_stack_that_somebody_made_since_the_look_is_looked_at_again() {
         }
         Fate::Pass
     });
-    let run = cloud.through(&proxy, &words(&cloud.up())).ok();
-    assert!(run.err.contains("meanwhile something changed"), "{}", run.err);
-    assert!(run.err.contains("update  stack-record"), "{}", run.err);
+    let run = cloud.through(&proxy, &words(&cloud.up()));
+    assert_eq!(run.code(), Some(1), "{}", run.err);
+    assert!(run.err.contains("somebody made the stack just now"), "{}", run.err);
+    let (make, remove) = ("CreateSecurityGroup", "DeleteSecurityGroup");
+    assert_eq!(proxy.changes(), [make, make, remove], "the lock, the record in vain, the lock");
+    let again = cloud.cgw(&words(&cloud.up())).ok();
+    assert!(!again.err.contains("meanwhile something changed"), "{}", again.err);
+    let record = cloud.dump();
+    assert!(record.contains("cgw:declared:workload-ports"), "what they declared stays");
     cloud.assert_whole();
     cloud.cgw(&words(&cloud.down())).ok();
     assert_eq!(cloud.dump(), before);
@@ -306,9 +312,13 @@ fn down_takes_away_what_another_run_made_since_the_look() {
     });
     let run = cloud.through(&proxy, &words(&cloud.down())).ok();
     assert!(run.err.contains("meanwhile something changed"), "{}", run.err);
-    let releases = proxy.changes().iter().filter(|action| *action == "ReleaseAddress").count();
-    assert_eq!(releases, 2, "{:?}", proxy.changes());
-    assert_eq!(proxy.changes().last().map(String::as_str), Some("DeleteSecurityGroup"));
+    let changes = proxy.changes();
+    let all =
+        |of: &str| -> Vec<usize> { (0..changes.len()).filter(|n| changes[*n] == of).collect() };
+    let (releases, deletions) = (all("ReleaseAddress"), all("DeleteSecurityGroup"));
+    assert_eq!(releases.len(), 2, "{changes:?}");
+    // The last two groups that go are the record and the lock.
+    assert!(deletions[deletions.len() - 2] > releases[1], "the record goes last: {changes:?}");
     assert_eq!(cloud.dump(), before);
 }
 
