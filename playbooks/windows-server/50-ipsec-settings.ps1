@@ -1,7 +1,10 @@
-# Sets the IPsec settings of the whole server: ICMP is not exempt, and tunnels need no authorization.
+# Sets the IPsec settings of the whole server: ICMP is not exempt, tunnels need no authorization, either end may be behind
+# a translation of addresses, and a tunnel stays for an hour without traffic.
 #
 # Guide, step 4 "Set up the tunnel", Windows Firewall properties, IPsec Settings: "Exempt ICMP from IPsec: No (default)",
-# "IPsec tunnel authorization: None".
+# "IPsec tunnel authorization: None". The other two go beyond it: Microsoft, "Set-NetFirewallSetting", by default Windows
+# refuses to answer through a translation of addresses (-AllowIPsecThroughNAT), and drops what is idle for five minutes
+# (-MaxSAIdleTimeSeconds, at most 3600).
 param($Parameters)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
@@ -22,18 +25,22 @@ function Get-Authorization([string] $Value) {
     if ($Value -in '', 'None', 'NotConfigured') { 'None' } else { $Value }
 }
 
-$wanted = [ordered]@{ exemptions = 'Dhcp,NeighborDiscovery'; machines = 'None'; users = 'None' }
+$throughNames = @{ '0' = 'None'; '1' = 'Server'; '2' = 'Both' }
+$wanted = [ordered]@{ exemptions = 'Dhcp,NeighborDiscovery'; machines = 'None'; users = 'None'; throughNat = 'Both'; idleSeconds = '3600' }
 $outcome = Complete-Step -SaveAs 'ipsec-settings' -Wanted $wanted -Read {
     $setting = Get-NetFirewallSetting -PolicyStore PersistentStore
     [ordered]@{
         exemptions = Get-Exemption $setting
         machines = Get-Authorization "$($setting.RemoteMachineTunnelAuthorizationList)"
         users = Get-Authorization "$($setting.RemoteUserTunnelAuthorizationList)"
+        throughNat = Get-NamedField $setting @('AllowIPsecThroughNAT') $throughNames
+        idleSeconds = "$($setting.MaxSAIdleTimeSeconds)"
     }
 } -Set {
     Set-NetFirewallSetting -PolicyStore PersistentStore -Exemptions @('NeighborDiscovery', 'Dhcp')
     Set-NetFirewallSetting -PolicyStore PersistentStore -RemoteMachineTunnelAuthorizationList None
     Set-NetFirewallSetting -PolicyStore PersistentStore -RemoteUserTunnelAuthorizationList None
+    Set-NetFirewallSetting -PolicyStore PersistentStore -AllowIPsecThroughNAT Both -MaxSAIdleTimeSeconds 3600
 }
 if ((Get-Exemption (Get-NetFirewallSetting -PolicyStore ActiveStore)) -match 'Icmp') {
     throw 'ICMP is exempt from IPsec all the same: a group policy says so'

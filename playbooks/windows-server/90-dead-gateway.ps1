@@ -7,10 +7,4 @@ param($Parameters)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
-$key = 'HKLM:\SYSTEM\CurrentControlSet\Services\Tcpip\Parameters'
-Complete-Step -SaveAs 'dead-gateway' -Reboot -Wanted ([ordered]@{ EnableDeadGWDetect = '1' }) -Read {
-    $item = Get-ItemProperty -Path $key -Name EnableDeadGWDetect -ErrorAction SilentlyContinue
-    [ordered]@{ EnableDeadGWDetect = if ($null -eq $item) { 'absent' } else { "$($item.EnableDeadGWDetect)" } }
-} -Set {
-    New-ItemProperty -Path $key -Name EnableDeadGWDetect -PropertyType DWord -Value 1 -Force
-}
+Complete-RegistryValue 'dead-gateway' 'HKLM:\SYSTEM\CurrentControlSet\Services\Tcpip\Parameters' 'EnableDeadGWDetect' 1

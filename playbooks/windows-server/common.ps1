@@ -20,6 +20,16 @@ function Complete-Step([scriptblock] $Read, $Wanted, [scriptblock] $Set, [string
     New-Outcome $was $now $true ([bool] $Reboot)
 }
 
+# Brings one number of the registry to what is wanted; that takes effect with a restart.
+function Complete-RegistryValue([string] $Id, [string] $Key, [string] $Name, [int] $Value) {
+    Complete-Step -SaveAs $Id -Reboot -Wanted ([ordered]@{ $Name = "$Value" }) -Read {
+        $item = Get-ItemProperty -Path $Key -Name $Name -ErrorAction SilentlyContinue
+        [ordered]@{ $Name = if ($null -eq $item) { 'absent' } else { "$($item.$Name)" } }
+    } -Set {
+        New-ItemProperty -Path $Key -Name $Name -PropertyType DWord -Value $Value -Force
+    }
+}
+
 function Get-Difference($Is, $Wanted) {
     foreach ($name in $Wanted.Keys) {
         if ("$($Is[$name])" -ne "$($Wanted[$name])") { "$name is '$($Is[$name])', wanted '$($Wanted[$name])'" }

@@ -33,7 +33,7 @@ function Get-CommandText([string] $Data) {
         @"
 function global:$($command.Key) { [CmdletBinding($binding)] param($($declarations -join ', '))
 process { `$found = @(Invoke-Model '$($command.Key)' `$PSBoundParameters); `$found
-if ('$($command.Key)' -match '^Get-Net(IPsec|IPAddress|Adapter`$)' -and `$found.Count -eq 0) { Write-Error -Category ObjectNotFound 'No objects found.' } } }
+if ('$($command.Key)' -match '^Get-Net(IPsec|IPAddress|FirewallRule|Adapter`$)' -and `$found.Count -eq 0) { Write-Error -Category ObjectNotFound 'No objects found.' } } }
 "@
     }
 }
@@ -47,7 +47,8 @@ function New-Server {
         services = [ordered]@{ BFE = 'Auto Running'; MpsSvc = 'Auto Running'; IKEEXT = 'Manual Stopped'; PolicyAgent = 'Manual Running' }
         firewalls = [ordered]@{ Domain = 'True'; Private = 'True'; Public = 'True' }; forwarding = 'Disabled'
         exemptions = 'NotConfigured'; machines = ''; users = 'O:LSD:(A;;CC;;;BA)'; policyExemptions = $null
-        mainMode = $null; quickMode = $null; friendly = $false; rules = @(); inForce = $true; deadGateway = $null
+        throughNat = 'NotConfigured'; idleSeconds = 'NotConfigured'; openings = [ordered]@{}
+        mainMode = $null; quickMode = $null; friendly = $false; rules = @(); inForce = $true; registry = [ordered]@{}
     }
     Clear-History
 }
@@ -90,6 +91,11 @@ function New-Set($Old, $p) {
     if ($p.ContainsKey('ForceDiffieHellman')) { $set.force = $p.ForceDiffieHellman }
     $set
 }
+function Show-Opening($Rule) {
+    if ($script:Server.friendly) { return [pscustomobject] $Rule }
+    $numbers = @{ Inbound = 1; Outbound = 2; Allow = 2; Block = 4; True = 1; False = 2 }
+    [pscustomobject] @{ Name = $Rule.Name; Direction = $numbers[$Rule.Direction]; Action = $numbers[$Rule.Action]; Enabled = $numbers[$Rule.Enabled] }
+}
 function Select-Known($p, [string[]] $Names) { $all = [ordered]@{}; foreach ($n in $Names) { $all[$n] = $p[$n] }; $all }
 function Confirm-Default([string] $Name, $p, [string] $End) {
     if ($p.PolicyStore -ne 'PersistentStore') { throw "$Name outside the PersistentStore" }
@@ -108,11 +114,34 @@ $models = @{
     'Get-NetFirewallSetting' = { param($p)
         $exemptions = $script:Server.exemptions
         if ($p.PolicyStore -eq 'ActiveStore' -and $script:Server.policyExemptions) { $exemptions = $script:Server.policyExemptions }
-        [pscustomobject] @{ Exemptions = $exemptions; RemoteMachineTunnelAuthorizationList = $script:Server.machines; RemoteUserTunnelAuthorizationList = $script:Server.users } }
+        [pscustomobject] @{ Exemptions = $exemptions; RemoteMachineTunnelAuthorizationList = $script:Server.machines; RemoteUserTunnelAuthorizationList = $script:Server.users
+            AllowIPsecThroughNAT = if ($script:Server.friendly -or $script:Server.throughNat -ne 'Both') { $script:Server.throughNat } else { 2 }
+            MaxSAIdleTimeSeconds = $script:Server.idleSeconds } }
     'Set-NetFirewallSetting' = { param($p) Invoke-Change {
         if ($p.ContainsKey('Exemptions')) { $script:Server.exemptions = @($p.Exemptions) -join ', ' }
         if ($p.ContainsKey('RemoteMachineTunnelAuthorizationList')) { $script:Server.machines = $p.RemoteMachineTunnelAuthorizationList }
-        if ($p.ContainsKey('RemoteUserTunnelAuthorizationList')) { $script:Server.users = $p.RemoteUserTunnelAuthorizationList } } }
+        if ($p.ContainsKey('RemoteUserTunnelAuthorizationList')) { $script:Server.users = $p.RemoteUserTunnelAuthorizationList }
+        if ($p.ContainsKey('AllowIPsecThroughNAT')) { $script:Server.throughNat = "$($p.AllowIPsecThroughNAT)" }
+        if ($p.ContainsKey('MaxSAIdleTimeSeconds')) {
+            if ($p.MaxSAIdleTimeSeconds -lt 300 -or $p.MaxSAIdleTimeSeconds -gt 3600) { throw 'the idle time is 300 to 3600 seconds' }
+            $script:Server.idleSeconds = "$($p.MaxSAIdleTimeSeconds)" } } }
+    'Get-NetFirewallRule' = { param($p) foreach ($n in $p.Name) { if ($script:Server.openings.Contains($n)) { Show-Opening $script:Server.openings[$n] } } }
+    'New-NetFirewallRule' = { param($p)
+        if ($p.PolicyStore -ne 'PersistentStore' -or $script:Server.openings.Contains($p.Name)) { throw 'the rule exists' }
+        Invoke-Change {
+            $script:Server.openings[$p.Name] = Select-Known $p 'Name', 'DisplayName', 'Direction', 'Action', 'Enabled', 'Profile', 'Protocol', 'LocalPort', 'IcmpType', 'RemoteAddress'
+            $sorted = [ordered]@{}; foreach ($n in @($script:Server.openings.Keys | Sort-Object)) { $sorted[$n] = $script:Server.openings[$n] }
+            $script:Server.openings = $sorted } }
+    'Remove-NetFirewallRule' = { param($p)
+        if (-not $script:Server.openings.Contains("$($p.Name)")) { throw 'no such rule' }
+        Invoke-Change { $script:Server.openings.Remove("$($p.Name)") } }
+    'Get-NetFirewallPortFilter' = { param($p)
+        $rule = $script:Server.openings[$p.AssociatedNetFirewallRule.Name]
+        [pscustomobject] @{ Protocol = $rule.Protocol; LocalPort = if ($rule.LocalPort) { $rule.LocalPort } else { 'Any' }; IcmpType = if ($rule.IcmpType) { $rule.IcmpType } else { 'Any' } } }
+    'Get-NetFirewallAddressFilter' = { param($p)
+        # Windows keeps networks with their masks.
+        $from = @($script:Server.openings[$p.AssociatedNetFirewallRule.Name].RemoteAddress | ForEach-Object { $_ -replace '/16$', '/255.255.0.0' })
+        [pscustomobject] @{ RemoteAddress = if ($from.Count -eq 1) { $from[0] } else { $from } } }
     'Get-WindowsFeature' = { param($p) foreach ($n in $p.Name) { $state = $script:Server.features[$n]; if (-not $state) { $state = 'Available' }; [pscustomobject] @{ Name = $n; InstallState = $state } } }
     'Install-WindowsFeature' = { param($p)
         if (-not $p.IncludeManagementTools) { throw 'without management tools' }
@@ -199,7 +228,21 @@ function Set-ServiceModel([string] $Name, [string] $StartMode, [string] $State) 
     if (-not $State) { $State = $old.Split(' ')[1] }
     Invoke-Change { $script:Server.services[$Name] = "$StartMode $State" }
 }
-function Set-RegistryModel($Value) { Invoke-Change { $script:Server.deadGateway = $Value } }
+# The numbers of the registry that the scripts may touch, and under which key.
+$registryKeys = @{ EnableDeadGWDetect = 'HKLM:\SYSTEM\CurrentControlSet\Services\Tcpip\Parameters'
+    AssumeUDPEncapsulationContextOnSendRule = 'HKLM:\SYSTEM\CurrentControlSet\Services\PolicyAgent' }
+function Confirm-Registry([string] $Path, [string] $Name) { if ($registryKeys[$Name] -ne $Path) { throw "the registry has no $Path, $Name" } }
+function Get-RegistryModel([string] $Path, [string] $Name) {
+    Confirm-Registry $Path $Name
+    if ($script:Server.registry.Contains($Name)) { [pscustomobject] @{ $Name = $script:Server.registry[$Name] } }
+}
+function Set-RegistryModel([string] $Path, [string] $Name, $Value) {
+    Confirm-Registry $Path $Name
+    Invoke-Change {
+        $script:Server.registry[$Name] = $Value
+        $sorted = [ordered]@{}; foreach ($n in @($script:Server.registry.Keys | Sort-Object)) { $sorted[$n] = $script:Server.registry[$n] }
+        $script:Server.registry = $sorted }
+}
 
 # Folders and their rights: .NET on Linux has none, so the objects that the scripts make are stand-ins too.
 function New-AclModel {
@@ -227,10 +270,10 @@ function Install-Stand([string] $Data) {
         'function global:Import-Module { [CmdletBinding()] param($Name) if ($Name -ne "RemoteAccess") { throw "no module $Name" } }'
         'function global:Start-Sleep { [CmdletBinding()] param($Seconds) }'
         'function global:Set-Acl { [CmdletBinding()] param($LiteralPath, $AclObject) Set-AclModel $LiteralPath $AclObject }'
-        'function global:Get-ItemProperty { [CmdletBinding()] param($Path, $Name) if ($Path -notlike "HKLM:\*" -or $Name -ne "EnableDeadGWDetect") { throw $Path }
-            $value = (Get-Server).deadGateway; if ($null -eq $value) { Write-Error "no property $Name" } else { [pscustomobject] @{ EnableDeadGWDetect = $value } } }'
+        'function global:Get-ItemProperty { [CmdletBinding()] param($Path, $Name)
+            $found = Get-RegistryModel $Path $Name; if ($found) { $found } else { Write-Error "no property $Name" } }'
         'function global:New-ItemProperty { [CmdletBinding()] param($Path, $Name, [ValidateSet("DWord")] $PropertyType, $Value, [switch] $Force)
-            if (-not $Force) { throw "exists" }; Set-RegistryModel $Value }'
+            if (-not $Force) { throw "exists" }; Set-RegistryModel $Path $Name $Value }'
         'function global:New-Object { param([string] $TypeName, $ArgumentList, $Property)
             if ($TypeName -like "Security.AccessControl.*Security") { return New-AclModel }
             if ($TypeName -eq "IO.DirectoryInfo") { return New-FolderModel $ArgumentList }

@@ -52,7 +52,7 @@ function Push($Given, [switch] $Keep) {
 function Reset { New-Server; if (Test-Path (Join-Path $Folder 'cgw')) { Remove-Item -Recurse -Force (Join-Path $Folder 'cgw') } }
 function Test-Quiet($Run) { @($keys | Where-Object { $Run.all.Contains($_) }).Count -eq 0 -and 'parameters.json' -notin $Run.left -and 'rules.netsh' -notin $Run.left }
 function Get-ChangedIds($Run) { @($Run.steps.Values | Where-Object { $_.changed } | ForEach-Object { $_.id } | Sort-Object) -join ' ' }
-$everything = 'checksum-offload dead-gateway ipsec-settings main-mode quick-mode roles routing tunnels'
+$everything = 'checksum-offload dead-gateway firewall ipsec-settings main-mode quick-mode roles routing tunnels udp-encapsulation'
 
 # Fresh, and again.
 Reset
@@ -63,8 +63,8 @@ $changes = (Get-History).calls
 Expect 'fresh: exit code 0' ($run.code -eq 0)
 if ($run.code -ne 0) { $run.lines; $run.error }
 Expect "fresh: every step but the preflight changes something ($(Get-ChangedIds $run))" ((Get-ChangedIds $run) -eq $everything)
-Expect 'fresh: the marker says so, and asks for a restart' ($run.marker -eq "cgw-done $digest changed=8 reboot=true failed=0")
-Expect 'fresh: one line a step and the marker, nothing else' ($run.lines.Count -eq 10 -and $run.error -eq '')
+Expect 'fresh: the marker says so, and asks for a restart' ($run.marker -eq "cgw-done $digest changed=10 reboot=true failed=0")
+Expect 'fresh: one line a step and the marker, nothing else' ($run.lines.Count -eq 12 -and $run.error -eq '')
 Expect 'fresh: the fields of a line are in order' ($run.lines[1] -cmatch '^\{"id":"checksum-offload","was":\{.*\},"now":\{.*\},"changed":true,"reboot":true,"error":null\}$')
 Expect 'fresh: no key is told or left behind' (Test-Quiet $run)
 Expect 'fresh: the file of the rules was protected before netsh read it' ((Get-History).unprotected -eq 0 -and (Get-History).arguments.Count -eq 2)
@@ -73,11 +73,14 @@ Expect 'fresh: no restart with reboot=never' ((Get-History).shutdowns -eq 0)
 Expect 'fresh: the folder belongs to Administrators' ((Get-History).acls[$run.stack] -eq 'O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)')
 $server = Get-Server
 Expect 'fresh: two rules, each with its key and its endpoint' ($server.rules.Count -eq 2 -and $server.rules[0].auth1psk -eq $keys[0] -and $server.rules[1].auth1psk -eq $keys[1] -and $server.rules[1].remotetunnelendpoint -eq '203.0.113.20')
-Expect 'fresh: what differs from the server as it was' ($plain -ne $final -and $server.deadGateway -eq 1 -and $server.forwarding -eq 'Enabled' -and $server.services.RemoteAccess -eq 'Auto Running' -and $server.users -eq 'None')
+Expect 'fresh: what differs from the server as it was' ($plain -ne $final -and $server.registry.EnableDeadGWDetect -eq 1 -and $server.registry.AssumeUDPEncapsulationContextOnSendRule -eq 2 -and $server.throughNat -eq 'Both' -and $server.idleSeconds -eq '3600' -and $server.forwarding -eq 'Enabled' -and $server.services.RemoteAccess -eq 'Auto Running' -and $server.users -eq 'None')
+$ike = $server.openings['cgw-prod-ike']
+$ping = $server.openings['cgw-prod-ping']
+Expect 'fresh: Windows Firewall lets in IKE from both tunnels and ping from the VPC, nothing else' ($server.openings.Count -eq 2 -and "$($ike.Protocol) $($ike.LocalPort) $($ike.RemoteAddress)" -eq 'UDP 500 4500 203.0.113.10 203.0.113.20' -and "$($ping.Protocol) $($ping.IcmpType) $($ping.RemoteAddress)" -eq 'ICMPv4 8 10.0.0.0/16')
 $saved = ConvertFrom-Json -AsHashtable ([IO.File]::ReadAllText((Join-Path $run.stack 'saved.json')))
 Expect 'fresh: earlier settings are kept' ($saved['ipsec-settings'].users -eq 'O:LSD:(A;;CC;;;BA)' -and $saved['main-mode'].set -eq 'absent' -and $saved['dead-gateway'].EnableDeadGWDetect -eq 'absent' -and $saved['checksum-offload'].udp4 -eq 'TxEnabled')
 $journal = ConvertFrom-Json -AsHashtable ([IO.File]::ReadAllText((Join-Path $run.stack 'journal.json')))
-Expect 'fresh: the journal is complete' ($journal.done -and $journal.digest -eq $digest -and $journal.steps.Count -eq 9 -and $journal.changed -eq 8)
+Expect 'fresh: the journal is complete' ($journal.done -and $journal.digest -eq $digest -and $journal.steps.Count -eq 11 -and $journal.changed -eq 10)
 $kept = [IO.File]::ReadAllText((Join-Path $run.stack 'saved.json'))
 $acls = (Get-History).acls.Clone()
 Clear-History
@@ -110,6 +113,12 @@ $given.connection = 'vpn-0def'
 foreach ($n in 0, 1) { $given.tunnels[$n].name = "vpn-0def Tunnel $($n + 1)" }
 $run = Push $given
 Expect 'another connection: the rules of the old one are gone' ($run.code -eq 0 -and (Get-Server).rules.Count -eq 2 -and (Get-Server).rules[0].name -eq 'vpn-0def Tunnel 1')
+(Get-Server).openings['cgw-prod-ike'].RemoteAddress = @('Any')
+$run = Push $given
+Expect 'an opening that somebody widened is made narrow again, the other left alone' ((Get-ChangedIds $run) -eq 'firewall' -and (Get-Server).openings['cgw-prod-ike'].RemoteAddress[1] -eq '203.0.113.20' -and $run.steps.firewall.was.ike -match 'from Any' -and (Get-History).calls -gt 0)
+(Get-Server).registry.Remove('AssumeUDPEncapsulationContextOnSendRule')
+$run = Push $given
+Expect 'a number that is gone from the registry is set again' ((Get-ChangedIds $run) -eq 'udp-encapsulation' -and $run.marker -match 'reboot=true')
 (Get-Server).mainMode.minutes = 60
 $run = Push $given
 Expect 'a drifted main mode is set right' ((Get-ChangedIds $run) -eq 'main-mode' -and (Get-Server).mainMode.minutes -eq 480)
@@ -126,7 +135,7 @@ foreach ($after in $false, $true) {
         $bad = @($run.steps.Values | Where-Object { $_.error -and -not $_.skipped })
         $skipped = @($run.steps.Values | Where-Object { $_.skipped })
         if ($run.code -ne 1 -or $run.marker -notmatch 'failed=1$' -or $bad.Count -ne 1 -or $bad[0].error -notmatch 'modelled server failed' -or $bad[0].changed) { $wrong += "$n is not reported" }
-        if ($run.steps.Count -ne 9 -or ($skipped.Count -eq 0 -and $bad[0].id -ne 'dead-gateway') -or @($skipped | Where-Object { $_.error -notmatch $bad[0].id }).Count) { $wrong += "$n skips wrongly" }
+        if ($run.steps.Count -ne 11 -or ($skipped.Count -eq 0 -and $bad[0].id -ne 'dead-gateway') -or @($skipped | Where-Object { $_.error -notmatch $bad[0].id }).Count) { $wrong += "$n skips wrongly" }
         if (-not (Test-Quiet $run)) { $wrong += "$n tells a key" }
         (Get-History).failAt = 0
         $run = Push (Get-Given)
@@ -176,7 +185,7 @@ Expect 'roles that need a restart: the rest waits for it' ($run.code -eq 0 -and 
 foreach ($n in @((Get-Server).features.Keys)) { (Get-Server).features[$n] = 'Installed' }
 (Get-Server).boot = (Get-Server).boot.AddHours(1)
 $run = Push $given
-Expect 'roles that need a restart: after it, the rest is done' ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'dead-gateway ipsec-settings main-mode quick-mode routing tunnels')
+Expect 'roles that need a restart: after it, the rest is done' ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'dead-gateway firewall ipsec-settings main-mode quick-mode routing tunnels udp-encapsulation')
 
 # Refusals: the preflight fails, nothing is changed.
 $refusals = [ordered]@{
@@ -245,6 +254,6 @@ $out = [IO.StringWriter]::new()
 $before = [Console]::Out
 [Console]::SetOut($out)
 try { & (Join-Path $copy 'run.ps1') } finally { [Console]::SetOut($before) }
-Expect 'by hand: the same, and the keys are gone' ($LASTEXITCODE -eq 0 -and (Get-Snapshot) -eq $final -and $out.ToString() -match 'cgw-done by-hand changed=8' -and -not (Test-Path (Join-Path $copy 'parameters.json')))
+Expect 'by hand: the same, and the keys are gone' ($LASTEXITCODE -eq 0 -and (Get-Snapshot) -eq $final -and $out.ToString() -match 'cgw-done by-hand changed=10' -and -not (Test-Path (Join-Path $copy 'parameters.json')))
 foreach ($stack in '..', 'a/b', '', '-x') { $g = Get-Given; $g.stack = $stack; Expect "the stack's name '$stack' is refused" ((Push $g).error -match 'not allowed') }
 exit $failures
