@@ -25,6 +25,17 @@ function Get-ServerProblem($System, $Adapter) {
         if ("$($firewall.Enabled)" -notin 'True', '1') {
             "Windows Firewall is off for the profile $($firewall.Name): the rules of the tunnels would not apply"
         }
+        # Microsoft, "Set-NetFirewallProfile": what a group policy allows of the rules that are set on the server itself.
+        if ("$($firewall.AllowLocalIPsecRules)" -in 'False', '0') {
+            "a group policy does not let the server's own IPsec rules apply in the profile $($firewall.Name)"
+        }
+        if ("$($firewall.AllowLocalFirewallRules)" -in 'False', '0') {
+            "a group policy does not let the server's own firewall rules apply in the profile $($firewall.Name)"
+        }
+    }
+    $policies = @(Get-NetIPsecRule -PolicyStore RSOP -ErrorAction SilentlyContinue)
+    if ($policies.Count -gt 0) {
+        "a group policy sets IPsec rules itself ($(@($policies | ForEach-Object { $_.DisplayName } | Select-Object -First 3) -join ', '))"
     }
     if (Get-Command -Name Get-RemoteAccess -ErrorAction SilentlyContinue) {
         $access = Get-RemoteAccess -ErrorAction SilentlyContinue
@@ -51,6 +62,21 @@ function Get-EndpointProblem {
     }
 }
 
+# Two rules for one tunnel address would match the same traffic. Those that this stack has made are remembered.
+function Get-RuleProblem {
+    $own = @($Parameters.tunnels | ForEach-Object { $_.name })
+    $memory = Join-Path $PSScriptRoot 'rules.json'
+    if (Test-Path -LiteralPath $memory) { $own += @((Read-Json $memory).rules.PSObject.Properties | ForEach-Object { $_.Name }) }
+    $addresses = @($Parameters.tunnels | ForEach-Object { $_.outsideIp })
+    foreach ($rule in @(Get-NetIPsecRule -PolicyStore PersistentStore -ErrorAction SilentlyContinue)) {
+        $end = "$($rule.RemoteTunnelEndpoint)".Split('/')[0]
+        if ($end -in $addresses -and $rule.DisplayName -notin $own) {
+            "the rule '$($rule.DisplayName)' leads to the tunnel address $end already: delete it first, in Windows Defender " +
+                'Firewall with Advanced Security, Connection Security Rules'
+        }
+    }
+}
+
 $problems = @(Get-ParameterProblem $Parameters)
 if ($problems.Count -eq 0) {
     $system = Get-CimInstance -ClassName Win32_OperatingSystem
@@ -59,7 +85,7 @@ if ($problems.Count -eq 0) {
     if ($address.Count -eq 1) {
         $adapter = Get-NetAdapter -InterfaceIndex $address[0].InterfaceIndex -ErrorAction SilentlyContinue
     }
-    $problems = @(Get-ServerProblem $system $adapter) + @(Get-EndpointProblem)
+    $problems = @(Get-ServerProblem $system $adapter) + @(Get-EndpointProblem) + @(Get-RuleProblem)
 }
 if ($problems.Count -gt 0) { throw ($problems -join '; ') }
 $found = [ordered]@{ windows = "$($system.Version)"; adapter = "$($adapter.Name)"; description = "$($adapter.InterfaceDescription)" }

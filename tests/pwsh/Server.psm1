@@ -45,7 +45,8 @@ function New-Server {
         offload = [ordered]@{ IpIPv4Enabled = 'RxTxEnabled'; TcpIPv4Enabled = 'RxTxEnabled'; UdpIPv4Enabled = 'TxEnabled' }
         features = [ordered]@{}; needsRestart = $false; access = [ordered]@{ RoutingStatus = 'Uninstalled'; VpnStatus = 'Uninstalled' }
         services = [ordered]@{ BFE = 'Auto Running'; MpsSvc = 'Auto Running'; IKEEXT = 'Manual Stopped'; PolicyAgent = 'Manual Running' }
-        firewalls = [ordered]@{ Domain = 'True'; Private = 'True'; Public = 'True' }; forwarding = 'Disabled'
+        firewalls = [ordered]@{ Domain = 'True'; Private = 'True'; Public = 'True' }; localRules = [ordered]@{ firewall = 'NotConfigured'; ipsec = 'NotConfigured' }; policyRules = @()
+        forwarding = 'Disabled'
         exemptions = 'NotConfigured'; machines = ''; users = 'O:LSD:(A;;CC;;;BA)'; policyExemptions = $null
         throughNat = 'NotConfigured'; idleSeconds = 'NotConfigured'; openings = [ordered]@{}
         mainMode = $null; quickMode = $null; friendly = $false; rules = @(); inForce = $true; registry = [ordered]@{}
@@ -110,7 +111,7 @@ $models = @{
         if (-not $p.NoRestart) { throw 'the adapter restarts, the session is gone' }
         if ($p.Name -ne 'Ethernet') { throw 'another adapter' }
         Invoke-Change { foreach ($one in 'IpIPv4', 'TcpIPv4', 'UdpIPv4') { if ($p[$one]) { $script:Server.offload["${one}Enabled"] = 'Disabled' } } } }
-    'Get-NetFirewallProfile' = { param($p) foreach ($one in $script:Server.firewalls.GetEnumerator()) { [pscustomobject] @{ Name = $one.Key; Enabled = $one.Value } } }
+    'Get-NetFirewallProfile' = { param($p) foreach ($one in $script:Server.firewalls.GetEnumerator()) { [pscustomobject] @{ Name = $one.Key; Enabled = $one.Value; AllowLocalFirewallRules = $script:Server.localRules.firewall; AllowLocalIPsecRules = $script:Server.localRules.ipsec } } }
     'Get-NetFirewallSetting' = { param($p)
         $exemptions = $script:Server.exemptions
         if ($p.PolicyStore -eq 'ActiveStore' -and $script:Server.policyExemptions) { $exemptions = $script:Server.policyExemptions }
@@ -169,7 +170,8 @@ $models = @{
     'Set-NetIPsecQuickModeCryptoSet' = { param($p) Confirm-Default 'Set' $p 2; if (-not $script:Server.quickMode) { throw 'no such set' }; Invoke-Change { $script:Server.quickMode = New-Set $script:Server.quickMode $p } }
     'Get-NetIPsecRule' = { param($p)
         if ($p.PolicyStore -eq 'ActiveStore' -and -not $script:Server.inForce) { return }
-        foreach ($rule in $script:Server.rules) { if ($rule.name -in $p.DisplayName) { [pscustomobject] @{ DisplayName = $rule.name; Enabled = $rule.enable; RemoteTunnelEndpoint = @($rule.remotetunnelendpoint) } } } }
+        if ($p.PolicyStore -eq 'RSOP') { foreach ($name in $script:Server.policyRules) { [pscustomobject] @{ DisplayName = $name } }; return }
+        foreach ($rule in $script:Server.rules) { if (-not $p.ContainsKey('DisplayName') -or $rule.name -in $p.DisplayName) { [pscustomobject] @{ DisplayName = $rule.name; Enabled = $rule.enable; RemoteTunnelEndpoint = @($rule.remotetunnelendpoint) } } } }
 }
 function Invoke-Model([string] $Command, $Parameters) {
     if (-not $models.ContainsKey($Command)) { throw "No model for $Command" }

@@ -198,6 +198,11 @@ $refusals = [ordered]@{
     'service MpsSvc does not run' = { param($g) (Get-Server).services.MpsSvc = 'Auto Stopped' }
     'service PolicyAgent does not exist' = { param($g) (Get-Server).services.Remove('PolicyAgent') }
     'off for the profile Public' = { param($g) (Get-Server).firewalls.Public = 'False' }
+    "own IPsec rules apply in the profile Domain" = { param($g) (Get-Server).localRules.ipsec = 'False' }
+    "own firewall rules apply in the profile Domain" = { param($g) (Get-Server).localRules.firewall = 'False' }
+    'a group policy sets IPsec rules itself (Domain isolation)' = { param($g) (Get-Server).policyRules = @('Domain isolation') }
+    "the rule 'VPN to Tunnel 1' leads to the tunnel address 203.0.113.10 already" = { param($g)
+        (Get-Server).rules = @([ordered]@{ name = 'VPN to Tunnel 1'; enable = 'True'; remotetunnelendpoint = '203.0.113.10' }) }
     'already set up otherwise' = { param($g) (Get-Server).access.VpnStatus = 'Installed' }
     'far too wide' = { param($g) $g.cloudCidr = '0.0.0.0/0' }
     'overlaps Endpoint 1' = { param($g) $g.siteCidr = '10.0.4.0/24' }
