@@ -3,7 +3,7 @@
 # Guide (AWS, "Configure Windows Server as a Site-to-Site VPN customer gateway device"): Windows Server 2012 R2 or later;
 # the adapter that holds the private address (local tunnel endpoint); the warning that a rule without a right Endpoint 2
 # takes away the way to the server.
-param($Parameters)
+param($Parameters, [switch] $Undo)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
@@ -77,6 +77,7 @@ function Get-RuleProblem {
     }
 }
 
+if ($Undo) { return New-Outcome $null $null $false $false }
 $problems = @(Get-ParameterProblem $Parameters)
 if ($problems.Count -eq 0) {
     $system = Get-CimInstance -ClassName Win32_OperatingSystem

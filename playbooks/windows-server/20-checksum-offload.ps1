@@ -3,13 +3,16 @@
 # Guide, "Configure your Windows instance": Device Manager, network adapter, Advanced: IPv4 Checksum Offload, TCP Checksum
 # Offload (IPv4), UDP Checksum Offload (IPv4): Disabled. For servers on EC2.
 # INVARIANT: the adapter is not restarted here, which would end the session that runs this (-NoRestart).
-param($Parameters)
+param($Parameters, [switch] $Undo)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
 # An adapter that cannot offload one of them has no value for it, which is as good as disabled.
+$directionNames = @{ '1' = 'TxEnabled'; '2' = 'RxEnabled'; '3' = 'RxTxEnabled' }
 function Get-Direction($Value) {
-    if ("$Value" -match 'Enabled$' -or "$Value" -in '1', '2', '3') { "$Value" } else { 'Disabled' }
+    if ("$Value" -in $directionNames.Values) { "$Value" }
+    elseif ($directionNames.ContainsKey("$Value")) { $directionNames["$Value"] }
+    else { 'Disabled' }
 }
 
 $address = Get-NetIPAddress -IPAddress $Parameters.privateIp
@@ -24,6 +27,9 @@ Complete-Step -SaveAs 'checksum-offload' -Reboot -Wanted $wanted -Read {
         udp4 = Get-Direction $offload.UdpIPv4Enabled
     }
 } -Set {
-    $these = @{ Name = $adapter.Name; IpIPv4 = $true; TcpIPv4 = $true; UdpIPv4 = $true; NoRestart = $true }
-    Disable-NetAdapterChecksumOffload @these
+    $these = @{ Name = $adapter.Name; NoRestart = $true }
+    if ($put.ipv4) { $these['IpIPv4Enabled'] = $put.ipv4 }
+    if ($put.tcp4) { $these['TcpIPv4Enabled'] = $put.tcp4 }
+    if ($put.udp4) { $these['UdpIPv4Enabled'] = $put.udp4 }
+    Set-NetAdapterChecksumOffload @these
 }

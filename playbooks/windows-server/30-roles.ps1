@@ -3,7 +3,7 @@
 # Guide, step 3 "Configure Windows Server", "Add Roles and Features" with their management tools. What they need (IIS among
 # it) comes along. With minimalRoles only Remote Access and Routing, which is all that routing itself needs.
 # RSAT-RemoteAccess-PowerShell carries the commands of the next step; a role that was installed without tools lacks it.
-param($Parameters)
+param($Parameters, [switch] $Undo)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
@@ -17,9 +17,19 @@ function Get-FeatureState {
 }
 
 $was = Get-FeatureState
+if ($Undo) {
+    # Roles stay unless it is asked for: something else may have come to need them.
+    $before = Get-Saved 'roles'
+    $ours = @($features | Where-Object { $Parameters.removeRoles -and $before.Contains($_) -and $before[$_] -ne 'Installed' -and $was[$_] -eq 'Installed' })
+    if ($ours.Count -eq 0) { return New-Outcome $was $was $false $false }
+    $result = Uninstall-WindowsFeature -Name $ours
+    if (-not $result.Success) { throw "Uninstall-WindowsFeature said $($result.ExitCode)" }
+    return New-Outcome $was (Get-FeatureState) $true ("$($result.RestartNeeded)" -eq 'Yes')
+}
 $missing = @($features | Where-Object { $was[$_] -notin 'Installed', 'InstallPending' })
 $restart = $false
 if ($missing.Count -gt 0) {
+    Save-Once 'roles' $was
     $result = Install-WindowsFeature -Name $missing -IncludeManagementTools
     if (-not $result.Success) { throw "Install-WindowsFeature said $($result.ExitCode)" }
     $restart = "$($result.RestartNeeded)" -eq 'Yes'

@@ -5,7 +5,7 @@
 # "IPsec tunnel authorization: None". The other two go beyond it: Microsoft, "Set-NetFirewallSetting", by default Windows
 # refuses to answer through a translation of addresses (-AllowIPsecThroughNAT), and drops what is idle for five minutes
 # (-MaxSAIdleTimeSeconds, at most 3600).
-param($Parameters)
+param($Parameters, [switch] $Undo)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
@@ -34,15 +34,18 @@ $outcome = Complete-Step -SaveAs 'ipsec-settings' -Wanted $wanted -Read {
         machines = Get-Authorization "$($setting.RemoteMachineTunnelAuthorizationList)"
         users = Get-Authorization "$($setting.RemoteUserTunnelAuthorizationList)"
         throughNat = Get-NamedField $setting @('AllowIPsecThroughNAT') $throughNames
-        idleSeconds = "$($setting.MaxSAIdleTimeSeconds)"
+        idleSeconds = "$($setting.MaxSAIdleTimeSeconds)" -replace '^(NotConfigured|0|)$', '300'
     }
 } -Set {
-    Set-NetFirewallSetting -PolicyStore PersistentStore -Exemptions @('NeighborDiscovery', 'Dhcp')
-    Set-NetFirewallSetting -PolicyStore PersistentStore -RemoteMachineTunnelAuthorizationList None
-    Set-NetFirewallSetting -PolicyStore PersistentStore -RemoteUserTunnelAuthorizationList None
-    Set-NetFirewallSetting -PolicyStore PersistentStore -AllowIPsecThroughNAT Both -MaxSAIdleTimeSeconds 3600
+    $these = @{}
+    if ($put.exemptions) { $these['Exemptions'] = @($put.exemptions.Split(',')) }
+    if ($put.machines) { $these['RemoteMachineTunnelAuthorizationList'] = $put.machines }
+    if ($put.users) { $these['RemoteUserTunnelAuthorizationList'] = $put.users }
+    if ($put.throughNat) { $these['AllowIPsecThroughNAT'] = $put.throughNat }
+    if ($put.idleSeconds) { $these['MaxSAIdleTimeSeconds'] = [int] $put.idleSeconds }
+    Set-NetFirewallSetting -PolicyStore PersistentStore @these
 }
-if ((Get-Exemption (Get-NetFirewallSetting -PolicyStore ActiveStore)) -match 'Icmp') {
+if (-not $Undo -and (Get-Exemption (Get-NetFirewallSetting -PolicyStore ActiveStore)) -match 'Icmp') {
     throw 'ICMP is exempt from IPsec all the same: a group policy says so'
 }
 $outcome

@@ -3,15 +3,15 @@
 # Guide, step 4, IPsec Settings, Customize IPsec Defaults, Key exchange (Main Mode), Advanced: security methods, key lifetimes
 # 480 minutes and 0 sessions, "Use Diffie-Hellman for enhanced security".
 # It is one set of the whole server, under a fixed name (Microsoft, "New-NetIPsecMainModeCryptoSet", -Default).
-param($Parameters)
+param($Parameters, [switch] $Undo)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
 $name = '{E5A5D32A-4BCE-4e4d-B07F-4AB1BA7E5FE1}'
 $mode = $Parameters.mainMode
 $suites = @($mode.suites | ForEach-Object { "$($_.keyExchange)-$($_.encryption)-$($_.hash)" }) -join ','
-$wanted = [ordered]@{ suites = $suites; minutes = "$($mode.minutes)"; sessions = "$($mode.sessions)"; forceDiffieHellman = 'True' }
-Complete-Step -SaveAs 'main-mode' -Wanted $wanted -Read {
+$wanted = [ordered]@{ set = 'present'; suites = $suites; minutes = "$($mode.minutes)"; sessions = "$($mode.sessions)"; forceDiffieHellman = 'True' }
+Complete-Step -SaveAs 'main-mode' -Whole -Wanted $wanted -Read {
     $set = Get-NetIPsecMainModeCryptoSet -Name $name -PolicyStore PersistentStore -ErrorAction SilentlyContinue
     $found = foreach ($proposal in $set.Proposals) {
         $group = Get-NamedField $proposal @('GroupId', 'KeyExchange') $groupNames
@@ -27,14 +27,17 @@ Complete-Step -SaveAs 'main-mode' -Wanted $wanted -Read {
         forceDiffieHellman = Get-Field $set @('ForceDiffieHellman')
     }
 } -Set {
-    $proposals = foreach ($suite in $mode.suites) {
-        New-NetIPsecMainModeCryptoProposal -KeyExchange $suite.keyExchange -Encryption $suite.encryption -Hash $suite.hash
+    if ($put.set -eq 'absent') { return Remove-NetIPsecMainModeCryptoSet -Name $name -PolicyStore PersistentStore }
+    $these = @{ PolicyStore = 'PersistentStore' }
+    if ($put.suites) {
+        $these['Proposal'] = foreach ($suite in $put.suites.Split(',')) {
+            $group, $cipher, $hash = $suite.Split('-')
+            New-NetIPsecMainModeCryptoProposal -KeyExchange $group -Encryption $cipher -Hash $hash
+        }
     }
-    if ($was.set -eq 'present') {
-        Set-NetIPsecMainModeCryptoSet -Name $name -PolicyStore PersistentStore -Proposal $proposals `
-            -MaxMinutes $mode.minutes -MaxSessions $mode.sessions -ForceDiffieHellman $true
-    } else {
-        New-NetIPsecMainModeCryptoSet -Default -DisplayName 'cgw main mode' -PolicyStore PersistentStore -Proposal $proposals `
-            -MaxMinutes $mode.minutes -MaxSessions $mode.sessions -ForceDiffieHellman $true
-    }
+    if ($put.minutes) { $these['MaxMinutes'] = [int] $put.minutes }
+    if ($put.sessions) { $these['MaxSessions'] = [int] $put.sessions }
+    if ($put.forceDiffieHellman) { $these['ForceDiffieHellman'] = $put.forceDiffieHellman -eq 'True' }
+    if ($was.set -eq 'present') { Set-NetIPsecMainModeCryptoSet -Name $name @these }
+    else { New-NetIPsecMainModeCryptoSet -Default -DisplayName 'cgw main mode' @these }
 }

@@ -3,7 +3,7 @@
 # Guide, step 4, Customize IPsec Defaults, Data protection (Quick Mode), Advanced: "Require encryption for all connection
 # security rules that use these settings", with one method and its lifetime. A set that has only encrypting proposals is that.
 # The rules of the tunnels carry their own method as well; it is the same.
-param($Parameters)
+param($Parameters, [switch] $Undo)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
@@ -13,8 +13,8 @@ $mode = $Parameters.quickMode
 $hash = $mode.espHash
 if ($mode.encryption -like 'AESGCM*') { $hash = $mode.encryption.Replace('AESGCM', 'AESGMAC') }
 
-$wanted = [ordered]@{ proposals = "$($mode.encapsulation):$hash-$($mode.encryption)+$($mode.minutes)min+$($mode.kilobytes)kb" }
-Complete-Step -SaveAs 'quick-mode' -Wanted $wanted -Read {
+$wanted = [ordered]@{ set = 'present'; proposals = "$($mode.encapsulation):$hash-$($mode.encryption)+$($mode.minutes)min+$($mode.kilobytes)kb" }
+Complete-Step -SaveAs 'quick-mode' -Whole -Wanted $wanted -Read {
     $set = Get-NetIPsecQuickModeCryptoSet -Name $name -PolicyStore PersistentStore -ErrorAction SilentlyContinue
     $found = foreach ($proposal in $set.Proposals) {
         $esp = Get-NamedField $proposal @('HashAlgorithmESP', 'ESPHash') $hashNames
@@ -25,11 +25,13 @@ Complete-Step -SaveAs 'quick-mode' -Wanted $wanted -Read {
     }
     [ordered]@{ set = if ($set) { 'present' } else { 'absent' }; proposals = @($found) -join ',' }
 } -Set {
-    $proposal = New-NetIPsecQuickModeCryptoProposal -Encapsulation $mode.encapsulation -ESPHash $hash `
-        -Encryption $mode.encryption -MaxMinutes $mode.minutes -MaxKiloBytes $mode.kilobytes
-    if ($was.set -eq 'present') {
-        Set-NetIPsecQuickModeCryptoSet -Name $name -PolicyStore PersistentStore -Proposal $proposal
-    } else {
-        New-NetIPsecQuickModeCryptoSet -Default -DisplayName 'cgw quick mode' -PolicyStore PersistentStore -Proposal $proposal
+    if ($put.set -eq 'absent') { return Remove-NetIPsecQuickModeCryptoSet -Name $name -PolicyStore PersistentStore }
+    $proposals = foreach ($proposal in $put.proposals.Split(',')) {
+        if ($proposal -notmatch '^(\w+):(\w+)-(\w+)\+(\d+)min\+(\d+)kb\z') { throw "the proposal $proposal cannot be put back" }
+        New-NetIPsecQuickModeCryptoProposal -Encapsulation $Matches[1] -ESPHash $Matches[2] -Encryption $Matches[3] `
+            -MaxMinutes ([int] $Matches[4]) -MaxKiloBytes ([int] $Matches[5])
     }
+    $these = @{ PolicyStore = 'PersistentStore'; Proposal = $proposals }
+    if ($was.set -eq 'present') { Set-NetIPsecQuickModeCryptoSet -Name $name @these }
+    else { New-NetIPsecQuickModeCryptoSet -Default -DisplayName 'cgw quick mode' @these }
 }

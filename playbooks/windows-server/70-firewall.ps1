@@ -2,7 +2,7 @@
 #
 # Beyond the guide, whose firewall is the security group: AWS, "Firewall rules for an AWS Site-to-Site VPN customer gateway
 # device", UDP 500 and UDP 4500 from both tunnel addresses. The ping is what proves the tunnel from the VPC's side.
-param($Parameters)
+param($Parameters, [switch] $Undo)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
@@ -60,10 +60,10 @@ Complete-Step -SaveAs 'firewall' -Wanted $wanted -Read {
     foreach ($one in $openings.Keys) { $is[$one] = Get-Opening (Get-RuleName $one) }
     $is
 } -Set {
-    foreach ($one in $openings.Keys) {
-        if ($was[$one] -eq $wanted[$one]) { continue }
+    foreach ($one in $put.Keys) {
         $opening = $openings[$one]
         if ($was[$one] -ne 'absent') { Remove-NetFirewallRule -Name (Get-RuleName $one) -PolicyStore PersistentStore }
+        if ($put[$one] -eq 'absent') { continue }
         New-NetFirewallRule -Name (Get-RuleName $one) -PolicyStore PersistentStore -Direction Inbound -Action Allow `
             -Enabled True -Profile Any @opening
     }

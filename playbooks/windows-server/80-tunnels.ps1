@@ -7,7 +7,7 @@
 # INVARIANT: a key is never in a process's arguments. The command lies in a file that only SYSTEM and Administrators may
 # read, and the file is deleted whatever happens.
 # rules.json remembers each rule as a salted, slow hash, so that an unchanged rule is left alone and no key can be guessed.
-param($Parameters)
+param($Parameters, [switch] $Undo)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
@@ -82,21 +82,22 @@ function Invoke-RuleScript([string[]] $Lines) {
     }
 }
 
-$problems = @(Get-ParameterProblem $Parameters)
-if ($problems.Count -gt 0) { throw ($problems -join '; ') }
 [IO.File]::Delete($commandFile)
 $memory = Get-Memory
 $was = [ordered]@{}
 $now = [ordered]@{}
 $changed = $false
 
-# Rules that this stack made for a connection it no longer has would match the same traffic.
-$names = @($Parameters.tunnels | ForEach-Object { $_.name })
+# Rules that this stack made for a connection it no longer has would match the same traffic. An undo leaves none.
+$tunnels = @($Parameters.tunnels | Where-Object { -not $Undo })
+if ($Undo) { foreach ($tunnel in $Parameters.tunnels) { if (-not $memory.rules.Contains($tunnel.name)) { $memory.rules[$tunnel.name] = '' } } }
+else { $problems = @(Get-ParameterProblem $Parameters); if ($problems.Count -gt 0) { throw ($problems -join '; ') } }
+$names = @($tunnels | ForEach-Object { $_.name })
 foreach ($old in @($memory.rules.Keys | Where-Object { $_ -notin $names })) {
     if (@(Get-Rule $old 'PersistentStore').Count -gt 0) {
         Invoke-Netsh @('advfirewall', 'consec', 'delete', 'rule', "name=$old") $Parameters
         if (@(Get-Rule $old 'PersistentStore').Count -gt 0) { throw "the old rule $old is still there" }
-        $was[$old] = 'of an earlier connection'
+        $was[$old] = 'there'
         $now[$old] = 'absent'
         $changed = $true
     }
@@ -104,7 +105,7 @@ foreach ($old in @($memory.rules.Keys | Where-Object { $_ -notin $names })) {
     Write-Json $memoryPath $memory
 }
 
-foreach ($tunnel in $Parameters.tunnels) {
+foreach ($tunnel in $tunnels) {
     $name = $tunnel.name
     $command = Get-RuleCommand $tunnel
     $hash = Get-RuleHash $command $memory.salt

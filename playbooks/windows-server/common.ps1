@@ -1,23 +1,50 @@
 # What run.ps1 and the steps share. Windows PowerShell 4 (Windows Server 2012 R2) is the oldest that has to read this.
 #
-# A step is a script with one parameter, -Parameters. It tests, sets what differs, reads back, and returns one object
-# {was, now, changed, reboot} (New-Outcome); it throws when it fails. Its other output is discarded.
+# A step is a script with the parameters -Parameters and -Undo. It tests, sets what differs, reads back, and returns one
+# object {was, now, changed, reboot, kept} (New-Outcome); it throws when it fails. Its other output is discarded.
 
-function New-Outcome($Was, $Now, [bool] $Changed, [bool] $Reboot) {
-    New-Object PSObject -Property @{ was = $Was; now = $Now; changed = $Changed; reboot = $Reboot }
+function New-Outcome($Was, $Now, [bool] $Changed, [bool] $Reboot, $Kept) {
+    New-Object PSObject -Property @{ was = $Was; now = $Now; changed = $Changed; reboot = $Reboot; kept = @($Kept | Where-Object { $_ }) }
 }
 
-# Brings one thing to the wanted state. -Read returns what is there, as ordered texts by name; -Wanted holds the texts
-# that must be; -Set is called only if one differs. With -SaveAs, the state before the first change is kept for an undo.
-function Complete-Step([scriptblock] $Read, $Wanted, [scriptblock] $Set, [string] $SaveAs, [switch] $Reboot) {
+# One line of JSON in ASCII: the console's code page is not UTF-8.
+function ConvertTo-Line($Value, $Parameters) {
+    $text = Protect-Text (ConvertTo-Json -InputObject $Value -Depth 6 -Compress) $Parameters
+    [regex]::Replace($text, '[^\x20-\x7e]', { param($match) '\u{0:x4}' -f [int][char] $match.Value })
+}
+
+function Write-Line([string] $Text) {
+    [Console]::Out.WriteLine($Text)
+    [Console]::Out.Flush()
+}
+
+# Brings one thing to the wanted state, or with the step's -Undo back to the state before the first change.
+#
+# -Read returns what is there, as ordered texts by name; -Wanted holds the texts that must be. -Set brings about the texts of
+# $put, which holds just those that differ; it can read $was too. Both blocks see the names of this function: its own ones are
+# $was, $put, $kept, $before, $field, $now, $left. -SaveAs names where the state before the first change is kept.
+# An undo leaves alone what somebody has changed since: with -Whole the whole thing as soon as one text of it is theirs.
+function Complete-Step([scriptblock] $Read, $Wanted, [scriptblock] $Set, [string] $SaveAs, [switch] $Whole, [switch] $Reboot) {
     $was = & $Read
-    if (@(Get-Difference $was $Wanted).Count -eq 0) { return New-Outcome $was $was $false $false }
-    if ($SaveAs) { Save-Once $SaveAs $was }
+    $put = [ordered]@{}
+    $kept = @()
+    if ($Undo) {
+        $before = Get-Saved $SaveAs
+        foreach ($field in $before.Keys) {
+            if ("$($was[$field])" -eq "$($before[$field])") { continue }
+            if ($Wanted.Contains($field) -and "$($was[$field])" -eq "$($Wanted[$field])") { $put[$field] = "$($before[$field])" } else { $kept += $field }
+        }
+        if ($Whole -and $kept.Count -gt 0) { $put = [ordered]@{} }
+    } else {
+        foreach ($field in $Wanted.Keys) { if ("$($was[$field])" -ne "$($Wanted[$field])") { $put[$field] = "$($Wanted[$field])" } }
+        if ($put.Count -gt 0) { Save-Once $SaveAs $was }
+    }
+    if ($put.Count -eq 0) { return New-Outcome $was $was $false $false $kept }
     & $Set | Out-Null
     $now = & $Read
-    $left = @(Get-Difference $now $Wanted)
+    $left = @(Get-Difference $now $put)
     if ($left.Count -gt 0) { throw "set, but it reads back otherwise: $($left -join '; ')" }
-    New-Outcome $was $now $true ([bool] $Reboot)
+    New-Outcome $was $now $true ([bool] $Reboot) $kept
 }
 
 # Brings one number of the registry to what is wanted; that takes effect with a restart.
@@ -26,7 +53,8 @@ function Complete-RegistryValue([string] $Id, [string] $Key, [string] $Name, [in
         $item = Get-ItemProperty -Path $Key -Name $Name -ErrorAction SilentlyContinue
         [ordered]@{ $Name = if ($null -eq $item) { 'absent' } else { "$($item.$Name)" } }
     } -Set {
-        New-ItemProperty -Path $Key -Name $Name -PropertyType DWord -Value $Value -Force
+        if ($put[$Name] -eq 'absent') { Remove-ItemProperty -Path $Key -Name $Name }
+        else { New-ItemProperty -Path $Key -Name $Name -PropertyType DWord -Value ([int] $put[$Name]) -Force }
     }
 }
 
@@ -51,15 +79,28 @@ function Write-Json([string] $Path, $Value) {
 }
 
 # saved.json: machine-wide settings as they were before this stack changed them for the first time.
-function Save-Once([string] $Key, $Value) {
+function Read-Saved {
     $path = Join-Path $PSScriptRoot 'saved.json'
     $saved = [ordered]@{}
     if (Test-Path -LiteralPath $path) {
         foreach ($one in (Read-Json $path).PSObject.Properties) { $saved[$one.Name] = $one.Value }
     }
+    $saved
+}
+
+function Save-Once([string] $Key, $Value) {
+    $saved = Read-Saved
     if ($saved.Contains($Key)) { return }
     $saved[$Key] = $Value
-    Write-Json $path $saved
+    Write-Json (Join-Path $PSScriptRoot 'saved.json') $saved
+}
+
+# The texts that were kept under a name, in order; none if nothing was changed.
+function Get-Saved([string] $Key) {
+    $texts = [ordered]@{}
+    $saved = Read-Saved
+    if ($saved.Contains($Key)) { foreach ($one in $saved[$Key].PSObject.Properties) { $texts[$one.Name] = $one.Value } }
+    $texts
 }
 
 # Takes the pre-shared keys out of a text.

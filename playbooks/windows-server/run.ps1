@@ -12,17 +12,6 @@ $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
-# One line of JSON in ASCII: the console's code page is not UTF-8.
-function ConvertTo-Line($Value, $Parameters) {
-    $text = Protect-Text (ConvertTo-Json -InputObject $Value -Depth 6 -Compress) $Parameters
-    [regex]::Replace($text, '[^\x20-\x7e]', { param($match) '\u{0:x4}' -f [int][char] $match.Value })
-}
-
-function Write-Line([string] $Text) {
-    [Console]::Out.WriteLine($Text)
-    [Console]::Out.Flush()
-}
-
 # pending.json: in which boot a restart became necessary, so that it stays so until it has happened.
 function Get-BootSecond {
     $boot = (Get-CimInstance -ClassName Win32_OperatingSystem).LastBootUpTime.ToUniversalTime()
@@ -52,6 +41,11 @@ try {
         }
         $known += $step.id
     }
+
+    # What undo.ps1 has to know later: all but the keys.
+    $settings = ConvertFrom-Json -InputObject (ConvertTo-Json -InputObject $parameters -Depth 6)
+    foreach ($tunnel in $settings.tunnels) { $tunnel.PSObject.Properties.Remove('presharedKey') }
+    Write-Json (Join-Path $PSScriptRoot 'settings.json') $settings
 
     $pendingPath = Join-Path $PSScriptRoot 'pending.json'
     $boot = Get-BootSecond

@@ -8,7 +8,7 @@ use super::session::{Asked, Session};
 use super::{Changing, Code, Common, Stopped, Whereabouts};
 use crate::address::AwsId;
 use crate::aws::Tags;
-use crate::plan::{Left, Plan};
+use crate::plan::{Left, Plan, Step};
 use crate::resource::{self, State};
 use crate::spec::Via;
 use crate::ui;
@@ -86,18 +86,15 @@ fn notes(session: &Session, plan: &Plan) -> Vec<String> {
     // Scripts that did not run to their end have left rules too, and no trace here.
     let was_ready = live.iter().any(|node| matches!(node.state, State::WindowsSetup(_)));
     let is_set_up = was_ready || session.declared.via != Some(Via::None);
-    let connections = plan.steps.iter().filter_map(|step| match &step.state {
-        Some(State::VpnConnection(_)) if is_set_up => step.id.as_ref(),
-        _ => None,
-    });
-    let mut notes: Vec<String> = connections
-        .map(|id| {
-            format!(
-                "the Windows Server keeps what was set there; remove its rules there with netsh \
-                 advfirewall consec delete rule name=\"{id} Tunnel 1\", and the same for Tunnel 2"
-            )
-        })
-        .collect();
+    let ends = |step: &Step| matches!(step.state, Some(State::VpnConnection(_)));
+    let mut notes = Vec::new();
+    if is_set_up && plan.steps.iter().any(ends) {
+        notes.push(format!(
+            "the Windows Server keeps what was set there; take it back by running undo.ps1 there as \
+             Administrator, in C:\\ProgramData\\cgw\\{} or where the scripts were run",
+            session.stack
+        ));
+    }
     if !session.has_record {
         notes.push(format!(
             "the stack's record is not in {}: what the stack has in another region or account is \

@@ -48,7 +48,7 @@ function New-Server {
         firewalls = [ordered]@{ Domain = 'True'; Private = 'True'; Public = 'True' }; localRules = [ordered]@{ firewall = 'NotConfigured'; ipsec = 'NotConfigured' }; policyRules = @()
         forwarding = 'Disabled'
         exemptions = 'NotConfigured'; machines = ''; users = 'O:LSD:(A;;CC;;;BA)'; policyExemptions = $null
-        throughNat = 'NotConfigured'; idleSeconds = 'NotConfigured'; openings = [ordered]@{}
+        throughNat = 'NotConfigured'; idleSeconds = '300'; openings = [ordered]@{}
         mainMode = $null; quickMode = $null; friendly = $false; rules = @(); inForce = $true; registry = [ordered]@{}
     }
     Clear-History
@@ -107,10 +107,10 @@ $models = @{
     'Get-NetIPAddress' = { param($p) if ($script:Server.address -in $p.IPAddress) { [pscustomobject] @{ IPAddress = $script:Server.address; InterfaceIndex = 7 } } }
     'Get-NetAdapter' = { param($p) if (7 -in $p.InterfaceIndex) { [pscustomobject] @{ Name = 'Ethernet'; InterfaceIndex = 7; InterfaceDescription = 'Amazon Elastic Network Adapter' } } }
     'Get-NetAdapterChecksumOffload' = { param($p) [pscustomobject] $script:Server.offload }
-    'Disable-NetAdapterChecksumOffload' = { param($p)
+    'Set-NetAdapterChecksumOffload' = { param($p)
         if (-not $p.NoRestart) { throw 'the adapter restarts, the session is gone' }
-        if ($p.Name -ne 'Ethernet') { throw 'another adapter' }
-        Invoke-Change { foreach ($one in 'IpIPv4', 'TcpIPv4', 'UdpIPv4') { if ($p[$one]) { $script:Server.offload["${one}Enabled"] = 'Disabled' } } } }
+        if ("$($p.Name)" -ne 'Ethernet') { throw 'another adapter' }
+        Invoke-Change { foreach ($one in 'IpIPv4Enabled', 'TcpIPv4Enabled', 'UdpIPv4Enabled') { if ($p.ContainsKey($one)) { $script:Server.offload[$one] = "$($p[$one])" } } } }
     'Get-NetFirewallProfile' = { param($p) foreach ($one in $script:Server.firewalls.GetEnumerator()) { [pscustomobject] @{ Name = $one.Key; Enabled = $one.Value; AllowLocalFirewallRules = $script:Server.localRules.firewall; AllowLocalIPsecRules = $script:Server.localRules.ipsec } } }
     'Get-NetFirewallSetting' = { param($p)
         $exemptions = $script:Server.exemptions
@@ -153,6 +153,15 @@ $models = @{
             $script:Server.features = $sorted
             if (-not $script:Server.services.Contains('RemoteAccess')) { $script:Server.services['RemoteAccess'] = 'Disabled Stopped' } }
         [pscustomobject] @{ Success = $true; ExitCode = 'Success'; RestartNeeded = if ($script:Server.needsRestart) { 'Yes' } else { 'No' } } }
+    'Uninstall-WindowsFeature' = { param($p)
+        if ($script:Server.access.RoutingStatus -eq 'Installed') { throw 'routing is still set up' }
+        Invoke-Change {
+            foreach ($n in $p.Name) { $script:Server.features.Remove($n) }
+            if (-not $script:Server.features.Contains('RemoteAccess')) { $script:Server.services.Remove('RemoteAccess') } }
+        [pscustomobject] @{ Success = $true; ExitCode = 'Success'; RestartNeeded = 'Yes' } }
+    'Uninstall-RemoteAccess' = { param($p)
+        if (-not $p.Force) { throw 'it asks' }
+        Invoke-Change { $script:Server.access.RoutingStatus = 'Uninstalled'; $script:Server.services['RemoteAccess'] = 'Disabled Stopped' } }
     'Get-RemoteAccess' = { param($p) [pscustomobject] $script:Server.access }
     'Install-RemoteAccess' = { param($p)
         if ([version] $script:Server.version -lt [version] '10.0') { throw 'RoutingOnly is not known here' }
@@ -168,6 +177,8 @@ $models = @{
     'New-NetIPsecQuickModeCryptoSet' = { param($p) Confirm-Default 'New' $p 2; if ($script:Server.quickMode -or -not $p.Default) { throw 'the default set exists' }; Invoke-Change { $script:Server.quickMode = New-Set $null $p } }
     'Set-NetIPsecMainModeCryptoSet' = { param($p) Confirm-Default 'Set' $p 1; if (-not $script:Server.mainMode) { throw 'no such set' }; Invoke-Change { $script:Server.mainMode = New-Set $script:Server.mainMode $p } }
     'Set-NetIPsecQuickModeCryptoSet' = { param($p) Confirm-Default 'Set' $p 2; if (-not $script:Server.quickMode) { throw 'no such set' }; Invoke-Change { $script:Server.quickMode = New-Set $script:Server.quickMode $p } }
+    'Remove-NetIPsecMainModeCryptoSet' = { param($p) Confirm-Default 'Remove' $p 1; if (-not $script:Server.mainMode) { throw 'no such set' }; Invoke-Change { $script:Server.mainMode = $null } }
+    'Remove-NetIPsecQuickModeCryptoSet' = { param($p) Confirm-Default 'Remove' $p 2; if (-not $script:Server.quickMode) { throw 'no such set' }; Invoke-Change { $script:Server.quickMode = $null } }
     'Get-NetIPsecRule' = { param($p)
         if ($p.PolicyStore -eq 'ActiveStore' -and -not $script:Server.inForce) { return }
         if ($p.PolicyStore -eq 'RSOP') { foreach ($name in $script:Server.policyRules) { [pscustomobject] @{ DisplayName = $name } }; return }
@@ -199,6 +210,7 @@ function Invoke-NetshLine([string] $Line) {
         return 0
     }
     if ($Line -eq 'ras set type ipv4rtrtype=lanonly ipv6rtrtype=none rastype=none') { Invoke-Change { $script:Server.access['type'] = 'lanonly' }; return 0 }
+    if ($Line -eq 'ras set conf confstate=disabled') { Invoke-Change { $script:Server.access.RoutingStatus = 'Uninstalled'; $script:Server.access.Remove('type'); $script:Server.services['RemoteAccess'] = 'Disabled Stopped' }; return 0 }
     if ($Line -eq 'ras set conf confstate=enabled') { Invoke-Change { $script:Server.access.RoutingStatus = 'Installed' }; return 0 }
     1
 }
@@ -225,7 +237,7 @@ function Get-CimModel([string] $ClassName, [string] $Filter) {
 function Set-ServiceModel([string] $Name, [string] $StartMode, [string] $State) {
     $old = $script:Server.services[$Name]
     if (-not $old) { throw "no service $Name" }
-    if ($State -and $old.StartsWith('Disabled')) { throw "the service $Name is disabled" }
+    if ($State -eq 'Running' -and $old.StartsWith('Disabled')) { throw "the service $Name is disabled" }
     if (-not $StartMode) { $StartMode = $old.Split(' ')[0] }
     if (-not $State) { $State = $old.Split(' ')[1] }
     Invoke-Change { $script:Server.services[$Name] = "$StartMode $State" }
@@ -244,6 +256,12 @@ function Set-RegistryModel([string] $Path, [string] $Name, $Value) {
         $script:Server.registry[$Name] = $Value
         $sorted = [ordered]@{}; foreach ($n in @($script:Server.registry.Keys | Sort-Object)) { $sorted[$n] = $script:Server.registry[$n] }
         $script:Server.registry = $sorted }
+}
+
+function Remove-RegistryModel([string] $Path, [string] $Name) {
+    Confirm-Registry $Path $Name
+    if (-not $script:Server.registry.Contains($Name)) { throw "no property $Name" }
+    Invoke-Change { $script:Server.registry.Remove($Name) }
 }
 
 # Folders and their rights: .NET on Linux has none, so the objects that the scripts make are stand-ins too.
@@ -267,13 +285,15 @@ function Install-Stand([string] $Data) {
     foreach ($one in Get-CommandText $Data) { . ([scriptblock]::Create($one)) }
     $texts = @(
         'function global:Get-CimInstance { [CmdletBinding()] param($ClassName, $Filter) Get-CimModel $ClassName $Filter }'
-        'function global:Set-Service { [CmdletBinding()] param($Name, [ValidateSet("Automatic")] $StartupType) Set-ServiceModel $Name Auto "" }'
+        'function global:Set-Service { [CmdletBinding()] param($Name, [ValidateSet("Automatic", "Manual", "Disabled")] $StartupType) Set-ServiceModel $Name ($StartupType -replace "^Automatic$", "Auto") "" }'
+        'function global:Stop-Service { [CmdletBinding()] param($Name, [switch] $Force) Set-ServiceModel $Name "" Stopped }'
         'function global:Start-Service { [CmdletBinding()] param($Name) Set-ServiceModel $Name "" Running }'
         'function global:Import-Module { [CmdletBinding()] param($Name) if ($Name -ne "RemoteAccess") { throw "no module $Name" } }'
         'function global:Start-Sleep { [CmdletBinding()] param($Seconds) }'
         'function global:Set-Acl { [CmdletBinding()] param($LiteralPath, $AclObject) Set-AclModel $LiteralPath $AclObject }'
         'function global:Get-ItemProperty { [CmdletBinding()] param($Path, $Name)
             $found = Get-RegistryModel $Path $Name; if ($found) { $found } else { Write-Error "no property $Name" } }'
+        'function global:Remove-ItemProperty { [CmdletBinding()] param($Path, $Name) Remove-RegistryModel $Path $Name }'
         'function global:New-ItemProperty { [CmdletBinding()] param($Path, $Name, [ValidateSet("DWord")] $PropertyType, $Value, [switch] $Force)
             if (-not $Force) { throw "exists" }; Set-RegistryModel $Path $Name $Value }'
         'function global:New-Object { param([string] $TypeName, $ArgumentList, $Property)

@@ -49,6 +49,21 @@ function Push($Given, [switch] $Keep) {
     [pscustomobject] @{ code = $code; steps = $steps; marker = "$($lines | Where-Object { $_ -like 'cgw-done*' })"; lines = $lines
         error = $err.ToString(); all = ($lines + $err.ToString() + $texts + (Get-History).arguments) -join "`n"; left = $left; stack = $stack }
 }
+# What a person runs in the folder of the stack to take it all back.
+function Undo([switch] $RemoveRoles, [string] $Stack = 'prod') {
+    $folder = Join-Path $Folder "cgw/$Stack"
+    $out = [IO.StringWriter]::new()
+    $err = [IO.StringWriter]::new()
+    $before = [Console]::Out, [Console]::Error
+    [Console]::SetOut($out); [Console]::SetError($err)
+    try { & (Join-Path $folder 'undo.ps1') -RemoveRoles:$RemoveRoles } finally { [Console]::SetOut($before[0]); [Console]::SetError($before[1]) }
+    $code = $LASTEXITCODE
+    $lines = @($out.ToString() -split "`r?`n" | Where-Object { $_ })
+    $steps = @{}
+    foreach ($line in $lines) { if ($line.StartsWith('{')) { $one = ConvertFrom-Json -AsHashtable $line; $steps[$one.id] = $one } }
+    $left = @(Get-ChildItem $folder -File | ForEach-Object { $_.Name })
+    [pscustomobject] @{ code = $code; steps = $steps; marker = "$($lines | Where-Object { $_ -like 'cgw-undone*' })"; lines = $lines; error = $err.ToString(); left = $left; all = $out.ToString() + $err.ToString() }
+}
 function Reset { New-Server; if (Test-Path (Join-Path $Folder 'cgw')) { Remove-Item -Recurse -Force (Join-Path $Folder 'cgw') } }
 function Test-Quiet($Run) { @($keys | Where-Object { $Run.all.Contains($_) }).Count -eq 0 -and 'parameters.json' -notin $Run.left -and 'rules.netsh' -notin $Run.left }
 function Get-ChangedIds($Run) { @($Run.steps.Values | Where-Object { $_.changed } | ForEach-Object { $_.id } | Sort-Object) -join ' ' }
@@ -143,6 +158,74 @@ foreach ($after in $false, $true) {
         if ($run.marker -notmatch 'reboot=true') { $wrong += "$n forgets the restart" }
     }
     Expect "each of $changes changes fails $(if ($after) { 'after' } else { 'before' }) its effect, then all is mended $($wrong -join ', ')" ($wrong.Count -eq 0 -and $changes -gt 10)
+}
+
+# Undo: the server as it was, whole; with own settings of its own too; whatever was cut off before.
+Reset
+$run = Push (Get-Given)
+$roles = (Get-Server).features.Count
+$run = Undo
+Expect 'undo: all steps but the roles are taken back' ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'checksum-offload dead-gateway firewall ipsec-settings main-mode quick-mode routing tunnels udp-encapsulation' -and (Get-Server).features.Count -eq $roles)
+Expect 'undo: the marker says so' ($run.marker -eq 'cgw-undone changed=9 reboot=true failed=0' -and $run.error -eq '')
+Expect 'undo: what was kept for it is gone' ('saved.json' -notin $run.left -and 'rules.json' -notin $run.left -and 'settings.json' -notin $run.left)
+$run = Undo
+Expect 'undo again: there is nothing to undo' ($run.code -eq 1 -and $run.error -match 'nothing is set up')
+Reset
+[void] (Push (Get-Given))
+Expect 'undo: no key is kept for it' $(& { $kept = [IO.File]::ReadAllText((Join-Path $Folder 'cgw/prod/settings.json')); @($keys | Where-Object { $kept.Contains($_) }).Count -eq 0 -and $kept.Contains('vpn-0abc Tunnel 1') })
+$run = Undo -RemoveRoles
+Expect 'undo with -RemoveRoles: the server is as it was, whole' ($run.code -eq 0 -and (Get-Snapshot) -eq $plain)
+if ((Get-Snapshot) -ne $plain) { $plain; Get-Snapshot }
+
+function Set-OwnThings {
+    $s = Get-Server
+    $s.exemptions = 'Dhcp, Icmp'; $s.throughNat = 'Server'; $s.idleSeconds = '900'; $s.forwarding = 'Enabled'
+    $s.registry.EnableDeadGWDetect = 0
+    $s.mainMode = [ordered]@{ proposals = @([ordered]@{ KeyExchange = 'DH19'; Encryption = 'AES128'; Hash = 'SHA1' }, [ordered]@{ KeyExchange = 'DH14'; Encryption = 'DES3'; Hash = 'SHA1' }); minutes = 60; sessions = 5; force = $false }
+    $s.quickMode = [ordered]@{ proposals = @([ordered]@{ Encapsulation = 'ESP'; ESPHash = 'SHA1'; Encryption = 'DES3'; MaxMinutes = 30; MaxKiloBytes = 5000 }); minutes = 480; sessions = 0; force = $false }
+    $s.rules = @([ordered]@{ name = 'Branch office'; enable = 'True'; remotetunnelendpoint = '192.0.2.99' })
+    $s.openings['theirs'] = [ordered]@{ Name = 'theirs'; Direction = 'Inbound'; Action = 'Allow'; Enabled = 'True'; Protocol = 'UDP' }
+}
+Reset
+Set-OwnThings
+$own = Get-Snapshot
+$run = Push (Get-Given)
+Expect 'a server with own settings: set up' ($run.code -eq 0 -and (Get-Server).rules.Count -eq 3)
+$run = Undo -RemoveRoles
+Expect 'a server with own settings: undone, whole' ($run.code -eq 0 -and (Get-Snapshot) -eq $own)
+if ((Get-Snapshot) -ne $own) { $own; Get-Snapshot }
+Reset
+[void] (Push (Get-Given))
+(Get-Server).mainMode.minutes = 60
+(Get-Server).idleSeconds = '1200'
+$run = Undo
+Expect 'what somebody changed since is left to them' ($run.code -eq 0 -and (Get-Server).mainMode.minutes -eq 60 -and (Get-Server).idleSeconds -eq '1200' -and (Get-Server).throughNat -eq 'NotConfigured')
+Expect 'and it is said' ('minutes' -in $run.steps['main-mode'].kept -and 'idleSeconds' -in $run.steps['ipsec-settings'].kept)
+foreach ($after in $false, $true) {
+    $wrong = @()
+    foreach ($n in 1..$changes) {
+        Reset
+        (Get-History).failAt = $n
+        (Get-History).after = $after
+        [void] (Push (Get-Given))
+        (Get-History).failAt = 0
+        if ((Undo -RemoveRoles).code -ne 0 -or (Get-Snapshot) -ne $plain) { $wrong += $n }
+    }
+    Expect "a run that was cut off $(if ($after) { 'after' } else { 'before' }) each change is undone, whole $($wrong -join ', ')" ($wrong.Count -eq 0)
+    $wrong = @()
+    foreach ($n in 1..12) {
+        Reset
+        [void] (Push (Get-Given))
+        Clear-History
+        (Get-History).failAt = $n
+        (Get-History).after = $after
+        $run = Undo -RemoveRoles
+        if ($run.code -ne 1 -or $run.marker -notmatch 'failed=[12]$') { $wrong += "$n is not reported" }
+        if ($run.steps.Count -ne 11) { $wrong += "$n stops the rest" }
+        (Get-History).failAt = 0
+        if ((Undo -RemoveRoles).code -ne 0 -or (Get-Snapshot) -ne $plain) { $wrong += "$n is not mended" }
+    }
+    Expect "an undo that was cut off $(if ($after) { 'after' } else { 'before' }) a change goes on when run again $($wrong -join ', ')" ($wrong.Count -eq 0)
 }
 
 # Texts of netsh may hold the key.
