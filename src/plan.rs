@@ -195,7 +195,8 @@ impl Plan {
     pub fn split_record(&self) -> (Self, Self) {
         let (record, rest) =
             self.steps.iter().cloned().partition(|step| is_record(step.key.address()));
-        (Self { steps: rest, ..self.clone() }, Self { steps: record, ..self.clone() })
+        let part = |steps| Self { stack: self.stack.clone(), steps, left: self.left.clone() };
+        (part(rest), part(record))
     }
 
     /// Returns the nodes that exist before anything is done.

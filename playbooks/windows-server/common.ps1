@@ -13,6 +13,14 @@ function ConvertTo-Line($Value, $Parameters) {
     [regex]::Replace($text, '[^\x20-\x7e]', { param($match) '\u{0:x4}' -f [int][char] $match.Value })
 }
 
+# Runs one step of manifest.json and gives what it said it did.
+function Invoke-Step($Step, $Parameters, [switch] $Undo) {
+    $said = @(& (Join-Path $PSScriptRoot $Step.file) -Parameters $Parameters -Undo:$Undo 3>$null)
+    $outcome = $said | Where-Object { $null -ne $_.changed } | Select-Object -Last 1
+    if (-not $outcome) { throw 'the step did not say what it did' }
+    $outcome
+}
+
 function Write-Line([string] $Text) {
     [Console]::Out.WriteLine($Text)
     [Console]::Out.Flush()

@@ -65,9 +65,7 @@ try {
             # A step that is cut off may have changed what needs a restart, so this is written before it starts.
             if ($step.reboot -and -not $pending) { Write-Json $pendingPath @{ boot = $boot } }
             try {
-                $said = @(& (Join-Path $PSScriptRoot $step.file) -Parameters $parameters 3>$null)
-                $outcome = $said | Where-Object { $null -ne $_.changed } | Select-Object -Last 1
-                if (-not $outcome) { throw 'the step did not say what it did' }
+                $outcome = Invoke-Step $step $parameters
                 $line['was'] = $outcome.was
                 $line['now'] = $outcome.now
                 $line['changed'] = [bool] $outcome.changed

@@ -24,9 +24,7 @@ try {
         $line = [ordered]@{ id = $step.id; was = $null; now = $null; changed = $false; reboot = $false; error = $null; kept = @() }
         # One that fails keeps no other from being undone.
         try {
-            $said = @(& (Join-Path $PSScriptRoot $step.file) -Parameters $parameters -Undo 3>$null)
-            $outcome = $said | Where-Object { $null -ne $_.changed } | Select-Object -Last 1
-            if (-not $outcome) { throw 'the step did not say what it did' }
+            $outcome = Invoke-Step $step $parameters -Undo
             foreach ($name in 'was', 'now', 'changed', 'reboot', 'kept') { $line[$name] = $outcome.$name }
             if ($outcome.changed) { $changed++ }
             if ($outcome.reboot) { $reboot = $true }

@@ -6,6 +6,7 @@ use ipnet::Ipv4Net;
 
 use super::{Cloud, Refusal, Request, Site};
 use crate::address::AwsId;
+use crate::aws::Place;
 use crate::spec::Cidr;
 use crate::tunnel::CidrPair;
 use crate::world::{Region, Route};
@@ -121,14 +122,33 @@ pub(super) fn examine(
     refusals
 }
 
+/// The networks of a VPC.
+fn vpc_cidrs<'a>(
+    request: &Request<'a>,
+    place: &Place,
+    vpc: &AwsId,
+) -> impl Iterator<Item = &'a Ipv4Net> {
+    let vpc = request.world.region(place).and_then(|region| region.vpc(vpc));
+    vpc.into_iter().flat_map(|vpc| &vpc.cidrs)
+}
+
+/// The networks of the server's own VPC; none for an own server.
+fn own_cidrs<'a>(request: &Request<'a>, site: &Site) -> impl Iterator<Item = &'a Ipv4Net> {
+    let server = match site {
+        Site::Instance(server) => Some(server),
+        Site::Own { .. } => None,
+    };
+    server.into_iter().flat_map(|server| vpc_cidrs(request, request.site, &server.vpc))
+}
+
 /// The rule requires security for all that comes from Endpoint 2: whoever administers the server
 /// from there is locked out.
 fn endpoint2(request: &Request<'_>, cloud: &Cloud, site: &Site, pair: CidrPair) -> Vec<Refusal> {
     let hint = "give the VPC's network, or a part of it, with --cloud-cidr";
     let mut refusals = Vec::new();
-    let cidrs = |place, vpc| request.world.region(place).and_then(|r| r.vpc(vpc)).map(|v| &v.cidrs);
-    let mut of_vpc = cidrs(request.cloud, &cloud.vpc).into_iter().flatten();
-    if !of_vpc.any(|own| own.contains(&pair.cloud)) && !is_private(pair.cloud) {
+    if !vpc_cidrs(request, request.cloud, &cloud.vpc).any(|own| own.contains(&pair.cloud))
+        && !is_private(pair.cloud)
+    {
         let text = format!(
             "{} as the VPC's network reaches into the Internet: rules and routes would cut the \
              server off from it",
@@ -142,11 +162,7 @@ fn endpoint2(request: &Request<'_>, cloud: &Cloud, site: &Site, pair: CidrPair) 
             hint,
         ));
     }
-    let own_vpc = match site {
-        Site::Instance(server) => cidrs(request.site, &server.vpc).into_iter().flatten(),
-        Site::Own { .. } => None.into_iter().flatten(),
-    };
-    for own in own_vpc.filter(|own| overlap(**own, pair.cloud)).take(1) {
+    for own in own_cidrs(request, site).filter(|own| overlap(**own, pair.cloud)).take(1) {
         let text = format!(
             "the VPC's network {} overlaps {own} of the server's own VPC: whoever is there would be \
              cut off",
@@ -186,13 +202,7 @@ pub(super) fn notes(request: &Request<'_>, site: &Site, pair: CidrPair) -> Vec<S
             pair.cloud
         ));
     }
-    let own = match site {
-        Site::Instance(server) => {
-            request.world.region(request.site).and_then(|r| r.vpc(&server.vpc))
-        }
-        Site::Own { .. } => None,
-    };
-    let is_own = own.is_some_and(|vpc| vpc.cidrs.iter().any(|own| own.contains(&pair.site)));
+    let is_own = own_cidrs(request, site).any(|own| own.contains(&pair.site));
     if !is_private(pair.site) && !is_own {
         notes.push(format!(
             "the site's network {} holds addresses of the Internet: the VPC will reach those through \

@@ -92,6 +92,8 @@ function New-Set($Old, $p) {
     if ($p.ContainsKey('ForceDiffieHellman')) { $set.force = $p.ForceDiffieHellman }
     $set
 }
+# In which order things came leaves no trace in a snapshot.
+function Get-Sorted($Table) { $sorted = [ordered]@{}; foreach ($n in @($Table.Keys | Sort-Object)) { $sorted[$n] = $Table[$n] }; $sorted }
 function Show-Opening($Rule) {
     if ($script:Server.friendly) { return [pscustomobject] $Rule }
     $numbers = @{ Inbound = 1; Outbound = 2; Allow = 2; Block = 4; True = 1; False = 2 }
@@ -131,8 +133,7 @@ $models = @{
         if ($p.PolicyStore -ne 'PersistentStore' -or $script:Server.openings.Contains($p.Name)) { throw 'the rule exists' }
         Invoke-Change {
             $script:Server.openings[$p.Name] = Select-Known $p 'Name', 'DisplayName', 'Direction', 'Action', 'Enabled', 'Profile', 'Protocol', 'LocalPort', 'IcmpType', 'RemoteAddress'
-            $sorted = [ordered]@{}; foreach ($n in @($script:Server.openings.Keys | Sort-Object)) { $sorted[$n] = $script:Server.openings[$n] }
-            $script:Server.openings = $sorted } }
+            $script:Server.openings = Get-Sorted $script:Server.openings } }
     'Remove-NetFirewallRule' = { param($p)
         if (-not $script:Server.openings.Contains("$($p.Name)")) { throw 'no such rule' }
         Invoke-Change { $script:Server.openings.Remove("$($p.Name)") } }
@@ -149,8 +150,7 @@ $models = @{
         Invoke-Change {
             foreach ($n in $p.Name) { $script:Server.features[$n] = if ($script:Server.needsRestart) { 'InstallPending' } else { 'Installed' } }
             # Which of them were missing leaves no trace in the end.
-            $sorted = [ordered]@{}; foreach ($n in @($script:Server.features.Keys | Sort-Object)) { $sorted[$n] = $script:Server.features[$n] }
-            $script:Server.features = $sorted
+            $script:Server.features = Get-Sorted $script:Server.features
             if (-not $script:Server.services.Contains('RemoteAccess')) { $script:Server.services['RemoteAccess'] = 'Disabled Stopped' } }
         [pscustomobject] @{ Success = $true; ExitCode = 'Success'; RestartNeeded = if ($script:Server.needsRestart) { 'Yes' } else { 'No' } } }
     'Uninstall-WindowsFeature' = { param($p)
@@ -254,8 +254,7 @@ function Set-RegistryModel([string] $Path, [string] $Name, $Value) {
     Confirm-Registry $Path $Name
     Invoke-Change {
         $script:Server.registry[$Name] = $Value
-        $sorted = [ordered]@{}; foreach ($n in @($script:Server.registry.Keys | Sort-Object)) { $sorted[$n] = $script:Server.registry[$n] }
-        $script:Server.registry = $sorted }
+        $script:Server.registry = Get-Sorted $script:Server.registry }
 }
 
 function Remove-RegistryModel([string] $Path, [string] $Name) {

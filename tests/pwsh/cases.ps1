@@ -30,41 +30,46 @@ Copy-Item (Join-Path $Playbook 'bootstrap.ps1') $bootstrap
 $files = @{}
 foreach ($file in Get-ChildItem $Playbook -File) { if ($file.Name -ne 'bootstrap.ps1') { $files[$file.Name] = [Convert]::ToBase64String([IO.File]::ReadAllBytes($file.FullName)) } }
 
+# Runs a script block, and gives the exit code, the steps' lines by id, the marker, and all that was said.
+function Invoke-Captured([scriptblock] $Run) {
+    $out = [IO.StringWriter]::new()
+    $err = [IO.StringWriter]::new()
+    $before = [Console]::Out, [Console]::Error
+    [Console]::SetOut($out); [Console]::SetError($err)
+    try { & $Run } finally { [Console]::SetOut($before[0]); [Console]::SetError($before[1]) }
+    $code = $LASTEXITCODE
+    $lines = @($out.ToString() -split "`r?`n" | Where-Object { $_ })
+    $steps = @{}
+    foreach ($line in $lines) { if ($line.StartsWith('{')) { $one = ConvertFrom-Json -AsHashtable $line; $steps[$one.id] = $one } }
+    [pscustomobject] @{ code = $code; steps = $steps; marker = "$($lines | Where-Object { $_ -match '^cgw-(un)?done' })"; lines = $lines; error = $err.ToString() }
+}
+
 # One push, as the client does it. Gives the exit code, the steps' lines by id, the marker, all text, and what lies in the folder.
 function Push($Given, [switch] $Keep) {
     $stack = Join-Path $Folder "cgw/$($Given.stack)"
     $bundle = @{ stack = $Given.stack; digest = $digest; files = @{} + $files }
     $bundle.files['parameters.json'] = [Convert]::ToBase64String([Text.Encoding]::UTF8.GetBytes((ConvertTo-Json $Given -Depth 6)))
-    $out = [IO.StringWriter]::new()
-    $err = [IO.StringWriter]::new()
-    $before = [Console]::Out, [Console]::Error
-    [Console]::SetOut($out); [Console]::SetError($err)
-    try { ConvertTo-Json $bundle -Compress | & $bootstrap } finally { [Console]::SetOut($before[0]); [Console]::SetError($before[1]) }
-    $code = $LASTEXITCODE
-    $lines = @($out.ToString() -split "`r?`n" | Where-Object { $_ })
-    $steps = @{}
-    foreach ($line in $lines) { if ($line.StartsWith('{')) { $one = ConvertFrom-Json -AsHashtable $line; $steps[$one.id] = $one } }
+    $ran = Invoke-Captured { ConvertTo-Json $bundle -Compress | & $bootstrap }
     $left = @(Get-ChildItem $stack -File -ErrorAction SilentlyContinue | ForEach-Object { $_.Name })
     $texts = @($left | ForEach-Object { [IO.File]::ReadAllText((Join-Path $stack $_)) })
-    [pscustomobject] @{ code = $code; steps = $steps; marker = "$($lines | Where-Object { $_ -like 'cgw-done*' })"; lines = $lines
-        error = $err.ToString(); all = ($lines + $err.ToString() + $texts + (Get-History).arguments) -join "`n"; left = $left; stack = $stack }
+    $all = ($ran.lines + $ran.error + $texts + (Get-History).arguments) -join "`n"
+    $ran | Add-Member -PassThru -NotePropertyMembers @{ all = $all; left = $left; stack = $stack }
 }
 # What a person runs in the folder of the stack to take it all back.
 function Undo([switch] $RemoveRoles, [string] $Stack = 'prod') {
     $folder = Join-Path $Folder "cgw/$Stack"
-    $out = [IO.StringWriter]::new()
-    $err = [IO.StringWriter]::new()
-    $before = [Console]::Out, [Console]::Error
-    [Console]::SetOut($out); [Console]::SetError($err)
-    try { & (Join-Path $folder 'undo.ps1') -RemoveRoles:$RemoveRoles } finally { [Console]::SetOut($before[0]); [Console]::SetError($before[1]) }
-    $code = $LASTEXITCODE
-    $lines = @($out.ToString() -split "`r?`n" | Where-Object { $_ })
-    $steps = @{}
-    foreach ($line in $lines) { if ($line.StartsWith('{')) { $one = ConvertFrom-Json -AsHashtable $line; $steps[$one.id] = $one } }
-    $left = @(Get-ChildItem $folder -File | ForEach-Object { $_.Name })
-    [pscustomobject] @{ code = $code; steps = $steps; marker = "$($lines | Where-Object { $_ -like 'cgw-undone*' })"; lines = $lines; error = $err.ToString(); left = $left; all = $out.ToString() + $err.ToString() }
+    $ran = Invoke-Captured { & (Join-Path $folder 'undo.ps1') -RemoveRoles:$RemoveRoles }
+    $ran | Add-Member -PassThru -NotePropertyMembers @{ left = @(Get-ChildItem $folder -File | ForEach-Object { $_.Name }) }
 }
 function Reset { New-Server; if (Test-Path (Join-Path $Folder 'cgw')) { Remove-Item -Recurse -Force (Join-Path $Folder 'cgw') } }
+# A push to a fresh server whose nth change fails, before or after it has its effect.
+function Push-Failing([int] $N, [bool] $After) {
+    Reset
+    (Get-History).failAt = $N
+    (Get-History).after = $After
+    Push (Get-Given)
+    (Get-History).failAt = 0
+}
 function Test-Quiet($Run) { @($keys | Where-Object { $Run.all.Contains($_) }).Count -eq 0 -and 'parameters.json' -notin $Run.left -and 'rules.netsh' -notin $Run.left }
 function Get-ChangedIds($Run) { @($Run.steps.Values | Where-Object { $_.changed } | ForEach-Object { $_.id } | Sort-Object) -join ' ' }
 $everything = 'checksum-offload dead-gateway firewall ipsec-settings main-mode quick-mode roles routing tunnels udp-encapsulation'
@@ -143,16 +148,12 @@ Expect 'a drifted main mode is set right: what was kept is still the first state
 foreach ($after in $false, $true) {
     $wrong = @()
     foreach ($n in 1..$changes) {
-        Reset
-        (Get-History).failAt = $n
-        (Get-History).after = $after
-        $run = Push (Get-Given)
+        $run = Push-Failing $n $after
         $bad = @($run.steps.Values | Where-Object { $_.error -and -not $_.skipped })
         $skipped = @($run.steps.Values | Where-Object { $_.skipped })
         if ($run.code -ne 1 -or $run.marker -notmatch 'failed=1$' -or $bad.Count -ne 1 -or $bad[0].error -notmatch 'modelled server failed' -or $bad[0].changed) { $wrong += "$n is not reported" }
         if ($run.steps.Count -ne 11 -or ($skipped.Count -eq 0 -and $bad[0].id -ne 'dead-gateway') -or @($skipped | Where-Object { $_.error -notmatch $bad[0].id }).Count) { $wrong += "$n skips wrongly" }
         if (-not (Test-Quiet $run)) { $wrong += "$n tells a key" }
-        (Get-History).failAt = 0
         $run = Push (Get-Given)
         if ($run.code -ne 0 -or (Get-Snapshot) -ne $final -or -not (Test-Quiet $run)) { $wrong += "$n is not mended" }
         if ($run.marker -notmatch 'reboot=true') { $wrong += "$n forgets the restart" }
@@ -204,11 +205,7 @@ Expect 'and it is said' ('minutes' -in $run.steps['main-mode'].kept -and 'idleSe
 foreach ($after in $false, $true) {
     $wrong = @()
     foreach ($n in 1..$changes) {
-        Reset
-        (Get-History).failAt = $n
-        (Get-History).after = $after
-        [void] (Push (Get-Given))
-        (Get-History).failAt = 0
+        [void] (Push-Failing $n $after)
         if ((Undo -RemoveRoles).code -ne 0 -or (Get-Snapshot) -ne $plain) { $wrong += $n }
     }
     Expect "a run that was cut off $(if ($after) { 'after' } else { 'before' }) each change is undone, whole $($wrong -join ', ')" ($wrong.Count -eq 0)
@@ -338,10 +335,7 @@ Reset
 $copy = Join-Path $Folder 'by-hand'
 Copy-Item -Recurse $Playbook $copy
 [IO.File]::WriteAllText((Join-Path $copy 'parameters.json'), (ConvertTo-Json (Get-Given) -Depth 6))
-$out = [IO.StringWriter]::new()
-$before = [Console]::Out
-[Console]::SetOut($out)
-try { & (Join-Path $copy 'run.ps1') } finally { [Console]::SetOut($before) }
-Expect 'by hand: the same, and the keys are gone' ($LASTEXITCODE -eq 0 -and (Get-Snapshot) -eq $final -and $out.ToString() -match 'cgw-done by-hand changed=10' -and -not (Test-Path (Join-Path $copy 'parameters.json')))
+$run = Invoke-Captured { & (Join-Path $copy 'run.ps1') }
+Expect 'by hand: the same, and the keys are gone' ($run.code -eq 0 -and (Get-Snapshot) -eq $final -and $run.marker -match 'cgw-done by-hand changed=10' -and -not (Test-Path (Join-Path $copy 'parameters.json')))
 foreach ($stack in '..', 'a/b', '', '-x') { $g = Get-Given; $g.stack = $stack; Expect "the stack's name '$stack' is refused" ((Push $g).error -match 'not allowed') }
 exit $failures
