@@ -95,6 +95,18 @@ export no_proxy=$NO_PROXY
 # Python must leave no byte code in the clone.
 export PYTHONPYCACHEPREFIX=$cache/pycache
 
+# Prints the PowerShell that can play the Windows Server, if there is one.
+find_pwsh() {
+  local beside=$here/../../shared/tools/pwsh/pwsh
+  if [[ -n ${CGW_PWSH:-} ]]; then
+    echo "$CGW_PWSH"
+  elif command -v pwsh >/dev/null; then
+    command -v pwsh
+  elif [[ -x $beside ]]; then
+    realpath "$beside"
+  fi
+}
+
 # Sets `port`, and `state`, the folder of the LocalStack on one port.
 choose_port() {
   [[ $1 =~ ^[1-9][0-9]{0,4}$ ]] || die "not a port: $1"

@@ -22,6 +22,7 @@ pub mod topology;
 pub mod lease;
 pub mod plan;
 pub mod engine;
+pub mod check;
 pub mod render;
 pub mod ui;
 pub mod cli;

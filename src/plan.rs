@@ -8,7 +8,9 @@ use crate::address::{Address, Id, Stack};
 use crate::aws::{Place, Reader, Writer};
 use crate::diff::Diff;
 use crate::event::Events;
-use crate::resource::{Deps, Dice, Hands, Kind as _, Live, NAMES, Phase, Spec, StackRecord, State};
+use crate::resource::{
+    Deps, Dice, Hands, Kind as _, Live, NAMES, Phase, Spec, StackRecord, State, WindowsSetup,
+};
 use crate::server::Reach;
 use crate::topology::Node;
 use crate::world::World;
@@ -467,6 +469,10 @@ fn order_removals(
                 && step.id.as_ref().is_some_and(|id| users.contains(id))
         });
         after.extend(changed.map(|step| step.key.clone()));
+        if live.state.leads_to_server() {
+            let is_setup = |key: &&Key| key.address().kind == WindowsSetup::NAME;
+            after.extend(by_itself.values().filter(is_setup).cloned());
+        }
         if is_record(&live.address) {
             after.extend(by_itself.values().filter(|other| !is_record(other.address())).cloned());
         }

@@ -3,9 +3,8 @@
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use include_dir::{Dir, include_dir};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -19,11 +18,23 @@ use crate::tunnel::{
 
 static SCRIPTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/playbooks/windows-server");
 
+mod request;
+
+pub use request::{Request, Then, command};
+
 /// The script that unpacks a bundle on the server; it comes on the command line, not in the bundle.
 const BOOTSTRAP: &str = "bootstrap.ps1";
 
+/// The files that go to every server, by name.
+fn scripts() -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    let named = |file: &'static include_dir::File<'static>| {
+        file.path().to_str().map(|name| (name, file.contents()))
+    };
+    SCRIPTS.files().filter_map(named).filter(|(name, _)| *name != BOOTSTRAP)
+}
+
 /// What the steps need to know, but for the tunnels.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Parameters {
     /// Whose server it is.
     pub stack: Stack,
@@ -35,8 +46,8 @@ pub struct Parameters {
     pub pair: CidrPair,
     /// Which suites the server is set to.
     pub crypto: Crypto,
-    /// Whether the server restarts by itself when a step asks for it.
-    pub reboots: bool,
+    /// A host in the VPC that is pinged to keep a tunnel up.
+    pub ping: Option<Ipv4Addr>,
 }
 
 /// Why no scripts could be made.
@@ -100,10 +111,8 @@ impl Bundle {
         let values = values(parameters, connection, tunnels)?;
         let text =
             Zeroizing::new(serde_json::to_vec_pretty(&values).expect("JSON of text and numbers"));
-        let scripts = SCRIPTS.files().filter_map(|file| {
-            let name = file.path().to_str()?;
-            (name != BOOTSTRAP).then(|| (name.to_owned(), Zeroizing::new(file.contents().to_vec())))
-        });
+        let scripts =
+            scripts().map(|(name, text)| (name.to_owned(), Zeroizing::new(text.to_vec())));
         let mut files: Vec<_> = scripts.collect();
         files.push((PARAMETERS.to_owned(), text));
         files.sort_by(|a, b| a.0.cmp(&b.0));
@@ -118,33 +127,6 @@ impl Bundle {
             hex
         });
         Ok(Self { digest, stack: parameters.stack.clone(), files })
-    }
-
-    /// Returns the command line that reads the bundle from standard input, unpacks and runs it.
-    ///
-    /// Holds nothing but the bootstrap: no name, no value, no key.
-    #[must_use]
-    pub fn command() -> String {
-        let script = SCRIPTS.get_file(BOOTSTRAP).and_then(|f| f.contents_utf8());
-        let script = script.expect("the playbook has its bootstrap, in UTF-8");
-        let code = script.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
-        let utf16: Vec<u8> =
-            code.flat_map(|l| l.encode_utf16().chain([10])).flat_map(u16::to_le_bytes).collect();
-        format!(
-            "powershell.exe -NoProfile -NonInteractive -ExecutionPolicy Bypass -EncodedCommand {}",
-            BASE64.encode(utf16)
-        )
-    }
-
-    /// Returns the one JSON document that the bootstrap reads.
-    #[must_use]
-    pub fn document(&self) -> Zeroizing<Vec<u8>> {
-        let file = |(name, contents): &(String, Zeroizing<Vec<u8>>)| {
-            (name.clone(), Value::String(BASE64.encode(contents)))
-        };
-        let files: serde_json::Map<String, Value> = self.files.iter().map(file).collect();
-        let document = json!({ "stack": self.stack, "digest": self.digest, "files": files });
-        Zeroizing::new(serde_json::to_vec(&document).expect("JSON of text"))
     }
 
     fn parameters(&self) -> Option<Value> {
@@ -166,13 +148,6 @@ fn values(parameters: &Parameters, connection: &AwsId, tunnels: &[Tunnel]) -> Re
         }));
     }
     let Phase2 { cipher, hash, group } = parameters.crypto.phase2();
-    let suite = |p: &Phase1| {
-        json!({
-            "keyExchange": format!("DH{}", p.group.number()),
-            "encryption": cmdlet_cipher(p.cipher),
-            "hash": cmdlet_hash(p.hash),
-        })
-    };
     // With GCM the cmdlets, like netsh, want the cipher's name for the hash too.
     let esp_hash = if cipher == Cipher::Aes256Gcm { "AESGCM256" } else { cmdlet_hash(hash) };
     Ok(json!({
@@ -184,9 +159,9 @@ fn values(parameters: &Parameters, connection: &AwsId, tunnels: &[Tunnel]) -> Re
         "siteCidr": parameters.pair.site,
         "cloudCidr": parameters.pair.cloud,
         "minimalRoles": false,
-        "reboot": if parameters.reboots { "now" } else { "never" },
+        "ping": parameters.ping,
         "mainMode": {
-            "suites": parameters.crypto.phase1().iter().map(suite).collect::<Vec<_>>(),
+            "suites": main_mode(parameters.crypto),
             "minutes": PHASE1_SECONDS / 60,
             "sessions": 0,
         },
@@ -201,6 +176,48 @@ fn values(parameters: &Parameters, connection: &AwsId, tunnels: &[Tunnel]) -> Re
         },
         "tunnels": rules,
     }))
+}
+
+/// Suites in Microsoft's words, as the steps set them and as a proof says what was negotiated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Suite {
+    /// Such as `DH14`; in quick mode it is the group for perfect forward secrecy.
+    pub key_exchange: String,
+    /// Such as `AES256`.
+    pub encryption: String,
+    /// Such as `SHA256`.
+    pub hash: String,
+}
+
+impl std::fmt::Display for Suite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}-{}", self.encryption, self.hash, self.key_exchange)
+    }
+}
+
+/// Returns what main mode offers, the best first.
+#[must_use]
+pub fn main_mode(crypto: Crypto) -> Vec<Suite> {
+    let suite = |p: &Phase1| Suite {
+        key_exchange: format!("DH{}", p.group.number()),
+        encryption: cmdlet_cipher(p.cipher).to_owned(),
+        hash: cmdlet_hash(p.hash).to_owned(),
+    };
+    crypto.phase1().iter().map(suite).collect()
+}
+
+/// Returns what quick mode offers.
+#[must_use]
+pub fn quick_mode(crypto: Crypto) -> Suite {
+    let Phase2 { cipher, hash, group } = crypto.phase2();
+    // What AES-GCM also does for integrity Windows calls GMAC.
+    let hash = if cipher == Cipher::Aes256Gcm { "AESGMAC256" } else { cmdlet_hash(hash) };
+    Suite {
+        key_exchange: format!("DH{}", group.number()),
+        encryption: cmdlet_cipher(cipher).to_owned(),
+        hash: hash.to_owned(),
+    }
 }
 
 /// The name of a tunnel's rule, as the guide forms it.
@@ -359,7 +376,7 @@ mod tests {
                 cloud: "10.0.0.0/16".parse().unwrap(),
             },
             crypto,
-            reboots: false,
+            ping: None,
         }
     }
 
@@ -406,7 +423,7 @@ mod tests {
     #[test]
     fn no_key_is_in_the_command_line_and_none_is_invented() {
         let mut tunnels = tunnels(Crypto::Modern);
-        assert!(!Bundle::command().contains(&"a".repeat(64)));
+        assert!(!command().contains(&"a".repeat(64)));
         tunnels[1].key = None;
         let refused = Bundle::render(&parameters(Crypto::Modern), &AwsId::new("vpn-1"), &tunnels);
         assert!(matches!(refused, Err(Error::KeyWithheld(ip)) if ip == tunnels[1].outside));

@@ -1,49 +1,103 @@
-//! Drives a bundle on the server: sends it, follows it; or leaves it for a person.
+//! Drives the scripts on the server: sends them, follows them, confirms and restarts; or leaves them
+//! for a person.
 
-use std::fs;
-use std::io::Write as _;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use serde::Deserialize;
-
-use crate::event::{Event, Events};
+use crate::address::Stack;
+use crate::event::Events;
 use crate::interrupt::Interrupt;
-use crate::playbook::{self, Bundle};
-use crate::time::Backoff;
-use crate::transport::ssh::Ssh;
-use crate::transport::{self, Call, Transport};
+use crate::playbook::{Bundle, Request};
+use crate::transport::{self, Transport};
 
-/// How long all steps may take: installing roles is the slowest.
-const LIMIT: Duration = Duration::from_mins(45);
+mod folder;
+mod journal;
+mod proof;
+mod session;
 
-/// The Windows Server.
-#[derive(Debug)]
-pub enum Server {
-    /// One that commands can be run on.
-    Reached(Transport),
-    /// One whose scripts a person will run: they are left in this folder.
+pub use folder::{scripts_in, write_folder};
+pub use proof::{Associated, Proof};
+use session::Session;
+
+/// How the server is reached.
+#[derive(Debug, Clone)]
+pub enum Reach {
+    /// By a transport.
+    Remote(Box<Way>),
+    /// By a person, from this folder.
     ByHand(PathBuf),
 }
 
-/// How the server is reached once its address is known.
-#[derive(Debug)]
-pub enum Reach {
-    /// Over SSH, at its public address unless another host is given.
-    Ssh {
-        /// Where to log in, but for the host.
-        login: Box<Ssh>,
-        /// Another host than the public address.
-        host: Option<String>,
-        /// How long to go on while the server cannot be reached: its address may be a new one.
-        patience: Duration,
-        /// Ends that.
-        interrupt: Interrupt,
-    },
-    /// By a person, from this folder.
-    ByHand(PathBuf),
+/// A way to run commands on the server.
+#[derive(Debug, Clone)]
+pub struct Way {
+    /// How to log in there; where is known once the server's address is.
+    pub transport: Transport,
+    /// The host key that was new.
+    pub met: FirstMet,
+    /// Another host than the public address.
+    pub host: Option<String>,
+    /// How long to go on while the server cannot be reached: its address may be a new one.
+    pub patience: Duration,
+    /// What becomes of a restart that the steps need.
+    pub restart: Restart,
+    /// Whether an undo removes the roles too.
+    pub remove_roles: bool,
+    /// Ends the waits that may be ended.
+    pub interrupt: Interrupt,
+}
+
+/// The fingerprint of a host key that was met for the first time, once it was.
+#[derive(Debug, Clone, Default)]
+pub struct FirstMet(Arc<OnceLock<String>>);
+
+impl FirstMet {
+    /// Keeps the first.
+    pub fn keep(&self, fingerprint: &str) {
+        self.0.get_or_init(|| fingerprint.to_owned());
+    }
+
+    /// Returns it.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+}
+
+/// What becomes of a restart that the steps need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Restart {
+    /// The server restarts at once, and is waited for.
+    Now,
+    /// Somebody restarts it another time.
+    Never,
+    /// It restarts at this time of its own clock: `HH:MM`.
+    At(String),
+}
+
+impl FromStr for Restart {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |part: &str, below: u32| {
+            part.len() == 2 && part.parse::<u32>().is_ok_and(|number| number < below)
+        };
+        match text {
+            "now" => Ok(Self::Now),
+            "never" => Ok(Self::Never),
+            _ => match text.split_once(':') {
+                Some((hour, minute)) if number(hour, 24) && number(minute, 60) => {
+                    Ok(Self::At(text.to_owned()))
+                }
+                _ => {
+                    Err("give now, never, or a time of the server's clock such as 03:30".to_owned())
+                }
+            },
+        }
+    }
 }
 
 /// Why the scripts did not run, or not to their end.
@@ -60,10 +114,8 @@ pub enum Error {
         /// What the step said.
         error: String,
     },
-    /// The steps after this one come only after a restart, which the server begins now.
-    #[error(
-        "a restart must come first, before step {id} on the server; it restarts within 15 seconds"
-    )]
+    /// The steps after this one come only after a restart.
+    #[error("a restart of the server must come first, before step {id}")]
     RestartFirst {
         /// The first step that was not run.
         id: String,
@@ -75,6 +127,30 @@ pub enum Error {
         code: i32,
         /// The last that the server said on standard error.
         stderr: String,
+    },
+    /// Another run held the server all the time.
+    #[error("another run is under way on the server, and does not end")]
+    Busy,
+    /// The guard has restored the firewall.
+    #[error(
+        "the server could not be reached over a new connection, so it has put its firewall back as \
+         it was before"
+    )]
+    PutBack,
+    /// The wait for the restart was interrupted.
+    #[error("interrupted while the server restarts")]
+    Restarting,
+    /// The server has not come back.
+    #[error("the server has not come back {minutes} minutes after it was told to restart")]
+    NotBack {
+        /// How long it was waited for.
+        minutes: u64,
+    },
+    /// After the restart something is not as it was set.
+    #[error("after the restart the server is not as it was set: {what}")]
+    NotReady {
+        /// What is wrong.
+        what: String,
     },
     /// The folder holds other things than scripts.
     #[error("{} is not a folder of scripts: it holds {name}", folder.display())]
@@ -100,197 +176,148 @@ fn said(stderr: &str) -> String {
 }
 
 impl Error {
+    /// Says whether the same may succeed later without anything being mended.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Transport(error) => error.may_pass() && !error.had_begun(),
+            Self::Restarting => true,
+            Self::Step { .. }
+            | Self::RestartFirst { .. }
+            | Self::Unfinished { .. }
+            | Self::Busy
+            | Self::PutBack
+            | Self::NotBack { .. }
+            | Self::NotReady { .. }
+            | Self::Occupied { .. }
+            | Self::Write { .. } => false,
+        }
+    }
+
+    /// Says whether the server was reached, whatever came then.
+    #[must_use]
+    pub fn is_reached(&self) -> bool {
+        match self {
+            Self::Transport(error) => error.had_begun(),
+            Self::Occupied { .. } | Self::Write { .. } => false,
+            Self::Step { .. }
+            | Self::RestartFirst { .. }
+            | Self::Unfinished { .. }
+            | Self::Busy
+            | Self::PutBack
+            | Self::Restarting
+            | Self::NotBack { .. }
+            | Self::NotReady { .. } => true,
+        }
+    }
+
     /// Says what a person can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Transport(error) => error.hint().map(str::to_owned),
+        let text = match self {
+            Self::Transport(error) => return error.hint().map(str::to_owned),
             Self::RestartFirst { .. } => {
-                Some("run the same command again when the server is back".to_owned())
+                "restart the server, or let it restart with --reboot now; then run the same command \
+                 again"
             }
-            Self::Step { .. } | Self::Unfinished { .. } => Some(
-                "all steps can be run again: mend what the step names, then run the same command"
-                    .to_owned(),
-            ),
-            Self::Write { .. } | Self::Occupied { .. } => Some(
-                "take a folder that is empty or not there yet, or move that one away".to_owned(),
-            ),
-        }
+            Self::Step { .. } | Self::Unfinished { .. } | Self::NotReady { .. } => {
+                "all steps can be run again: mend what is named, then run the same command"
+            }
+            Self::Busy => "look at the scheduled tasks on the server whose name begins with cgw",
+            Self::PutBack => {
+                "find out what the new rules shut out (the address that you come from, a proxy, a \
+                 jump host), or use --via ssm, then run the same command again"
+            }
+            Self::Restarting | Self::NotBack { .. } => {
+                "run the same command again when the server is back; it takes the tunnels' rules \
+                 back 15 minutes after its start unless that is done before"
+            }
+            Self::Write { .. } | Self::Occupied { .. } => {
+                "take a folder that is empty or not there yet, or move that one away"
+            }
+        };
+        Some(text.to_owned())
     }
 }
 
 /// What the scripts did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// How many steps changed the server.
     pub changed: usize,
-    /// Whether the server restarts now.
-    pub reboots: bool,
+    /// What is still to be said about a restart.
+    pub restart: Restarted,
 }
 
-/// One line that a step writes.
-#[derive(Debug, Deserialize)]
-struct StepLine {
-    id: String,
-    #[serde(default)]
-    changed: bool,
-    #[serde(default)]
-    reboot: bool,
-    #[serde(default)]
-    skipped: bool,
-    error: Option<String>,
+/// What has become of the restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Restarted {
+    /// None was needed.
+    NotNeeded,
+    /// The server has restarted and is as it was set.
+    Done,
+    /// It is still due.
+    Due,
+    /// It comes at this time.
+    At(String),
+}
+
+/// How a person takes back what the steps have set.
+#[must_use]
+pub fn undo_by_hand(stack: &Stack) -> String {
+    format!(
+        "take it back by running undo.ps1 there as Administrator, in C:\\ProgramData\\cgw\\{stack} or \
+         where the scripts were run"
+    )
 }
 
 impl Reach {
     /// Runs the bundle on the server with a public address, or leaves it for a person.
-    pub async fn push(
+    pub async fn set_up(
         &self,
         public_ip: Ipv4Addr,
         bundle: &Bundle,
         events: &Events,
     ) -> Result<Report, Error> {
-        let (login, host, patience, interrupt) = match self {
-            Self::ByHand(folder) => {
-                return Server::ByHand(folder.clone()).push(bundle, events).await;
-            }
-            Self::Ssh { login, host, patience, interrupt } => (login, host, *patience, interrupt),
-        };
-        let host = host.clone().unwrap_or_else(|| public_ip.to_string());
-        let server = Server::Reached(Transport::Ssh(Ssh { host, ..(**login).clone() }));
-        let mut backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(10), patience);
-        loop {
-            let error = match server.push(bundle, events).await {
-                Err(Error::Transport(error)) if error.may_pass() => error,
-                other => return other,
-            };
-            let Some(rest) = backoff.next_rest() else {
-                return Err(error.into());
-            };
-            events.say(&Event::Retrying { action: "SSH", why: error.to_string() });
-            if interrupt.sleep(rest).await.is_err() {
-                return Err(error.into());
-            }
-        }
-    }
-}
-
-impl Server {
-    /// Runs the bundle on the server, or leaves it for a person.
-    ///
-    /// Success is the scripts' own last line with this bundle's digest *and* exit code 0: either
-    /// alone also comes from a connection that broke or a shell that gave up.
-    pub async fn push(&self, bundle: &Bundle, events: &Events) -> Result<Report, Error> {
         match self {
-            Self::Reached(transport) => run(transport, bundle, events).await,
+            Self::Remote(way) => way.session(&public_ip.to_string(), events).set_up(bundle).await,
             Self::ByHand(folder) => {
                 let files =
                     bundle.files.iter().map(|(name, text)| (name.as_str(), text.as_slice()));
                 write_folder(folder, files)?;
                 events.note(format!(
-                    "the scripts are in {}: copy the folder to the server and run run.ps1 there as \
-                     Administrator; parameters.json holds the keys, delete it afterwards",
+                    "the scripts are in {}: copy the folder to the server, run run.ps1 there as \
+                     Administrator, and then confirm.ps1 from a new session; parameters.json holds \
+                     the keys, delete it afterwards",
                     folder.display()
                 ));
-                Ok(Report { changed: 0, reboots: false })
+                Ok(Report { changed: 0, restart: Restarted::NotNeeded })
             }
         }
     }
 }
 
-async fn run(transport: &Transport, bundle: &Bundle, events: &Events) -> Result<Report, Error> {
-    let call = Call { program: Bundle::command(), stdin: bundle.document(), deadline: LIMIT };
-    let mut failed = None;
-    let mut waits = None;
-    let mut last = None;
-    let mut changed = 0;
-    let mut reboots = false;
-    let exit = transport
-        .exec(&call, &mut |line: &str| {
-            if let Ok(step) = serde_json::from_str::<StepLine>(line) {
-                changed += usize::from(step.changed);
-                // A skipped step says why: an earlier one failed, or a restart comes first.
-                if let (None, Some(error), false) = (&failed, &step.error, step.skipped) {
-                    failed = Some((step.id.clone(), error.clone()));
-                }
-                if step.skipped && step.error.is_some() && waits.is_none() {
-                    waits = Some(step.id.clone());
-                }
-                let StepLine { id, changed, reboot, error, .. } = step;
-                events.say(&Event::Step { id, changed, reboot, error });
-            } else if let Some(rest) = line.strip_prefix("cgw-done ") {
-                let mut words = rest.split_whitespace();
-                last = words.next().map(str::to_owned);
-                reboots = words.any(|word| word == "reboot=true");
-            }
-        })
-        .await?;
-    if let Some((id, error)) = failed {
-        return Err(Error::Step { id, error });
+impl Way {
+    /// Takes back what the steps of a stack have set.
+    pub async fn undo(&self, stack: &Stack, events: &Events) -> Result<Report, Error> {
+        let session = self.session("", events);
+        session.undo(&Request::Undo { stack, remove_roles: self.remove_roles }).await
     }
-    if exit.code != 0 || last.as_deref() != Some(bundle.digest.as_str()) {
-        return Err(Error::Unfinished { code: exit.code, stderr: exit.stderr });
-    }
-    // Nothing failed, yet some steps did not run.
-    match waits {
-        Some(id) => Err(Error::RestartFirst { id }),
-        None => Ok(Report { changed, reboots }),
-    }
-}
 
-/// Returns the names of the scripts that a folder holds already; none where there is no folder.
-///
-/// Whose rights change and whose files are overwritten is a folder of scripts, or none at all: one
-/// that holds anything else is an error.
-pub fn scripts_in(folder: &Path) -> Result<Vec<String>, Error> {
-    let failed = |source| Error::Write { path: folder.to_owned(), source };
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed)?,
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
-        // A part is what an interrupted run left.
-        let part = name.strip_prefix('.').and_then(|name| name.strip_suffix(".part"));
-        if !playbook::is_script(part.unwrap_or(&name)) {
-            return Err(Error::Occupied { folder: folder.to_owned(), name });
-        }
-        found.push(name);
+    /// Pings a host in the VPC from the server, which brings a tunnel up.
+    pub async fn prove(
+        &self,
+        stack: &Stack,
+        ping: Ipv4Addr,
+        events: &Events,
+    ) -> Result<Proof, Error> {
+        self.session("", events).prove(stack, ping).await
     }
-    Ok(found)
-}
 
-/// Writes files that only their owner may read into a folder that only its owner may enter.
-///
-/// Of what was written there before nothing stays, and nobody ever sees half of a file.
-pub fn write_folder<'a>(
-    folder: &Path,
-    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
-) -> Result<(), Error> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| Error::Write { path, source }
-    };
-    let files: Vec<(&str, &[u8])> = files.into_iter().collect();
-    let old = scripts_in(folder)?;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder))?;
-    for path in old.iter().map(|name| folder.join(name)) {
-        fs::remove_file(&path).map_err(failed(&path))?;
+    fn session<'a>(&'a self, public_ip: &str, events: &'a Events) -> Session<'a> {
+        let host = self.host.as_deref().unwrap_or(public_ip);
+        Session { transport: self.transport.at(host), way: self, events }
     }
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(failed(folder))?;
-    for (name, contents) in files {
-        let path = folder.join(name);
-        let part = folder.join(format!(".{name}.part"));
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&part)
-            .map_err(failed(&part))?;
-        file.write_all(contents).map_err(failed(&part))?;
-        fs::rename(&part, &path).map_err(failed(&path))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -298,37 +325,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_of_scripts_is_its_owners_alone_even_when_it_was_not() {
-        let parent = tempfile::tempdir().unwrap();
-        let folder = parent.path().join("scripts");
-        fs::create_dir(&folder).unwrap();
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::write(folder.join("run.ps1"), "old").unwrap();
-        fs::write(folder.join(".run.ps1.part"), "left over").unwrap();
-        write_folder(&folder, [("run.ps1", b"new".as_slice())]).unwrap();
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&folder), 0o700);
-        assert_eq!(mode(&folder.join("run.ps1")), 0o600);
-        assert_eq!(fs::read_to_string(folder.join("run.ps1")).unwrap(), "new");
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_folder_that_holds_other_things_is_left_as_it_is() {
-        let parent = tempfile::tempdir().unwrap();
-        fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::write(parent.path().join("thesis.txt"), "years").unwrap();
-        fs::write(parent.path().join("run.ps1"), "old").unwrap();
-        let error = write_folder(parent.path(), [("run.ps1", b"new".as_slice())]).unwrap_err();
-        assert!(error.to_string().contains("it holds thesis.txt"), "{error}");
-        let mode = fs::metadata(parent.path()).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode, 0o755);
-        assert_eq!(fs::read_to_string(parent.path().join("run.ps1")).unwrap(), "old");
-    }
-
-    #[test]
     fn what_the_server_said_last_is_told() {
         let error = Error::Unfinished { code: 1, stderr: "first\nno such command\n\n".to_owned() };
         assert!(error.to_string().ends_with("; it said: no such command"), "{error}");
+    }
+
+    #[test]
+    fn a_restart_is_now_never_or_at_a_time() {
+        assert_eq!("now".parse(), Ok(Restart::Now));
+        assert_eq!("23:59".parse(), Ok(Restart::At("23:59".to_owned())));
+        for wrong in ["", "24:00", "1:30", "12:60", "later", "+1:30"] {
+            assert!(wrong.parse::<Restart>().is_err(), "{wrong}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::resource::{
     PublicAddress, Ref, RouteTable, SecurityGroupMembership, SourceDestCheck, Spec, StackRecord,
     Subnet, Table, Target, TunnelRules, VpnConnection, VpnGateway, VpnGatewayAttachment, spec,
 };
-use crate::spec::Via;
+use crate::spec::{Via, host_key_tag};
 use crate::world::{Direction, Rule};
 
 /// A node that should be.
@@ -287,6 +287,7 @@ fn windows(nodes: &mut Nodes<'_>, s: &Situation) {
         address: public_address(nodes, s),
         connection: nodes.only::<VpnConnection>(),
         record: nodes.only::<StackRecord>(),
+        host_key_tag: host_key_tag(),
         is_by_hand: s.via == Via::Files,
         after: after.into_iter().filter(exists).collect(),
     };
@@ -302,7 +303,7 @@ pub fn parameters(s: &Situation) -> Parameters {
         private_ip: s.site.private_ip(),
         pair: s.pair,
         crypto: s.crypto,
-        reboots: true,
+        ping: s.declared.ping,
     }
 }
 

@@ -55,18 +55,18 @@ function Get-EndpointProblem {
     foreach ($tunnel in $Parameters.tunnels) {
         if (Test-NetworkOverlap $cloud "$($tunnel.outsideIp)/32") { "Endpoint 2 ($cloud) covers the tunnel address $($tunnel.outsideIp)" }
     }
-    # OpenSSH for Windows tells where the session comes from.
-    $client = "$env:SSH_CONNECTION".Split(' ')[0]
-    if ($null -ne (ConvertTo-AddressNumber $client) -and (Test-NetworkOverlap $cloud "$client/32")) {
-        "Endpoint 2 ($cloud) covers $client, from where this session comes: it would be cut off"
+    # Who is connected now over SSH, remote desktop or WinRM, whoever that is.
+    $sessions = @(Get-NetTCPConnection -State Established -LocalPort 22, 3389, 5985, 5986 -ErrorAction SilentlyContinue)
+    foreach ($client in @($sessions | ForEach-Object { "$($_.RemoteAddress)" -replace '^::ffff:', '' } | Sort-Object -Unique)) {
+        if ($null -ne (ConvertTo-AddressNumber $client) -and (Test-NetworkOverlap $cloud "$client/32")) {
+            "Endpoint 2 ($cloud) covers $client, from where somebody is connected: that session would be cut off"
+        }
     }
 }
 
 # Two rules for one tunnel address would match the same traffic. Those that this stack has made are remembered.
 function Get-RuleProblem {
-    $own = @($Parameters.tunnels | ForEach-Object { $_.name })
-    $memory = Join-Path $PSScriptRoot 'rules.json'
-    if (Test-Path -LiteralPath $memory) { $own += @((Read-Json $memory).rules.PSObject.Properties | ForEach-Object { $_.Name }) }
+    $own = @($Parameters.tunnels | ForEach-Object { $_.name }) + @(Get-RuleName)
     $addresses = @($Parameters.tunnels | ForEach-Object { $_.outsideIp })
     foreach ($rule in @(Get-NetIPsecRule -PolicyStore PersistentStore -ErrorAction SilentlyContinue)) {
         $end = "$($rule.RemoteTunnelEndpoint)".Split('/')[0]

@@ -37,7 +37,7 @@ function Format-Opening($Protocol, $Ports, $Types, $From) {
     "Inbound Allow True $Protocol $($what -join ',') from $($addresses -join ',')"
 }
 
-function Get-RuleName([string] $Opening) { "cgw-$($Parameters.stack)-$Opening" }
+function Get-OpeningName([string] $Opening) { "cgw-$($Parameters.stack)-$Opening" }
 
 function Get-Opening([string] $Name) {
     $rules = @(Get-NetFirewallRule -Name $Name -PolicyStore PersistentStore -ErrorAction SilentlyContinue)
@@ -57,14 +57,14 @@ foreach ($one in $openings.Keys) {
 }
 Complete-Step -SaveAs 'firewall' -Wanted $wanted -Read {
     $is = [ordered]@{}
-    foreach ($one in $openings.Keys) { $is[$one] = Get-Opening (Get-RuleName $one) }
+    foreach ($one in $openings.Keys) { $is[$one] = Get-Opening (Get-OpeningName $one) }
     $is
 } -Set {
     foreach ($one in $put.Keys) {
         $opening = $openings[$one]
-        if ($was[$one] -ne 'absent') { Remove-NetFirewallRule -Name (Get-RuleName $one) -PolicyStore PersistentStore }
+        if ($was[$one] -ne 'absent') { Remove-NetFirewallRule -Name (Get-OpeningName $one) -PolicyStore PersistentStore }
         if ($put[$one] -eq 'absent') { continue }
-        New-NetFirewallRule -Name (Get-RuleName $one) -PolicyStore PersistentStore -Direction Inbound -Action Allow `
+        New-NetFirewallRule -Name (Get-OpeningName $one) -PolicyStore PersistentStore -Direction Inbound -Action Allow `
             -Enabled True -Profile Any @opening
     }
 }

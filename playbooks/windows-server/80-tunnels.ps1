@@ -95,6 +95,7 @@ else { $problems = @(Get-ParameterProblem $Parameters); if ($problems.Count -gt 
 $names = @($tunnels | ForEach-Object { $_.name })
 foreach ($old in @($memory.rules.Keys | Where-Object { $_ -notin $names })) {
     if (@(Get-Rule $old 'PersistentStore').Count -gt 0) {
+        if ($BeforeChange) { & $BeforeChange }
         Invoke-Netsh @('advfirewall', 'consec', 'delete', 'rule', "name=$old") $Parameters
         if (@(Get-Rule $old 'PersistentStore').Count -gt 0) { throw "the old rule $old is still there" }
         $was[$old] = 'there'
@@ -113,6 +114,7 @@ foreach ($tunnel in $tunnels) {
     if ($state -eq 'right' -and $memory.rules[$name] -ne $hash) { $state = 'different' }
     $was[$name] = $state
     if ($state -ne 'right') {
+        if ($BeforeChange) { & $BeforeChange }
         # Forgotten first: if this is cut off, the next run does not take a half-made rule for the remembered one.
         $memory.rules.Remove($name)
         Write-Json $memoryPath $memory

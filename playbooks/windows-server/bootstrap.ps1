@@ -1,8 +1,8 @@
-# Puts a bundle of steps on the server and runs it. Sent as powershell.exe -EncodedCommand, so it stays tiny: lines that
-# start with # and empty lines are left out when it is sent.
+# Puts files into the folder of a stack and runs one of its scripts for a session. Sent as powershell.exe -EncodedCommand, so
+# it stays tiny: lines that start with # and empty lines are left out when it is sent.
 #
-# Standard input is one JSON document: {"stack": "...", "digest": "<hex>", "files": {"<name>": "<base64>", ...}}.
-# The exit code is that of run.ps1; 3 when another run is under way; 1 for everything else.
+# Standard input is one JSON document: {"stack": "...", "script": "...", "arguments": {...}, "files": {"<name>": "<base64>"}}.
+# The exit code is that of the script; 3 when another run is under way and there are files; 1 for everything else.
 #
 # With -EncodedCommand the host itself reads a redirected standard input and hands its lines over in $input, so that
 # [Console]::In is empty by then. With -File it does not. Hence both, in this order.
@@ -18,7 +18,9 @@ try {
     if (-not $text) { $text = [Console]::In.ReadToEnd() }
     try { $bundle = ConvertFrom-Json -InputObject $text } catch { throw 'standard input is not a JSON document' }
     if ("$($bundle.stack)" -cnotmatch '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\z') { throw 'the name of the stack is not allowed' }
-    if ("$($bundle.digest)" -cnotmatch '^[0-9a-f]{8,128}\z') { throw 'the digest is not hexadecimal' }
+    if ("$($bundle.script)" -cnotmatch '^(follow|confirm|prove)\.ps1\z') { throw 'the name of the script is not allowed' }
+    $arguments = @{}
+    foreach ($one in $bundle.arguments.PSObject.Properties) { $arguments[$one.Name] = $one.Value }
 
     $acl = New-Object Security.AccessControl.DirectorySecurity
     $acl.SetSecurityDescriptorSddlForm('O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)')
@@ -31,19 +33,19 @@ try {
         $info.SetAccessControl($acl)
     }
 
-    try { $lock = [IO.File]::Open((Join-Path $root 'lock'), 'OpenOrCreate', 'ReadWrite', 'None') } catch { $code = 3; throw 'another run is under way' }
-    foreach ($file in $bundle.files.PSObject.Properties) {
-        if ($file.Name -cnotmatch '^[A-Za-z0-9][A-Za-z0-9._-]*\z') { throw 'the name of a file is not allowed' }
-        [IO.File]::WriteAllBytes((Join-Path $folder $file.Name), [Convert]::FromBase64String($file.Value))
+    $files = @($bundle.files.PSObject.Properties)
+    if ($files) {
+        try { $lock = [IO.File]::Open((Join-Path $root 'lock'), 'OpenOrCreate', 'ReadWrite', 'None') } catch { $code = 3; throw 'another run is under way' }
+        foreach ($file in $files) {
+            if ($file.Name -cnotmatch '^[A-Za-z0-9][A-Za-z0-9._-]*\z') { throw 'the name of a file is not allowed' }
+            [IO.File]::WriteAllBytes((Join-Path $folder $file.Name), [Convert]::FromBase64String($file.Value))
+        }
+        $lock.Dispose()
     }
-    & (Join-Path $folder 'run.ps1') -Digest $bundle.digest
+    & (Join-Path $folder $bundle.script) @arguments
     $code = $LASTEXITCODE
 } catch {
     [Console]::Error.WriteLine("cgw: $($_.Exception.Message)")
-} finally {
-    if ($lock) {
-        Remove-Item -LiteralPath (Join-Path $folder 'parameters.json') -Force -ErrorAction SilentlyContinue
-        $lock.Dispose()
-    }
+    if ($lock) { $lock.Dispose() }
 }
 exit $code

@@ -31,6 +31,7 @@ function Write-Line([string] $Text) {
 # -Read returns what is there, as ordered texts by name; -Wanted holds the texts that must be. -Set brings about the texts of
 # $put, which holds just those that differ; it can read $was too. Both blocks see the names of this function: its own ones are
 # $was, $put, $kept, $before, $field, $now, $left. -SaveAs names where the state before the first change is kept.
+# $BeforeChange is run.ps1's: what has to be done before a change, if anything.
 # An undo leaves alone what somebody has changed since: with -Whole the whole thing as soon as one text of it is theirs.
 function Complete-Step([scriptblock] $Read, $Wanted, [scriptblock] $Set, [string] $SaveAs, [switch] $Whole, [switch] $Reboot) {
     $was = & $Read
@@ -48,6 +49,7 @@ function Complete-Step([scriptblock] $Read, $Wanted, [scriptblock] $Set, [string
         if ($put.Count -gt 0) { Save-Once $SaveAs $was }
     }
     if ($put.Count -eq 0) { return New-Outcome $was $was $false $false $kept }
+    if ($BeforeChange) { & $BeforeChange }
     & $Set | Out-Null
     $now = & $Read
     $left = @(Get-Difference $now $put)
@@ -111,6 +113,12 @@ function Get-Saved([string] $Key) {
     $texts
 }
 
+# The names of the rules that this stack has made, as rules.json remembers them.
+function Get-RuleName {
+    $path = Join-Path $PSScriptRoot 'rules.json'
+    if (Test-Path -LiteralPath $path) { (Read-Json $path).rules.PSObject.Properties | ForEach-Object { $_.Name } }
+}
+
 # Takes the pre-shared keys out of a text.
 function Protect-Text([string] $Text, $Parameters) {
     foreach ($tunnel in $Parameters.tunnels) {
@@ -121,11 +129,19 @@ function Protect-Text([string] $Text, $Parameters) {
 
 # Creates a file that only SYSTEM and Administrators may read; it gets its text after its rights.
 function New-PrivateFile([string] $Path, [string] $Text) {
-    $acl = New-Object Security.AccessControl.FileSecurity
-    $acl.SetSecurityDescriptorSddlForm('O:BAG:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)')
     [IO.File]::WriteAllText($Path, '')
-    Set-Acl -LiteralPath $Path -AclObject $acl
+    Set-Acl -LiteralPath $Path -AclObject (New-PrivateAcl 'FileSecurity' '')
     [IO.File]::WriteAllText($Path, $Text)
+}
+
+function New-PrivateFolder([string] $Path) {
+    (New-Object IO.DirectoryInfo $Path).Create((New-PrivateAcl 'DirectorySecurity' 'OICI'))
+}
+
+function New-PrivateAcl([string] $Kind, [string] $Inherit) {
+    $acl = New-Object "Security.AccessControl.$Kind"
+    $acl.SetSecurityDescriptorSddlForm("O:BAG:BAD:P(A;$Inherit;FA;;;SY)(A;$Inherit;FA;;;BA)")
+    $acl
 }
 
 # Runs netsh. Its text is localised, so only the exit code is judged; the text is for people, in the error.
@@ -188,15 +204,21 @@ function Test-NetworkOverlap([string] $One, [string] $Other) {
     $a.first -le $b.last -and $b.first -le $a.last
 }
 
+function Test-Inside([string] $Address, [string] $Cidr) {
+    $number = ConvertTo-AddressNumber $Address
+    $range = ConvertTo-NetworkRange $Cidr
+    $null -ne $number -and $range -and $number -ge $range.first -and $number -le $range.last
+}
+
 # What is wrong with the parameters, a line each; nothing when they are right. Never quotes a key.
 function Get-ParameterProblem($Parameters) {
     if ($Parameters.version -ne 1) { 'version is not 1' }
     if ($Parameters.device -notin 'ec2', 'external') { 'device is neither ec2 nor external' }
-    if ($Parameters.reboot -notin 'now', 'never') { 'reboot is neither now nor never' }
     if ($null -eq (ConvertTo-AddressNumber $Parameters.privateIp)) { 'privateIp is not an IPv4 address' }
     foreach ($name in 'siteCidr', 'cloudCidr') {
         if ($null -eq (ConvertTo-NetworkRange $Parameters.$name)) { "$name is not an IPv4 network" }
     }
+    if ($Parameters.ping -and -not (Test-Inside $Parameters.ping $Parameters.cloudCidr)) { "the host to ping, $($Parameters.ping), is not in the VPC's network" }
     $tunnels = @($Parameters.tunnels)
     if ($tunnels.Count -ne 2) { 'there are not two tunnels' }
     foreach ($name in 'name', 'outsideIp', 'presharedKey') {

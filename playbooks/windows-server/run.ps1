@@ -1,33 +1,26 @@
-# Runs the steps of manifest.json in order, on the server, and says on standard output what each did.
+# Runs the steps of manifest.json in order, on the server, and says on standard output and in journal.jsonl what each did.
 #
 # One JSON line a step: {"id", "was", "now", "changed", "reboot", "error"}, and "skipped": true for one that was not run:
 # with an error if an earlier one failed or a restart must come first, without if it does not concern this device.
-# Then the marker: cgw-done <digest> changed=<n> reboot=<true|false> failed=<n>. Exit code 0 only if nothing failed.
+# Then the last line: cgw-done <digest> changed=<n> reboot=<true|false> failed=<n> guard=<armed|none> boot=<seconds>.
+# What comes before the steps and fails is told as cgw-failed <text>. Exit code 0 only if nothing failed; 3 when another run
+# is under way. It never restarts the server: confirm.ps1 does, over a connection that proves that there still is one.
 #
 # INVARIANT: no pre-shared key leaves this process, and parameters.json is gone as soon as it has been read.
 #
-# The bootstrap gives the digest of the bundle. A person who runs this by hand, as Administrator, needs no argument.
+# follow.ps1 starts this as a task and gives the digest of the bundle. A person who runs it by hand, as Administrator, needs
+# no argument, and then confirms with confirm.ps1 from a new session.
 param([string] $Digest = 'by-hand')
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 . (Join-Path $PSScriptRoot 'common.ps1')
-
-# pending.json: in which boot a restart became necessary, so that it stays so until it has happened.
-function Get-BootSecond {
-    $boot = (Get-CimInstance -ClassName Win32_OperatingSystem).LastBootUpTime.ToUniversalTime()
-    [long] ($boot - [datetime] '1970-01-01').TotalSeconds
-}
-
-function Test-RestartPending([string] $Path, [long] $Boot) {
-    if (-not (Test-Path -LiteralPath $Path)) { return $false }
-    # The boot time is worked out from the clock, so it moves a little when the clock is set.
-    if ([Math]::Abs((Read-Json $Path).boot - $Boot) -lt 120) { return $true }
-    Remove-Item -LiteralPath $Path
-    $false
-}
+. (Join-Path $PSScriptRoot 'tasks.ps1')
 
 $parameters = $null
+$lock = $null
 try {
+    $lock = Enter-Run
+    Start-Journal $Digest
     $source = Join-Path $PSScriptRoot 'parameters.json'
     $parameters = Read-Json $source
     Remove-Item -LiteralPath $source -Force
@@ -41,16 +34,15 @@ try {
         }
         $known += $step.id
     }
+    [IO.File]::Delete((Join-Path $PSScriptRoot 'restored.json'))
 
-    # What undo.ps1 has to know later: all but the keys.
+    # What undo.ps1 and the guard have to know later: all but the keys.
     $settings = ConvertFrom-Json -InputObject (ConvertTo-Json -InputObject $parameters -Depth 6)
     foreach ($tunnel in $settings.tunnels) { $tunnel.PSObject.Properties.Remove('presharedKey') }
     Write-Json (Join-Path $PSScriptRoot 'settings.json') $settings
 
     $pendingPath = Join-Path $PSScriptRoot 'pending.json'
-    $boot = Get-BootSecond
-    $pending = Test-RestartPending $pendingPath $boot
-    $journal = [ordered]@{ digest = $Digest; started = [datetime]::UtcNow.ToString('s') + 'Z'; done = $false; steps = @() }
+    $pending = Test-RestartPending
     $changed = 0
     $failed = 0
     $because = $null
@@ -63,7 +55,9 @@ try {
             $line['error'] = $because
         } else {
             # A step that is cut off may have changed what needs a restart, so this is written before it starts.
-            if ($step.reboot -and -not $pending) { Write-Json $pendingPath @{ boot = $boot } }
+            if ($step.reboot -and -not $pending) { Write-Json $pendingPath @{ boot = Get-BootSecond } }
+            # Complete-Step and the tunnels call it before they change anything.
+            $BeforeChange = if ($step.guard) { { Enter-Guard $parameters.stack } } else { $null }
             try {
                 $outcome = Invoke-Step $step $parameters
                 $line['was'] = $outcome.was
@@ -72,7 +66,7 @@ try {
                 $line['reboot'] = [bool] $outcome.reboot
                 if ($line.changed) { $changed++ }
                 if ($outcome.restartFirst) { $because = 'not run: a restart must come first' }
-                if ($line.reboot -and -not $pending) { Write-Json $pendingPath @{ boot = $boot }; $pending = $true }
+                if ($line.reboot) { $pending = $true }
                 if ($step.reboot -and -not $pending) { Remove-Item -LiteralPath $pendingPath }
             } catch {
                 $line['error'] = Protect-Text $_.Exception.Message $parameters
@@ -80,28 +74,20 @@ try {
                 $because = "not run: $($step.id) failed"
             }
         }
-        $text = ConvertTo-Line $line $parameters
-        $journal['steps'] += ConvertFrom-Json -InputObject $text
-        Write-Json (Join-Path $PSScriptRoot 'journal.json') $journal
-        Write-Line $text
+        Write-Journal (ConvertTo-Line $line $parameters)
     }
-
-    $journal['done'] = $true
-    $journal['changed'] = $changed
-    $journal['failed'] = $failed
-    $journal['reboot'] = $pending
-    Write-Json (Join-Path $PSScriptRoot 'journal.json') $journal
-    Write-Line "cgw-done $Digest changed=$changed reboot=$("$pending".ToLower()) failed=$failed"
-
-    # The marker and the exit code reach the client first: the restart comes 15 seconds later.
-    if ($pending -and $failed -eq 0 -and $parameters.reboot -eq 'now') {
-        & shutdown.exe /r /t 15 /d p:2:4 /c 'cgw: settings of the VPN gateway need a restart' | Out-Null
-        # 1115 and 1190: a restart is under way, or already ordered.
-        if ($LASTEXITCODE -notin 0, 1115, 1190) { throw "shutdown.exe gave exit code $LASTEXITCODE" }
+    Complete-Journal $Digest $changed $pending $failed
+    if ($Digest -eq 'by-hand' -and (Get-GuardState) -eq 'armed') {
+        Write-Line 'In 5 minutes the firewall is put back as it was, unless you run confirm.ps1 here from a new session before that.'
     }
     if ($failed -gt 0) { exit 1 }
     exit 0
 } catch {
-    [Console]::Error.WriteLine((Protect-Text "cgw: $($_.Exception.Message)" $parameters))
+    $text = Protect-Text $_.Exception.Message $parameters
+    [Console]::Error.WriteLine("cgw: $text")
+    if (-not $lock) { exit 3 }
+    [IO.File]::AppendAllText((Get-JournalPath), "cgw-failed $text`r`n")
     exit 1
+} finally {
+    if ($lock) { $lock.Dispose() }
 }

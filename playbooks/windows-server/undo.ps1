@@ -1,21 +1,30 @@
 # Takes away from the server what the steps of manifest.json have set, last step first, and puts back what was there before
 # this stack changed it. What somebody has changed since stays. Roles stay too, unless -RemoveRoles is given.
 #
-# A person runs this by hand, as Administrator, in the folder of the stack. It says the same lines as run.ps1, with "kept": the
-# names of what stays because it is somebody else's by now. Last comes the marker:
-# cgw-undone changed=<n> reboot=<true|false> failed=<n>. Exit code 0 only if nothing failed; running it again goes on.
-param([switch] $RemoveRoles)
+# follow.ps1 starts this as a task; a person runs it as Administrator, in the folder of the stack, without -Digest. It says the
+# same lines as run.ps1, with "kept": the names of what stays because it is somebody else's by now. Exit code 0 only if nothing
+# failed; running it again goes on.
+param([string] $Digest = 'by-hand', [switch] $RemoveRoles)
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 . (Join-Path $PSScriptRoot 'common.ps1')
+. (Join-Path $PSScriptRoot 'tasks.ps1')
 
+$lock = $null
 try {
+    $lock = Enter-Run
+    Start-Journal $Digest
+    $BeforeChange = $null
+    [IO.File]::Delete((Join-Path $PSScriptRoot 'parameters.json'))
     $source = Join-Path $PSScriptRoot 'settings.json'
-    if (-not (Test-Path -LiteralPath $source)) { throw 'nothing is set up from this folder' }
-    $parameters = Read-Json $source
-    $parameters | Add-Member -MemberType NoteProperty -Name removeRoles -Value ([bool] $RemoveRoles)
-    $steps = @(Read-Json (Join-Path $PSScriptRoot 'manifest.json'))
-    [array]::Reverse($steps)
+    $steps = @()
+    # Where nothing was begun there is nothing to undo.
+    if (Test-Path -LiteralPath $source) {
+        $parameters = Read-Json $source
+        $parameters | Add-Member -MemberType NoteProperty -Name removeRoles -Value ([bool] $RemoveRoles)
+        $steps = @(Read-Json (Join-Path $PSScriptRoot 'manifest.json'))
+        [array]::Reverse($steps)
+    }
     $changed = 0
     $failed = 0
     $reboot = $false
@@ -32,15 +41,20 @@ try {
             $line['error'] = $_.Exception.Message
             $failed++
         }
-        Write-Line (ConvertTo-Line $line $parameters)
+        Write-Journal (ConvertTo-Line $line $parameters)
     }
-    if ($failed -eq 0) {
-        foreach ($name in 'rules.json', 'saved.json', 'settings.json') { [IO.File]::Delete((Join-Path $PSScriptRoot $name)) }
+    if ($failed -eq 0 -and $steps) {
+        Exit-Guard $parameters.stack
+        foreach ($name in 'rules.json', 'saved.json', 'settings.json', 'pending.json', 'restored.json') { [IO.File]::Delete((Join-Path $PSScriptRoot $name)) }
     }
-    Write-Line "cgw-undone changed=$changed reboot=$("$reboot".ToLower()) failed=$failed"
+    Complete-Journal $Digest $changed $reboot $failed
     if ($failed -gt 0) { exit 1 }
     exit 0
 } catch {
     [Console]::Error.WriteLine("cgw: $($_.Exception.Message)")
+    if (-not $lock) { exit 3 }
+    [IO.File]::AppendAllText((Get-JournalPath), "cgw-failed $($_.Exception.Message)`r`n")
     exit 1
+} finally {
+    if ($lock) { $lock.Dispose() }
 }

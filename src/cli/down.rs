@@ -4,12 +4,14 @@ use clap::Args;
 use serde_json::json;
 
 use super::change::{Carried, Change, ask, carry_out};
+use super::login::{Login, ServerAt};
 use super::session::{Asked, Session};
 use super::{Changing, Code, Common, Stopped, Whereabouts};
 use crate::address::AwsId;
 use crate::aws::Tags;
 use crate::plan::{Left, Plan, Step};
-use crate::resource::{self, State};
+use crate::resource::State;
+use crate::server::{Reach, Way, undo_by_hand};
 use crate::spec::Via;
 use crate::ui;
 
@@ -28,11 +30,25 @@ pub struct Down {
     /// Only show what would be taken away
     #[arg(long)]
     pub dry_run: bool,
+    /// Leave the Windows Server as it is
+    #[arg(long)]
+    pub keep_windows: bool,
+    /// Remove the roles too that the steps have installed on the server
+    #[arg(long, conflicts_with = "keep_windows")]
+    pub remove_roles: bool,
+    /// Where the server is.
+    #[command(flatten)]
+    pub server: ServerAt,
+    /// How to log in to the server.
+    #[command(flatten)]
+    pub login: Login,
 }
 
 /// Takes a stack down: the same planner with nothing desired.
 pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
-    let mut session = Session::open(&options.common, Asked::from(&options.at)).await?;
+    let mut asked = Asked::from(&options.at);
+    asked.declared = asked.declared.or(options.server.clone().into());
+    let mut session = Session::open(&options.common, asked).await?;
     if !session.exists {
         session.events.note(format!("stack {}: nothing is there", session.stack));
         return Ok(Code::Done);
@@ -41,7 +57,7 @@ pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
     if options.common.json {
         ui::data(&ui::json_line("plan", &json!({ "changes": changes })));
     } else {
-        ui::data(&ui::tell_plan(&changes, &notes(&session, &changes), &[]));
+        ui::data(&ui::tell_plan(&changes, &notes(&options, &session, &changes), &[]));
     }
     if options.dry_run {
         return Ok(Code::Done);
@@ -59,7 +75,7 @@ pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
         options: &options.changing,
         vpc,
         planner: &|session| Ok(session.plan(&[])),
-        reach: None,
+        reach: reach(&options, &session, &changes),
         again: "run `cgw down` again to take away the rest".to_owned(),
     };
     let Carried { code, plan, .. } = carry_out(&mut session, changes.approve(), change).await?;
@@ -80,19 +96,52 @@ pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
     Ok(code)
 }
 
+/// Says whether a step takes back what was set on the server.
+fn undoes_the_server(step: &Step) -> bool {
+    matches!(step.state, Some(State::WindowsSetup(_)))
+}
+
+/// How the server is reached, if there is something to take back that cgw has set there.
+///
+/// That it cannot be logged in to stops nothing.
+fn reach(options: &Down, session: &Session, plan: &Plan) -> Option<Reach> {
+    let is_ours = !options.keep_windows && session.declared.via.unwrap_or_default() == Via::Ssh;
+    if !is_ours || !plan.changes().any(undoes_the_server) {
+        return None;
+    }
+    match options.login.way(session, options.changing.consistency()) {
+        Ok(way) => {
+            let way = Way { remove_roles: options.remove_roles, ..way };
+            Some(Reach::Remote(Box::new(way)))
+        }
+        Err(stopped) => {
+            session.events.warn(format!(
+                "the server keeps what was set there: {}; {}",
+                stopped.text(),
+                undo_by_hand(&session.stack)
+            ));
+            None
+        }
+    }
+}
+
 /// What a person should know before the stack is taken down.
-fn notes(session: &Session, plan: &Plan) -> Vec<String> {
-    let live = resource::find(&session.world, &session.stack);
-    // Scripts that did not run to their end have left rules too, and no trace here.
-    let was_ready = live.iter().any(|node| matches!(node.state, State::WindowsSetup(_)));
-    let is_set_up = was_ready || session.declared.via != Some(Via::None);
+fn notes(options: &Down, session: &Session, plan: &Plan) -> Vec<String> {
+    let via = session.declared.via.unwrap_or_default();
     let ends = |step: &Step| matches!(step.state, Some(State::VpnConnection(_)));
     let mut notes = Vec::new();
-    if is_set_up && plan.steps.iter().any(ends) {
+    if via == Via::Ssh && !options.keep_windows && plan.changes().any(undoes_the_server) {
+        notes.push(
+            "first the server gets back the settings that it had before; the roles stay unless \
+             --remove-roles is given"
+                .to_owned(),
+        );
+    } else if plan.steps.iter().any(|step| undoes_the_server(step) || ends(step))
+        && via != Via::None
+    {
         notes.push(format!(
-            "the Windows Server keeps what was set there; take it back by running undo.ps1 there as \
-             Administrator, in C:\\ProgramData\\cgw\\{} or where the scripts were run",
-            session.stack
+            "the Windows Server keeps what was set there; {}",
+            undo_by_hand(&session.stack)
         ));
     }
     if !session.has_record {

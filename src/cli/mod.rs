@@ -2,6 +2,9 @@
 
 mod change;
 mod down;
+mod login;
+mod prove;
+mod push;
 mod session;
 mod stopped;
 mod tools;
@@ -46,6 +49,10 @@ pub enum Command {
     Plan(Box<up::Plan>),
     /// Take away all that the stack made, and put back all that it changed
     Down(Box<down::Down>),
+    /// Run the steps on the server again; changes nothing in AWS
+    Push(Box<push::Push>),
+    /// Ping a host in the VPC from the server: the proof that a tunnel carries traffic
+    Test(Box<prove::Test>),
     /// Show nodes, tunnels, drift and cost
     Status(Box<status::Status>),
     /// Write the scripts for the server into a folder
@@ -140,6 +147,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Up(o) => o.plan.common.json,
         Command::Plan(o) => o.common.json,
         Command::Down(o) => o.common.json,
+        Command::Push(o) => o.common.json,
+        Command::Test(o) => o.common.json,
         Command::Status(o) => o.common.json,
         Command::Scripts(o) => o.common.json,
         Command::IamPolicy | Command::Completions { .. } | Command::Man => false,
@@ -148,6 +157,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Up(options) => Box::pin(up::up(*options)).await,
         Command::Plan(options) => Box::pin(up::plan(*options)).await,
         Command::Down(options) => Box::pin(down::down(*options)).await,
+        Command::Push(options) => Box::pin(push::push(*options)).await,
+        Command::Test(options) => Box::pin(prove::test(*options)).await,
         Command::Status(options) => Box::pin(status::status(*options)).await,
         Command::Scripts(options) => Box::pin(scripts::scripts(*options)).await,
         Command::IamPolicy => Ok(tools::iam_policy()),

@@ -14,12 +14,12 @@ use crate::interrupt::Trigger;
 use crate::lease;
 use crate::plan::{self, Plan};
 use crate::preflight::Request;
-use crate::resource::{self, Kind as _, StackRecord};
+use crate::resource::{self, Kind as _, StackRecord, State};
 use crate::spec::{Declared, File};
 use crate::time::{self, Instant};
 use crate::topology::Node;
 use crate::ui;
-use crate::world::{Group, World};
+use crate::world::{Connection, Group, World};
 
 /// The record's tag that says which account the server is in.
 const SITE_ACCOUNT: &str = "cgw:declared:site-account";
@@ -209,6 +209,32 @@ impl Session {
     pub(super) fn plan(&self, desired: &[Node]) -> Plan {
         let live = resource::find(&self.world, &self.stack);
         plan::plan(&self.stack, desired, &live, &self.world)
+    }
+
+    /// Plans as if no node of a kind had been found.
+    pub(super) fn plan_without(&self, desired: &[Node], kind: &str) -> Plan {
+        let mut live = resource::find(&self.world, &self.stack);
+        live.retain(|node| node.address.kind != kind);
+        plan::plan(&self.stack, desired, &live, &self.world)
+    }
+
+    /// Where the server is: what was declared, else the address of the stack's own end.
+    pub(super) fn server_address(&self) -> Option<String> {
+        let live = resource::find(&self.world, &self.stack);
+        let elastic = live.iter().find_map(|node| {
+            let State::ElasticIp(state) = &node.state else { return None };
+            Some(state.ip)
+        });
+        // The customer gateway may be somebody else's that serves.
+        let customer = || {
+            self.world.regions.iter().find_map(|region| {
+                let is_own = |c: &&Connection| c.tags.belongs_to(&self.stack);
+                let customer = &region.connections.iter().find(is_own)?.customer;
+                region.customer_gateways.iter().find(|c| &c.id == customer)?.ip
+            })
+        };
+        let public = || elastic.or_else(customer).map(|ip| ip.to_string());
+        self.declared.host.clone().or_else(public)
     }
 
     /// Says that there is no such stack.

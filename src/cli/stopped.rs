@@ -66,6 +66,12 @@ impl Stopped {
         self
     }
 
+    /// Returns the reasons as one text.
+    pub(super) fn text(&self) -> String {
+        let texts: Vec<&str> = self.refusals.iter().map(|refusal| refusal.text.as_str()).collect();
+        texts.join("; ")
+    }
+
     /// Prints the reasons.
     pub fn print(&self, json: bool) {
         for Refusal { text, hint } in &self.refusals {

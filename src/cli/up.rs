@@ -1,16 +1,14 @@
 //! `up` and `plan`: from what is declared to a plan, and with `up` to the thing itself.
 
-use std::num::NonZeroU16;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
 use super::change::{self, Carried, ask, carry_out};
+use super::login::Login;
+use super::prove::prove;
 use super::session::{Asked, Session, Unnamed};
 use super::status::{Report, Secrets};
 use super::{Changing, Code, Common, Stopped};
@@ -18,10 +16,8 @@ use crate::plan::{Change, Left, Plan as Changes, Step};
 use crate::preflight::{Situation, Stop, examine};
 use crate::render::cost;
 use crate::resource::{Spec, State};
-use crate::secret::Secret;
-use crate::server::{Reach, scripts_in};
+use crate::server::{FirstMet, Reach, Restart, Way, scripts_in};
 use crate::spec::{Declared, Via};
-use crate::transport::ssh::{Auth, HostKeys, Ssh, Tell};
 use crate::{topology, ui};
 
 /// Options of `plan`.
@@ -47,7 +43,6 @@ pub struct Plan {
 
 /// Options of `up`.
 #[derive(Debug, Clone, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Up {
     /// What is common with `plan`.
     #[command(flatten)]
@@ -64,18 +59,12 @@ pub struct Up {
     /// server has them too.
     #[arg(long)]
     pub allow_replace: bool,
-    /// Push the scripts although nothing restores the server if they lock you out
-    #[arg(long)]
-    pub accept_no_guard: bool,
-    /// Read the password for the server from standard input
-    #[arg(long)]
-    pub password_stdin: bool,
-    /// The file of known host keys [default: ~/.ssh/known_hosts]
-    #[arg(long, value_name = "FILE")]
-    pub known_hosts: Option<PathBuf>,
-    /// The server's host key must have this fingerprint
-    #[arg(long, value_name = "SHA256:…")]
-    pub host_key: Option<String>,
+    /// When the server restarts, if a step needs it: now, never, or a time of its clock (HH:MM)
+    #[arg(long, value_name = "WHEN", default_value = "now")]
+    pub reboot: Restart,
+    /// How to log in to the server.
+    #[command(flatten)]
+    pub login: Login,
 }
 
 impl Plan {
@@ -124,9 +113,11 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
         return Ok(Code::Done);
     }
     show(common, &situation, &changes);
-    allowed(&options, &situation, &changes)?;
+    allowed(&options, &changes)?;
     ask(&options.changing, "Carry this out?")?;
-    let reach = reach(&options, &session, &situation, &changes)?;
+    let Up { login, changing, reboot, .. } = &options;
+    let reach = Reaching { login, changing, reboot }.reach(&session, &situation, &changes)?;
+    let way = reach.clone();
     let again =
         "run the same command to go on, or `cgw down` to take away what was made".to_owned();
     let change = change::Change {
@@ -135,23 +126,48 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
         planner: &|session| {
             let situation = self::situation(session)?;
             let changes = session.plan(&topology::desired(&situation));
-            allowed(&options, &situation, &changes)?;
+            allowed(&options, &changes)?;
             Ok(changes)
         },
         reach,
         again,
     };
     let Carried { code, plan, known } = carry_out(&mut session, changes.approve(), change).await?;
-    if code == Code::Done {
-        for task in topology::for_the_owner(&situation) {
-            session.events.note(format!("for you to do: {task}"));
-        }
-        Report::after(&plan, known).show(common, Secrets::Hidden);
+    if code != Code::Done {
+        return Ok(code);
     }
-    Ok(code)
+    for task in topology::for_the_owner(&situation) {
+        session.events.note(format!("for you to do: {task}"));
+    }
+    Report::after(&plan, known).show(common, Secrets::Hidden);
+    match way {
+        Some(way) => afterwards(&mut session, common, way).await,
+        None => Ok(code),
+    }
 }
 
-fn situation(session: &Session) -> Result<Situation, Stopped> {
+/// A ping is the proof; without one the tunnels are set, and no more is known.
+pub(super) async fn afterwards(
+    session: &mut Session,
+    common: &Common,
+    way: Reach,
+) -> Result<Code, Stopped> {
+    match (way, session.declared.ping) {
+        (Reach::Remote(way), Some(ping)) => {
+            session.observe_again().await?;
+            let host = session.server_address();
+            prove(session, common, &Way { host, ..*way }, ping).await
+        }
+        (Reach::Remote(_) | Reach::ByHand(_), _) => {
+            session.events.note(
+                "not proven: no ping was sent through a tunnel; `cgw test --ping ADDRESS` does",
+            );
+            Ok(Code::Done)
+        }
+    }
+}
+
+pub(super) fn situation(session: &Session) -> Result<Situation, Stopped> {
     examine(&session.request()).map_err(|stop| match stop {
         Stop::Refused(refusals) => refusals.into(),
         Stop::Choose(candidates) => {
@@ -193,7 +209,7 @@ fn must_name_the_server(session: &Session) -> Result<(), Stopped> {
     ))
 }
 
-fn show(common: &Common, situation: &Situation, changes: &Changes) {
+pub(super) fn show(common: &Common, situation: &Situation, changes: &Changes) {
     let tasks = topology::for_the_owner(situation);
     if common.json {
         let cost = cost::after(changes);
@@ -211,7 +227,7 @@ fn show(common: &Common, situation: &Situation, changes: &Changes) {
 }
 
 /// What a plan may not do at all, or not without being told.
-fn allowed(options: &Up, situation: &Situation, changes: &Changes) -> Result<(), Stopped> {
+fn allowed(options: &Up, changes: &Changes) -> Result<(), Stopped> {
     if let Some(stuck) = changes.stuck().next() {
         let Left { address, id, because } = stuck;
         return Err(Stopped::refused(
@@ -224,15 +240,6 @@ fn allowed(options: &Up, situation: &Situation, changes: &Changes) -> Result<(),
             "the plan takes tunnels down that carry traffic, or replaces a VPN connection, whose \
              addresses then change",
             "allow it with --allow-replace",
-        ));
-    }
-    if changes.changes().any(sets_the_server_up)
-        && situation.via == Via::Ssh
-        && !options.accept_no_guard
-    {
-        return Err(Stopped::refused(
-            "nothing restores the server yet if the tunnel rules lock you out of it",
-            "accept that with --accept-no-guard, or choose --via files or --via none",
         ));
     }
     Ok(())
@@ -251,96 +258,48 @@ fn ends_a_connection(step: &Step) -> bool {
 }
 
 /// Says whether a step runs the scripts on the server.
-fn sets_the_server_up(step: &Step) -> bool {
+pub(super) fn sets_the_server_up(step: &Step) -> bool {
     matches!(step.spec, Some(Spec::WindowsSetup(_)))
 }
 
-/// How the server is reached, if the plan sets it up.
-fn reach(
-    options: &Up,
-    session: &Session,
-    situation: &Situation,
-    changes: &Changes,
-) -> Result<Option<Reach>, Stopped> {
-    if !changes.changes().any(sets_the_server_up) {
-        return Ok(None);
-    }
-    match situation.via {
-        Via::None => Ok(None),
-        Via::Files => {
-            let folder = PathBuf::from(format!("cgw-{}", session.stack));
-            scripts_in(&folder).map_err(Stopped::from)?;
-            Ok(Some(Reach::ByHand(folder)))
-        }
-        Via::Ssh => {
-            let declared = &session.declared;
-            let login = Ssh {
-                host: String::new(),
-                port: declared.port.map_or(22, NonZeroU16::get),
-                user: declared.user.clone().unwrap_or_else(|| "Administrator".to_owned()),
-                auth: auth(options, session)?,
-                host_keys: host_keys(options, session)?,
-                connect_timeout: Duration::from_secs(15),
-            };
-            // What can be known without a connection is known before anything is made.
-            login.check().map_err(|error| {
-                Stopped::refused(error.to_string(), error.hint().unwrap_or_default())
-            })?;
-            Ok(Some(Reach::Ssh {
-                login: Box::new(login),
-                host: declared.host.clone(),
-                // A new address takes a while to work.
-                patience: options.changing.consistency() * 4,
-                interrupt: session.cloud_reader().interrupt().clone(),
-            }))
-        }
-    }
+/// What says how the server is reached, besides what is declared.
+pub(super) struct Reaching<'a> {
+    pub(super) login: &'a Login,
+    pub(super) changing: &'a Changing,
+    pub(super) reboot: &'a Restart,
 }
 
-/// The key that was named, the agent's keys, a password: in this order.
-fn auth(options: &Up, session: &Session) -> Result<Vec<Auth>, Stopped> {
-    let mut ways = Vec::new();
-    if let Some(identity) = &session.declared.identity {
-        ways.push(Auth::Key { path: identity.0.clone(), passphrase: None });
-    }
-    if options.password_stdin {
-        let mut line = String::new();
-        std::io::stdin().read_line(&mut line).map_err(|error| {
-            Stopped::refused(format!("no password on standard input: {error}"), "")
-        })?;
-        let line = zeroize::Zeroizing::new(line);
-        ways.push(Auth::Password(Secret::new(line.trim_end_matches(['\r', '\n']))));
-    } else if ways.is_empty() {
-        ways.push(Auth::Agent(None));
-        let password = ui::password("Password for the server (empty: the agent's keys)");
-        let password = password.filter(|text| !text.is_empty());
-        ways.extend(password.map(|text| Auth::Password(Secret::new(text))));
-    } else {
-        ways.push(Auth::Agent(None));
-    }
-    Ok(ways)
-}
-
-fn host_keys(options: &Up, session: &Session) -> Result<HostKeys, Stopped> {
-    if let Some(pin) = &options.host_key {
-        let digest = pin.strip_prefix("SHA256:").unwrap_or_default();
-        let is_digest = |bytes: Vec<u8>| bytes.len() == 32;
-        if !STANDARD_NO_PAD.decode(digest).is_ok_and(is_digest) {
-            return Err(Stopped::refused(
-                format!("{pin:?} is no fingerprint of a host key"),
-                "give what ssh-keygen -lf says of the server's key: SHA256: and 43 characters",
-            ));
+impl Reaching<'_> {
+    /// How the server is reached, if the plan sets it up.
+    pub(super) fn reach(
+        &self,
+        session: &Session,
+        situation: &Situation,
+        changes: &Changes,
+    ) -> Result<Option<Reach>, Stopped> {
+        if !changes.changes().any(sets_the_server_up) {
+            return Ok(None);
         }
-        return Ok(HostKeys::Pinned(pin.clone()));
+        match situation.via {
+            Via::None => Ok(None),
+            Via::Files => {
+                let folder = PathBuf::from(format!("cgw-{}", session.stack));
+                scripts_in(&folder).map_err(Stopped::from)?;
+                Ok(Some(Reach::ByHand(folder)))
+            }
+            Via::Ssh => {
+                let met = FirstMet::default();
+                Ok(Some(Reach::Remote(Box::new(Way {
+                    transport: self.login.ssh(session, met.clone())?,
+                    met,
+                    host: session.declared.host.clone(),
+                    // A new address takes a while to work.
+                    patience: self.changing.consistency() * 4,
+                    restart: self.reboot.clone(),
+                    remove_roles: false,
+                    interrupt: session.cloud_reader().interrupt().clone(),
+                }))))
+            }
+        }
     }
-    let home = || std::env::home_dir().map(|home| home.join(".ssh/known_hosts"));
-    let file = options.known_hosts.clone().or_else(home).ok_or_else(|| {
-        Stopped::refused("there is no home folder", "name a file with --known-hosts")
-    })?;
-    let events = session.events.clone();
-    let shown = file.display().to_string();
-    let tell = Tell::new(move |fingerprint| {
-        events.warn(format!("the server's host key is new: {fingerprint}; kept in {shown}"));
-    });
-    Ok(HostKeys::AcceptNew { file, tell })
 }

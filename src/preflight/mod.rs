@@ -128,6 +128,12 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
             "choose --crypto strict or --crypto strong",
         ));
     }
+    if let Some(ping) = request.declared.ping.filter(|ping| !pair.cloud.contains(ping)) {
+        refusals.push(Refusal::new(
+            format!("{ping} is not in the VPC's network {}", pair.cloud),
+            "name a host in the VPC with --ping: only what is behind the tunnels proves them",
+        ));
+    }
     let via = request.declared.via.unwrap_or_default();
     let gateway_asn = cloud
         .gateway

@@ -40,6 +40,7 @@ pub struct State {
 impl Kind for ElasticIpAssociation {
     const NAME: &'static str = "elastic-ip-association";
     const READS: &'static [Source] = &[Source::Addresses];
+    const LEADS_TO_SERVER: bool = true;
     type Spec = Spec;
     type State = State;
 

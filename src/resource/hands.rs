@@ -112,9 +112,8 @@ impl Error {
         match self {
             Self::Interrupted => true,
             Self::Aws(error) => matches!(error.verdict, Verdict::NotYet(_) | Verdict::Again),
-            Self::Server(server::Error::Transport(error)) => error.may_pass() && !error.had_begun(),
-            Self::Server(_)
-            | Self::Missing(_)
+            Self::Server(error) => error.may_pass(),
+            Self::Missing(_)
             | Self::Reply { .. }
             | Self::Taken(_)
             | Self::Outdated

@@ -116,6 +116,9 @@ pub trait Kind: Sized {
     const READS: &'static [Source];
     /// Whether it ends together with its owner.
     const GOES_WITH_OWNER: bool = false;
+    /// Whether the server may be out of reach once it is gone: what is still to be done there comes
+    /// before.
+    const LEADS_TO_SERVER: bool = false;
     /// Whether taking it away puts an earlier value back.
     const RESTORES: bool = false;
     /// What is declared.

@@ -156,6 +156,12 @@ macro_rules! kinds {
                 match self { $(Self::$Kind(_) => $Kind::GOES_WITH_OWNER),* }
             }
 
+            /// Says whether the server may be out of reach once it is gone.
+            #[must_use]
+            pub fn leads_to_server(&self) -> bool {
+                match self { $(Self::$Kind(_) => $Kind::LEADS_TO_SERVER),* }
+            }
+
             /// Says whether taking the node away puts an earlier value back.
             #[must_use]
             pub fn is_restored(&self) -> bool {

@@ -44,6 +44,7 @@ impl Kind for SecurityGroupMembership {
     const NAME: &'static str = "security-group-membership";
     const READS: &'static [Source] = &[Source::NetworkInterfaces, Source::SecurityGroups];
     const RESTORES: bool = true;
+    const LEADS_TO_SERVER: bool = true;
     type Spec = Spec;
     type State = State;
 

@@ -10,12 +10,13 @@ use crate::address::{Address, AwsId, Id, Stack};
 use crate::aws::{Action, Source};
 use crate::diff::{Diff, Want};
 use crate::playbook::{self, Bundle, Parameters};
-use crate::server::Reach;
+use crate::server::{Reach, Report, Restarted, undo_by_hand};
 use crate::world::World;
 
 /// The playbook, run through `server`; what was applied is a digest in a tag on the record.
 ///
-/// The digest tells nothing of the keys in it: they have 288 bits.
+/// The tag is there, with a mark, before the first step runs: whatever is on the server, the record
+/// says so. The digest tells nothing of the keys in it: they have 288 bits.
 #[derive(Debug)]
 pub struct WindowsSetup;
 
@@ -33,6 +34,8 @@ pub struct Spec {
     pub address: PublicAddress,
     /// The record that keeps the digest.
     pub record: Ref<StackRecord>,
+    /// The record's tag for a host key that was met for the first time.
+    pub host_key_tag: String,
     /// Whether a person runs the scripts, so that nobody knows whether they were run.
     pub is_by_hand: bool,
     /// What must be so before the server can be reached and the tunnels can come up.
@@ -42,14 +45,13 @@ pub struct Spec {
 /// What is seen of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct State {
-    /// The digest of the bundle that was applied last; with a mark, if by hand.
+    /// The digest of the bundle that was applied last; with a mark, if by hand or not to its end.
     pub digest: String,
 }
 
 impl Kind for WindowsSetup {
     const NAME: &'static str = "windows-setup";
     const READS: &'static [Source] = &[Source::SecurityGroups];
-    const GOES_WITH_OWNER: bool = true;
     type Spec = Spec;
     type State = State;
 
@@ -117,8 +119,21 @@ impl Kind for WindowsSetup {
         Ok(Next::Nothing)
     }
 
-    /// Forgets what was applied; what is on the server stays there.
+    /// Takes back what the steps have set, if the server is to be reached, and forgets it.
+    ///
+    /// A server that cannot be reached stops nothing: what it keeps is said, with the way to take it
+    /// back later.
     async fn delete(hands: &Hands, at: &At<'_>, id: &Id, _: &State) -> Result<Next, Error> {
+        if let Some(Reach::Remote(way)) = &hands.server {
+            match way.undo(at.stack(), &hands.events).await {
+                Ok(report) => tell(hands, &report),
+                Err(error) if error.is_reached() => return Err(error.into()),
+                Err(error) => hands.events.warn(format!(
+                    "the server keeps what was set there, because it cannot be reached: {error}; {}",
+                    undo_by_hand(at.stack())
+                )),
+            }
+        }
         let (record, tag) = (id.owner().as_str(), Tag::builder().key(TAG).build());
         gone_is_fine(
             at.writer(hands)?
@@ -154,19 +169,51 @@ async fn push(
         PublicAddress::Elastic(address) => deps.must(address)?.1.ip,
         PublicAddress::Given(ip) => *ip,
     };
-    let report = server.push(public_ip, &bundle, &hands.events).await?;
-    if matches!(server, Reach::Ssh { .. }) && report.changed == 0 {
-        hands.events.note("no change on the server");
-    }
-    if report.reboots {
-        hands.events.note("the server restarts within 15 seconds; the tunnels come up after it");
-    }
     let digest = mark(spec, &bundle);
-    let tag = Tag::builder().key(TAG).value(&digest).build();
+    remember(hands, at, record, (TAG, &format!("begun {digest}"))).await?;
+    let report = server.set_up(public_ip, &bundle, &hands.events).await;
+    // Whatever came of it: the host is known from now on.
+    if let Reach::Remote(way) = server
+        && let Some(fingerprint) = way.met.fingerprint()
+    {
+        remember(hands, at, record, (&spec.host_key_tag, fingerprint)).await?;
+    }
+    let report = report?;
+    if matches!(server, Reach::Remote(_)) {
+        tell(hands, &report);
+    }
+    remember(hands, at, record, (TAG, &digest)).await?;
+    Ok(digest)
+}
+
+async fn remember(
+    hands: &Hands,
+    at: &At<'_>,
+    record: &AwsId,
+    (name, value): (&str, &str),
+) -> Result<(), Error> {
+    let tag = Tag::builder().key(name).value(value).build();
     at.writer(hands)?
         .call(Action::CreateTags, |ec2| {
             ec2.create_tags().resources(record.as_str()).tags(tag.clone()).send()
         })
         .await?;
-    Ok(digest)
+    Ok(())
+}
+
+/// Says what there is to say once the server is as it was to be.
+fn tell(hands: &Hands, report: &Report) {
+    if report.changed == 0 {
+        hands.events.note("no change on the server");
+    }
+    match &report.restart {
+        Restarted::NotNeeded => {}
+        Restarted::Done => hands.events.note("the server has restarted and is as it was set"),
+        Restarted::Due => {
+            hands.events.warn("some settings take effect only when the server restarts: do so");
+        }
+        Restarted::At(time) => {
+            hands.events.note(format!("the server restarts at {time} of its own clock"));
+        }
+    }
 }

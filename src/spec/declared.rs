@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{Choice, Cidr, Endpoint, List, Via};
+use super::values::{Choice, Cidr, Endpoint, Fingerprint, List, Via};
 use crate::address::{AllocationId, InstanceId, RouteTableId, VpcId};
 use crate::tunnel::Crypto;
 
@@ -89,8 +89,15 @@ const SERVER: &[&str] = &[
     "host",
     "port",
     "user",
+    "host-key",
     "identity",
 ];
+
+/// The record's tag that says by which host key the server was met first.
+#[must_use]
+pub fn host_key_tag() -> String {
+    format!("{TAG}host-key")
+}
 
 impl Declared {
     /// Fills what was not said from the stack's record, unless that is about another server.
@@ -180,6 +187,8 @@ declared! {
     workload_ports: List<NonZeroU16>, "workload-ports", "PORTS", true;
     /// Which suites both ends are set to [default: modern]
     crypto: Crypto, "crypto", "PROFILE", true;
+    /// A host in the VPC that answers pings: proves the tunnel, and keeps it up from then on
+    ping: Ipv4Addr, "ping", "ADDRESS", true;
     /// How the scripts reach the server [default: ssh]
     via: Via, "via", "WAY", true;
     /// Where to reach the server [default: its public address]
@@ -188,6 +197,8 @@ declared! {
     port: NonZeroU16, "port", "PORT", true;
     /// Whom to log in as [default: Administrator]
     user: String, "user", "NAME", true;
+    /// The server's host key has this fingerprint [default: what the first login found]
+    host_key: Fingerprint, "host-key", "SHA256:…", true;
     /// The private key to log in with [default: the agent's keys, then a password]
     identity: FilePath, "identity", "FILE", false;
     /// Another endpoint than AWS's own, such as LocalStack's

@@ -4,6 +4,6 @@ mod declared;
 mod file;
 mod values;
 
-pub use declared::Declared;
+pub use declared::{Declared, FilePath, host_key_tag};
 pub use file::{File, FileError, StackTable};
-pub use values::{Choice, Cidr, Endpoint, List, NoCidr, NoEndpoint, Via};
+pub use values::{Choice, Cidr, Endpoint, Fingerprint, List, NoCidr, NoEndpoint, Via};

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use ipnet::Ipv4Net;
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,42 @@ impl TryFrom<String> for Cidr {
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// The fingerprint of a host key, as `ssh-keygen -lf` shows it: `SHA256:` and 43 characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Fingerprint(String);
+
+/// A text that is no fingerprint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no fingerprint of a host key: ssh-keygen -lf shows it as SHA256: and 43 characters"
+)]
+pub struct NoFingerprint(String);
+
+impl FromStr for Fingerprint {
+    type Err = NoFingerprint;
+    fn from_str(text: &str) -> Result<Self, NoFingerprint> {
+        let digest = text.strip_prefix("SHA256:").unwrap_or_default();
+        match STANDARD_NO_PAD.decode(digest) {
+            Ok(bytes) if bytes.len() == 32 => Ok(Self(text.to_owned())),
+            Ok(_) | Err(_) => Err(NoFingerprint(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for Fingerprint {
+    type Error = NoFingerprint;
+    fn try_from(text: String) -> Result<Self, NoFingerprint> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

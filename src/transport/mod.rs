@@ -64,6 +64,22 @@ impl Transport {
         }
     }
 
+    /// Returns the same way to another host.
+    #[must_use]
+    pub fn at(&self, host: &str) -> Self {
+        match self {
+            Self::Ssh(ssh) => Self::Ssh(ssh::Ssh { host: host.to_owned(), ..ssh.clone() }),
+        }
+    }
+
+    /// Returns its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ssh(_) => "SSH",
+        }
+    }
+
     /// Says how and where it connects, as in `ssh Administrator@203.0.113.5:22`.
     #[must_use]
     pub fn describe(&self) -> String {

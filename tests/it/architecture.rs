@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("world", &["address", "aws", "secret", "tunnel"]),
     ("playbook", &["address", "secret", "tunnel"]),
     ("transport", &["event", "secret", "time"]),
-    ("server", &["event", "interrupt", "playbook", "time", "transport"]),
+    ("server", &["address", "event", "interrupt", "playbook", "time", "transport"]),
     ("spec", &["address", "tunnel"]),
     ("preflight", &["address", "aws", "spec", "tunnel", "world"]),
     (
@@ -34,6 +34,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "engine",
         &["address", "aws", "event", "graph", "interrupt", "plan", "resource", "time", "world"],
     ),
+    ("check", &["playbook", "server", "tunnel"]),
     ("render", &["aws", "plan", "resource"]),
     ("ui", &["address", "event", "plan", "render", "time"]),
     ("cli", &["*"]),

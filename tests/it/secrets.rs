@@ -46,7 +46,8 @@ fn forms(text: &str) -> Vec<String> {
 
 #[test]
 fn keys_are_nowhere_but_in_the_files_meant_for_them() {
-    let (cloud, windows) = (Cloud::new(), Windows::start());
+    let cloud = Cloud::new();
+    let Some(windows) = Windows::start(&cloud) else { return };
     let stop = Arc::new(AtomicBool::new(false));
     let watcher = {
         let stop = stop.clone();
@@ -58,7 +59,7 @@ fn keys_are_nowhere_but_in_the_files_meant_for_them() {
         said.push_str(&run.err);
     };
     // A push that fails at the rules, then one that does not.
-    windows.faults(&serde_json::json!({ "fail": "tunnels", "once": true }));
+    windows.faults(&serde_json::json!({ "fail": "netsh -f", "once": true }));
     keep(windows.up(&cloud, &["--json", "--log", "trace"]));
     keep(windows.up(&cloud, &["--log", "trace"]).ok());
     let stack = cloud.id("cloud_vpc");
@@ -75,19 +76,19 @@ fn keys_are_nowhere_but_in_the_files_meant_for_them() {
     stop.store(true, Ordering::SeqCst);
     said.push_str(&watcher.join().unwrap());
     said.push_str(&cloud.dump());
-    let told = windows.state("last-parameters.json");
+    let server = windows.server();
     let keys: Vec<&str> =
-        (0..2).map(|n| told["tunnels"][n]["presharedKey"].as_str().unwrap()).collect();
+        (0..2).map(|n| server["rules"][n]["auth1psk"].as_str().unwrap()).collect();
     assert_ne!(keys[0], keys[1]);
     assert!(said.contains("stack-record"), "something was said");
-    for key in keys {
+    for key in &keys {
         assert!(key.len() >= 32);
         for form in forms(key) {
             assert!(!said.contains(&form), "a key was said, as {form}");
         }
     }
     let shown = cloud.cgw(&["status", "--stack", &stack, "--show-secrets"]).ok();
-    assert!(shown.out.contains(told["tunnels"][0]["presharedKey"].as_str().unwrap()));
+    assert!(shown.out.contains(keys[0]));
     // The files meant for them: for their owner only.
     let folder = cloud.home.path().join("out");
     assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
@@ -95,10 +96,7 @@ fn keys_are_nowhere_but_in_the_files_meant_for_them() {
     for entry in fs::read_dir(&folder).unwrap().flatten() {
         assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         let name = entry.file_name().into_string().unwrap();
-        if fs::read_to_string(entry.path())
-            .unwrap()
-            .contains(told["tunnels"][0]["presharedKey"].as_str().unwrap())
-        {
+        if fs::read_to_string(entry.path()).unwrap().contains(keys[0]) {
             holding.push(name);
         }
     }

@@ -75,12 +75,12 @@ async fn a_session_finds_the_folder_and_the_state_of_its_setup() {
     assert!(Command::new("chmod").arg("+x").arg(&fake).status().unwrap().success());
     let sshd = Sshd::with(&Setup {
         path_first: Some(folder.path().to_path_buf()),
-        windows_state: Some(folder.path().join("state")),
+        environment: vec![("CGW_WINDOWS_STATE", "a-state".to_owned())],
         config: Vec::new(),
     });
     let (exit, lines) = exec(&sshd.ssh(), &call("powershell.exe -NoProfile")).await;
     assert_eq!(exit.unwrap().code, 0);
-    assert_eq!(lines, [format!("fake -NoProfile {}/state", folder.path().display())]);
+    assert_eq!(lines, ["fake -NoProfile a-state"]);
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ pub(crate) struct Setup {
     /// A folder that comes first in the PATH of each session.
     pub(crate) path_first: Option<PathBuf>,
     /// The value of `CGW_WINDOWS_STATE` in each session.
-    pub(crate) windows_state: Option<PathBuf>,
+    pub(crate) environment: Vec<(&'static str, String)>,
     /// Further lines of `sshd_config`; the first line that sets an option wins.
     pub(crate) config: Vec<&'static str>,
 }
@@ -175,8 +175,7 @@ fn config(at: &Path, setup: &Setup) -> String {
             None => "PATH=/usr/local/bin:/usr/bin:/bin".to_owned(),
         },
     ];
-    session
-        .extend(setup.windows_state.iter().map(|at| format!("CGW_WINDOWS_STATE={}", at.display())));
+    session.extend(setup.environment.iter().map(|(name, value)| format!("{name}={value}")));
     let mut lines: Vec<String> = setup.config.iter().map(|line| (*line).to_owned()).collect();
     lines.extend([
         format!("HostKey {}", at.join("host_ed25519").display()),

@@ -1,6 +1,7 @@
 # A modelled Windows Server for the playbook, on a real PowerShell: Windows' commands as functions with their documented
 # parameters (tests/data/windows-commands.json), so that a wrong parameter or value fails in PowerShell's own binder.
-# The server is plain data: a snapshot is a JSON text, and equal servers have equal texts.
+# The server is plain data: a snapshot is a JSON text, and equal servers have equal texts. It lives in this process, or in a
+# folder where several processes take turns at it (Open-Server).
 
 $common = 'Verbose', 'Debug', 'ErrorAction', 'WarningAction', 'InformationAction', 'ProgressAction', 'ErrorVariable',
     'WarningVariable', 'InformationVariable', 'OutVariable', 'OutBuffer', 'PipelineVariable'
@@ -33,7 +34,7 @@ function Get-CommandText([string] $Data) {
         @"
 function global:$($command.Key) { [CmdletBinding($binding)] param($($declarations -join ', '))
 process { `$found = @(Invoke-Model '$($command.Key)' `$PSBoundParameters); `$found
-if ('$($command.Key)' -match '^Get-Net(IPsec|IPAddress|FirewallRule|Adapter`$)' -and `$found.Count -eq 0) { Write-Error -Category ObjectNotFound 'No objects found.' } } }
+if ('$($command.Key)' -match '^Get-(Net(IPsec|IPAddress|FirewallRule|TCPConnection|Adapter`$)|ScheduledTask)' -and `$found.Count -eq 0) { Write-Error -Category ObjectNotFound 'No objects found.' } } }
 "@
     }
 }
@@ -46,10 +47,11 @@ function New-Server {
         features = [ordered]@{}; needsRestart = $false; access = [ordered]@{ RoutingStatus = 'Uninstalled'; VpnStatus = 'Uninstalled' }
         services = [ordered]@{ BFE = 'Auto Running'; MpsSvc = 'Auto Running'; IKEEXT = 'Manual Stopped'; PolicyAgent = 'Manual Running' }
         firewalls = [ordered]@{ Domain = 'True'; Private = 'True'; Public = 'True' }; localRules = [ordered]@{ firewall = 'NotConfigured'; ipsec = 'NotConfigured' }; policyRules = @()
-        forwarding = 'Disabled'
+        forwarding = 'Disabled'; mtu = 9001; peer = 'answers'; pings = 0
         exemptions = 'NotConfigured'; machines = ''; users = 'O:LSD:(A;;CC;;;BA)'; policyExemptions = $null
         throughNat = 'NotConfigured'; idleSeconds = '300'; openings = [ordered]@{}
         mainMode = $null; quickMode = $null; friendly = $false; rules = @(); inForce = $true; registry = [ordered]@{}
+        tasks = [ordered]@{}; restarts = 0; sessions = @('198.51.100.7')
     }
     Clear-History
 }
@@ -67,6 +69,88 @@ function Invoke-Change([scriptblock] $Change) {
     if ($hit -and -not $script:History.after) { throw "the modelled server failed call $($script:History.calls)" }
     & $Change
     if ($hit) { throw "the modelled server failed after call $($script:History.calls)" }
+}
+
+# What has been negotiated with the other end of the first rule: the first suite that both have.
+function Show-SA([string] $Cipher, [string] $Hash, [string] $Group) {
+    foreach ($rule in $script:Server.rules | Select-Object -First 1) {
+        [pscustomobject] @{ RemoteEndpoint = $rule.remotetunnelendpoint; $Cipher = 65003; $Hash = 65001; $Group = 14 } } }
+# The other end answers the third ping: 'answers', or 'silent' to key exchange, 'no-quick' mode, 'no-host' behind it.
+function Invoke-Ping([string[]] $Arguments) {
+    $line = $Arguments -join ' '
+    if ($line -notmatch '^-n 1 -w 1000 -S [\d.]+ [\d.]+$') { throw "ping.exe $line" }
+    Use-Server { $script:Server.pings = [Math]::Min(9, $script:Server.pings + 1) }
+    $global:LASTEXITCODE = 0
+    if ($script:Server.pings -gt 2 -and $script:Server.peer -eq 'answers' -and $script:Server.rules.Count -gt 0) { "Antwort von 10.0.1.10: Bytes=32 Zeit=12ms TTL=62" } else { 'Zielhost nicht erreichbar.' }
+}
+# The task of a run is there for a run that changes nothing too; those of the guard and of pings are changes like others.
+function Invoke-TaskChange($Name, [scriptblock] $Change) { if ("$Name" -notlike 'cgw run*') { Invoke-Change $Change } else { & $Change } }
+
+# Several processes, one server: server.json in a folder, which one of them has at a time. faults.json beside it says at which
+# command something happens, with "once": true only one time:
+#   {"fail": "<command>"}     it fails                       {"die": …}      its process dies
+#   {"hang": …}               it does not come back          {"lose": …}     the session is lost
+#   {"restart": …}            roles need a restart first
+#   {"lockout": …}            from now on nobody gets in; at the third try the time of the guard has come
+$script:Shared = $null
+function Open-Server([string] $Path, [string] $Address) {
+    $script:Shared = $Path
+    if ($Address) { $script:Server.address = $Address }
+    Use-Server { }
+}
+function Use-Server([scriptblock] $Use) {
+    if (-not $script:Shared -or $script:Held) { return & $Use }
+    $path = Join-Path $script:Shared 'server.json'
+    while (-not $script:Held) { try { $script:Held = [IO.File]::Open("$path.lock", 'OpenOrCreate', 'ReadWrite', 'None') } catch { [Threading.Thread]::Sleep(10) } }
+    try {
+        if (Test-Path $path) {
+            $read = ConvertFrom-Json -AsHashtable ([IO.File]::ReadAllText($path))
+            $script:Server = $read.server
+            $script:History.acls = $read.acls
+            $script:History.shutdowns = $read.shutdowns
+        }
+        & $Use
+    } finally {
+        $kept = @{ server = $script:Server; acls = $script:History.acls; shutdowns = $script:History.shutdowns }
+        [IO.File]::WriteAllText("$path.new", (ConvertTo-Json $kept -Depth 9))
+        [IO.File]::Move("$path.new", $path, $true)
+        $script:Held.Dispose()
+        $script:Held = $null
+    }
+}
+function Invoke-Fault([string] $Command) {
+    if (-not $script:Shared) { return }
+    $path = Join-Path $script:Shared 'faults.json'
+    if (-not (Test-Path $path)) { return }
+    $faults = ConvertFrom-Json -AsHashtable ([IO.File]::ReadAllText($path))
+    if ($Command -notin @($faults.Values | Where-Object { $_ -is [string] })) { return }
+    if ($faults.once) { [IO.File]::Delete($path) }
+    if ($faults.fail -eq $Command) { throw "the modelled server failed $Command" }
+    if ($faults.restart -eq $Command) { Use-Server { $script:Server.needsRestart = $true } }
+    if ($faults.lockout -eq $Command) { [IO.File]::WriteAllText((Join-Path $script:Shared 'locked'), '') }
+    if ($faults.lose -eq $Command) { Disconnect-Session }
+    if ($faults.die -eq $Command) { Stop-Process -Id $PID -Force }
+    while ((Test-Path $path) -and "$([IO.File]::ReadAllText($path))" -match "`"hang`":`"$Command`"") { [Threading.Thread]::Sleep(100) }
+}
+# The connection breaks: the sshd processes above this one die, and then this one.
+function Disconnect-Session {
+    $process = $PID
+    while ($process -gt 1) {
+        if ([IO.File]::ReadAllText("/proc/$process/comm").StartsWith('sshd')) { $found = $process } else { $found = $null }
+        $process = [int] ([regex]::Match([IO.File]::ReadAllText("/proc/$process/status"), '(?m)^PPid:\s*(\d+)').Groups[1].Value)
+        if ($found) { Stop-Process -Id $found -Force }
+    }
+    Stop-Process -Id $PID -Force
+}
+# Whether this process gets in: see {"lockout"}.
+function Enter-Server {
+    $path = Join-Path $script:Shared 'locked'
+    if (-not (Test-Path $path)) { return }
+    [IO.File]::AppendAllText($path, '.')
+    if ([IO.File]::ReadAllText($path).Length -lt 3) { Disconnect-Session }
+    [IO.File]::Delete($path)
+    foreach ($name in @($script:Server.tasks.Keys | Where-Object { $_ -like 'cgw guard*' })) { Start-Timer $name }
+    while (@($script:Server.tasks.Keys | Where-Object { $_ -like 'cgw guard*' }).Count -gt 0) { [Threading.Thread]::Sleep(100); Use-Server { } }
 }
 
 $ciphers = @{ None = 0; DES = 2; DES3 = 6; AES128 = 65001; AES192 = 65002; AES256 = 65003; AESGCM128 = 65004; AESGCM192 = 65005; AESGCM256 = 65006 }
@@ -106,6 +190,32 @@ function Confirm-Default([string] $Name, $p, [string] $End) {
 }
 
 $models = @{
+    'Get-NetTCPConnection' = { param($p)
+        if ("$($p.State)" -ne 'Established' -or ("$($p.LocalPort)" -ne '22 3389 5985 5986')) { throw 'other connections' }
+        foreach ($one in $script:Server.sessions) { [pscustomobject] @{ RemoteAddress = $one } } }
+    'New-ScheduledTaskAction' = { param($p) [pscustomobject] @{ execute = $p.Execute; arguments = $p.Argument } }
+    'New-ScheduledTaskPrincipal' = { param($p) [pscustomobject] @{ user = $p.UserId; as = "$($p.LogonType) $($p.RunLevel)" } }
+    'New-ScheduledTaskSettingsSet' = { param($p) if ("$($p.MultipleInstances)" -ne 'IgnoreNew') { throw 'it could run twice' }; [pscustomobject] @{ limit = $p.ExecutionTimeLimit } }
+    'New-ScheduledTaskTrigger' = { param($p)
+        if ($p.Once) { if ($p.At -lt (Get-Date)) { throw 'the time is past' }; [pscustomobject] @{ kind = 'once'; Delay = $null } } else { [pscustomobject] @{ kind = 'startup'; Delay = $null } } }
+    'Register-ScheduledTask' = { param($p)
+        if ($script:Server.tasks.Contains($p.TaskName) -and -not $p.Force) { throw "the task $($p.TaskName) exists" }
+        if ("$($p.Principal.user) $($p.Principal.as) $($p.Action.execute)" -ne 'S-1-5-18 ServiceAccount Highest powershell.exe') { throw 'another task than was thought of' }
+        Invoke-TaskChange $p.TaskName {
+            $script:Server.tasks[$p.TaskName] = [ordered]@{ arguments = $p.Action.arguments; state = 'Ready'; triggers = @($p.Trigger | ForEach-Object { "$($_.kind) $($_.Delay)".Trim() }) }
+            $script:Server.tasks = Get-Sorted $script:Server.tasks }
+        [pscustomobject] @{ TaskName = $p.TaskName } }
+    'Get-ScheduledTask' = { param($p) $task = $script:Server.tasks["$($p.TaskName)"]; if ($task) { [pscustomobject] @{ TaskName = "$($p.TaskName)"; State = Get-TaskState $task; Actions = @([pscustomobject] @{ Arguments = $task.arguments }) } } }
+    'Start-ScheduledTask' = { param($p) $name = $p.TaskName; $script:Due = { Use-Server { Start-Task $name } }.GetNewClosure() }
+    'Stop-ScheduledTask' = { param($p)
+        $task = $script:Server.tasks["$($p.TaskName)"]
+        if (-not $task) { throw 'no such task' }
+        if ($task.process) { Stop-Process -Id $task.process -Force -ErrorAction SilentlyContinue }
+        $task.state = 'Ready' }
+    'Unregister-ScheduledTask' = { param($p)
+        if ($p.Confirm -ne $false) { throw 'it asks' }
+        if (-not $script:Server.tasks.Contains("$($p.TaskName)")) { throw 'no such task' }
+        Invoke-TaskChange $p.TaskName { $script:Server.tasks.Remove("$($p.TaskName)") } }
     'Get-NetIPAddress' = { param($p) if ($script:Server.address -in $p.IPAddress) { [pscustomobject] @{ IPAddress = $script:Server.address; InterfaceIndex = 7 } } }
     'Get-NetAdapter' = { param($p) if (7 -in $p.InterfaceIndex) { [pscustomobject] @{ Name = 'Ethernet'; InterfaceIndex = 7; InterfaceDescription = 'Amazon Elastic Network Adapter' } } }
     'Get-NetAdapterChecksumOffload' = { param($p) [pscustomobject] $script:Server.offload }
@@ -167,8 +277,12 @@ $models = @{
         if ([version] $script:Server.version -lt [version] '10.0') { throw 'RoutingOnly is not known here' }
         if ($p.VpnType -ne 'RoutingOnly' -or $script:Server.features['Routing'] -ne 'Installed') { throw 'the role is missing' }
         Invoke-Change { $script:Server.access.RoutingStatus = 'Installed' } }
-    'Get-NetIPInterface' = { param($p) [pscustomobject] @{ InterfaceIndex = 7; Forwarding = $script:Server.forwarding } }
-    'Set-NetIPInterface' = { param($p) Invoke-Change { $script:Server.forwarding = $p.Forwarding } }
+    'Get-NetIPInterface' = { param($p) [pscustomobject] @{ InterfaceIndex = 7; Forwarding = $script:Server.forwarding; NlMtu = $script:Server.mtu } }
+    'Set-NetIPInterface' = { param($p) Invoke-Change {
+        if ($p.ContainsKey('Forwarding')) { $script:Server.forwarding = $p.Forwarding }
+        if ($p.ContainsKey('NlMtuBytes')) { $script:Server.mtu = [int] $p.NlMtuBytes } } }
+    'Get-NetIPsecMainModeSA' = { param($p) if ($script:Server.pings -gt 2 -and $script:Server.peer -ne 'silent') { Show-SA 'CipherAlgorithm' 'HashAlgorithm' 'GroupId' } }
+    'Get-NetIPsecQuickModeSA' = { param($p) if ($script:Server.pings -gt 2 -and $script:Server.peer -in 'answers', 'no-host') { Show-SA 'FirstCipherAlgorithm' 'FirstIntegrityAlgorithm' 'PfsGroupId' } }
     'New-NetIPsecMainModeCryptoProposal' = { param($p) , (Select-Known $p 'KeyExchange', 'Encryption', 'Hash') }
     'New-NetIPsecQuickModeCryptoProposal' = { param($p) , (Select-Known $p 'Encapsulation', 'ESPHash', 'Encryption', 'MaxMinutes', 'MaxKiloBytes') }
     'Get-NetIPsecMainModeCryptoSet' = { param($p) Confirm-Default 'Get' $p 1; Show-Set $script:Server.mainMode }
@@ -186,14 +300,63 @@ $models = @{
 }
 function Invoke-Model([string] $Command, $Parameters) {
     if (-not $models.ContainsKey($Command)) { throw "No model for $Command" }
-    & $models[$Command] $Parameters
+    Invoke-Fault $Command
+    Use-Server { & $models[$Command] $Parameters }
+    if ($script:Due) { $due = $script:Due; $script:Due = $null; & $due }
 }
+
+# Scheduled tasks: a script of powershell.exe, run as SYSTEM. In several processes it is one of its own; in one it runs to its end
+# before Start-ScheduledTask comes back, through a block of the caller's: called from here it would share this module's scope.
+function Start-Task([string] $Name) {
+    $task = $script:Server.tasks[$Name]
+    if (-not $task) { throw "no task $Name" }
+    if ($task.arguments -notmatch '^-NoProfile -NonInteractive -ExecutionPolicy Bypass -File "([^"]+)" ?(.*)$') { throw "the task runs $($task.arguments)" }
+    $path, $rest = $Matches[1], @($Matches[2] -split ' ' | Where-Object { $_ })
+    if ($script:Shared) {
+        $task.process = [Diagnostics.Process]::Start((Get-DetachedStart $path $rest)).Id
+        return
+    }
+    if ($path -like '*keepalive.ps1') { $task.state = 'Running'; return }
+    $task.state = 'Running'
+    $named = @{}
+    for ($n = 0; $n -lt $rest.Count; $n++) { $key = $rest[$n].TrimStart('-'); if ($n + 1 -lt $rest.Count -and -not $rest[$n + 1].StartsWith('-')) { $named[$key] = $rest[++$n] } else { $named[$key] = $true } }
+    $said = [Console]::Out, [Console]::Error
+    [Console]::SetOut([IO.TextWriter]::Null); [Console]::SetError([IO.TextWriter]::Null)
+    try { & $global:RunFile $path $named } finally { [Console]::SetOut($said[0]); [Console]::SetError($said[1]); if ($script:Server.tasks[$Name]) { $script:Server.tasks[$Name].state = 'Ready' } }
+}
+# setsid: it survives the session, and its end.
+function Get-DetachedStart([string] $Path, [string[]] $Arguments) {
+    $start = [Diagnostics.ProcessStartInfo]::new('setsid')
+    foreach ($one in @((Join-Path $PSScriptRoot 'powershell.exe'), '-File', $Path) + $Arguments) { $start.ArgumentList.Add($one) }
+    $start.RedirectStandardInput = $start.RedirectStandardOutput = $start.RedirectStandardError = $true
+    $start
+}
+function Get-TaskState($Task) {
+    if (-not $script:Shared) { return $Task.state }
+    if ($Task.process -and (Get-Process -Id $Task.process -ErrorAction SilentlyContinue)) { 'Running' } else { 'Ready' }
+}
+# As when the time of a task has come.
+function Start-Timer([string] $Name) { Use-Server { Start-Task $Name } }
 
 # netsh, with its rule line's parameters as the guide lists them.
 $ruleKeys = 'name', 'enable', 'profile', 'type', 'mode', 'localtunnelendpoint', 'remotetunnelendpoint', 'endpoint1', 'endpoint2', 'protocol',
     'action', 'auth1', 'auth1psk', 'qmsecmethods', 'exemptipsecprotectedconnections', 'applyauthz', 'qmpfs'
+# What an export of the policy holds.
+$policy = 'exemptions', 'machines', 'users', 'throughNat', 'idleSeconds', 'openings', 'mainMode', 'quickMode', 'rules'
 function Invoke-NetshLine([string] $Line) {
     $script:Line = $Line
+    if ($Line -match '^advfirewall export (?<path>.+)$') {
+        $path = $Matches.path
+        if ($script:History.acls[(Split-Path $path)] -ne 'O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)') { $script:History.unprotected++ }
+        Invoke-Change { $kept = [ordered]@{}; foreach ($one in $policy) { $kept[$one] = $script:Server[$one] }; [IO.File]::WriteAllText($path, (ConvertTo-Json $kept -Depth 9)) }
+        return 0
+    }
+    if ($Line -match '^advfirewall import (?<path>.+)$') {
+        if (-not (Test-Path $Matches.path)) { return 1 }
+        $kept = ConvertFrom-Json -AsHashtable ([IO.File]::ReadAllText($Matches.path))
+        Invoke-Change { foreach ($one in $policy) { $script:Server[$one] = $kept[$one] } }
+        return 0
+    }
     if ($Line -match '^advfirewall consec delete rule "?name="?(?<name>[^"]+)"?$') {
         $name = $Matches.name
         if (@($script:Server.rules | Where-Object { $_.name -eq $name }).Count -eq 0) { return 1 }
@@ -214,7 +377,8 @@ function Invoke-NetshLine([string] $Line) {
     if ($Line -eq 'ras set conf confstate=enabled') { Invoke-Change { $script:Server.access.RoutingStatus = 'Installed' }; return 0 }
     1
 }
-function Invoke-NetshModel([object[]] $Arguments) {
+function Invoke-NetshModel([object[]] $Arguments) { Invoke-Fault "netsh $($Arguments[0])"; Use-Server { Invoke-NetshProgram $Arguments } }
+function Invoke-NetshProgram([object[]] $Arguments) {
     $script:History.arguments += $Arguments -join ' '
     $lines = @($Arguments -join ' ')
     if ($Arguments[0] -eq '-f') {
@@ -224,17 +388,19 @@ function Invoke-NetshModel([object[]] $Arguments) {
     }
     $code = 0
     foreach ($line in $lines) { $code = [Math]::Max($code, (Invoke-NetshLine $line)) }
-    if ($script:History.netshSays) { $script:History.netshSays; $lines; $code = 1 }
+    if ($script:History.netshSays -and $Arguments[0] -eq '-f') { $script:History.netshSays; $lines; $code = 1 }
     $global:LASTEXITCODE = $code
 }
 
-function Get-CimModel([string] $ClassName, [string] $Filter) {
+function Get-CimModel([string] $ClassName, [string] $Filter) { Use-Server { Get-Cim $ClassName $Filter } }
+function Get-Cim([string] $ClassName, [string] $Filter) {
     if ($ClassName -eq 'Win32_OperatingSystem') { return [pscustomobject] @{ Version = $script:Server.version; ProductType = $script:Server.productType; LastBootUpTime = $script:Server.boot } }
     if ($ClassName -ne 'Win32_Service' -or $Filter -notmatch "^Name='(\w+)'$") { throw "No model for $ClassName where $Filter" }
     $service = $script:Server.services[$Matches[1]]
     if ($service) { [pscustomobject] @{ Name = $Matches[1]; StartMode = $service.Split(' ')[0]; State = $service.Split(' ')[1] } }
 }
-function Set-ServiceModel([string] $Name, [string] $StartMode, [string] $State) {
+function Set-ServiceModel([string] $Name, [string] $StartMode, [string] $State) { Invoke-Fault 'service'; Use-Server { Set-ServiceState $Name $StartMode $State } }
+function Set-ServiceState([string] $Name, [string] $StartMode, [string] $State) {
     $old = $script:Server.services[$Name]
     if (-not $old) { throw "no service $Name" }
     if ($State -eq 'Running' -and $old.StartsWith('Disabled')) { throw "the service $Name is disabled" }
@@ -248,19 +414,20 @@ $registryKeys = @{ EnableDeadGWDetect = 'HKLM:\SYSTEM\CurrentControlSet\Services
 function Confirm-Registry([string] $Path, [string] $Name) { if ($registryKeys[$Name] -ne $Path) { throw "the registry has no $Path, $Name" } }
 function Get-RegistryModel([string] $Path, [string] $Name) {
     Confirm-Registry $Path $Name
-    if ($script:Server.registry.Contains($Name)) { [pscustomobject] @{ $Name = $script:Server.registry[$Name] } }
+    Use-Server { if ($script:Server.registry.Contains($Name)) { [pscustomobject] @{ $Name = $script:Server.registry[$Name] } } }
 }
 function Set-RegistryModel([string] $Path, [string] $Name, $Value) {
     Confirm-Registry $Path $Name
-    Invoke-Change {
+    Use-Server { Invoke-Change {
         $script:Server.registry[$Name] = $Value
-        $script:Server.registry = Get-Sorted $script:Server.registry }
+        $script:Server.registry = Get-Sorted $script:Server.registry } }
 }
 
 function Remove-RegistryModel([string] $Path, [string] $Name) {
     Confirm-Registry $Path $Name
-    if (-not $script:Server.registry.Contains($Name)) { throw "no property $Name" }
-    Invoke-Change { $script:Server.registry.Remove($Name) }
+    Use-Server {
+        if (-not $script:Server.registry.Contains($Name)) { throw "no property $Name" }
+        Invoke-Change { $script:Server.registry.Remove($Name) } }
 }
 
 # Folders and their rights: .NET on Linux has none, so the objects that the scripts make are stand-ins too.
@@ -271,24 +438,38 @@ function New-AclModel {
     $acl
 }
 function New-FolderModel([string] $Path) {
-    $folder = [pscustomobject] @{ path = $Path; acls = $script:History.acls; Exists = [IO.Directory]::Exists($Path) }
-    $folder | Add-Member ScriptMethod Create { [void] [IO.Directory]::CreateDirectory($this.path); $this.acls[$this.path] = $args[0].sddl }
-    $folder | Add-Member ScriptMethod SetAccessControl { $this.acls[$this.path] = $args[0].sddl }
-    $folder | Add-Member ScriptMethod GetAccessControl { [pscustomobject] @{ sddl = $this.acls[$this.path] } | Add-Member ScriptMethod GetSecurityDescriptorSddlForm { "$($this.sddl)".PadRight(4).Substring(0, 4) } -PassThru }
+    $folder = [pscustomobject] @{ path = $Path; Exists = [IO.Directory]::Exists($Path) }
+    $folder | Add-Member ScriptMethod Create { [void] [IO.Directory]::CreateDirectory($this.path); Set-AclModel $this.path $args[0] }
+    $folder | Add-Member ScriptMethod SetAccessControl { Set-AclModel $this.path $args[0] }
+    $folder | Add-Member ScriptMethod GetAccessControl { [pscustomobject] @{ sddl = Get-AclModel $this.path } | Add-Member ScriptMethod GetSecurityDescriptorSddlForm { "$($this.sddl)".PadRight(4).Substring(0, 4) } -PassThru }
     $folder
 }
-function Set-AclModel([string] $Path, $Acl) { $script:History.acls[$Path] = $Acl.sddl }
+function Get-AclModel([string] $Path) { Use-Server { $script:History.acls[$Path] } }
+function Set-AclModel([string] $Path, $Acl) { Use-Server { $script:History.acls[$Path] = $Acl.sddl } }
+# The new boot: what was pending is done, what ran is gone.
+function Restart-Server {
+    $script:Server.boot = ([datetime] $script:Server.boot).AddHours(1)
+    foreach ($name in @($script:Server.features.Keys)) { if ($script:Server.features[$name] -eq 'InstallPending') { $script:Server.features[$name] = 'Installed' } }
+    $script:Server.needsRestart = $false
+}
 
 # Defines all of it where the scripts look: as global functions, which go before cmdlets and programs.
-function Install-Stand([string] $Data) {
-    foreach ($one in Get-CommandText $Data) { . ([scriptblock]::Create($one)) }
+function Install-Stand([string] $Data, [string] $Cache) {
+    if ($Cache -and (Test-Path $Cache)) {
+        $text = [IO.File]::ReadAllText($Cache)
+    } else {
+        $text = @(Get-CommandText $Data) -join "`n"
+        # Beside, then moved: several processes may do so at once.
+        if ($Cache) { [IO.File]::WriteAllText("$Cache.$PID", $text); [IO.File]::Move("$Cache.$PID", $Cache, $true) }
+    }
+    . ([scriptblock]::Create($text))
     $texts = @(
         'function global:Get-CimInstance { [CmdletBinding()] param($ClassName, $Filter) Get-CimModel $ClassName $Filter }'
         'function global:Set-Service { [CmdletBinding()] param($Name, [ValidateSet("Automatic", "Manual", "Disabled")] $StartupType) Set-ServiceModel $Name ($StartupType -replace "^Automatic$", "Auto") "" }'
         'function global:Stop-Service { [CmdletBinding()] param($Name, [switch] $Force) Set-ServiceModel $Name "" Stopped }'
         'function global:Start-Service { [CmdletBinding()] param($Name) Set-ServiceModel $Name "" Running }'
         'function global:Import-Module { [CmdletBinding()] param($Name) if ($Name -ne "RemoteAccess") { throw "no module $Name" } }'
-        'function global:Start-Sleep { [CmdletBinding()] param($Seconds) }'
+        'function global:Start-Sleep { [CmdletBinding()] param($Seconds, $Milliseconds) Suspend-Model }'
         'function global:Set-Acl { [CmdletBinding()] param($LiteralPath, $AclObject) Set-AclModel $LiteralPath $AclObject }'
         'function global:Get-ItemProperty { [CmdletBinding()] param($Path, $Name)
             $found = Get-RegistryModel $Path $Name; if ($found) { $found } else { Write-Error "no property $Name" } }'
@@ -300,11 +481,22 @@ function Install-Stand([string] $Data) {
             if ($TypeName -eq "IO.DirectoryInfo") { return New-FolderModel $ArgumentList }
             Microsoft.PowerShell.Utility\New-Object @PSBoundParameters }'
         # A program gets the parts of an array one by one, a function the array.
+        'function global:ping.exe { Invoke-Ping @($args | ForEach-Object { "$_" }) }'
         'function global:netsh.exe { Invoke-NetshModel @($args | ForEach-Object { $_ }) }'
         'function global:whoami.exe { "Mandatory Label\\x Label $((Get-Server).label) Mandatory group" }'
-        'function global:shutdown.exe { (Get-History).shutdowns++; $global:LASTEXITCODE = 0 }'
+        'function global:shutdown.exe { Stop-Model ($args -join " "); $global:LASTEXITCODE = 0 }'
     )
     foreach ($one in $texts) { . ([scriptblock]::Create($one)) }
 }
+# The server restarts. In several processes it has done so at the second look after that.
+function Stop-Model([string] $How) { Use-Server { $script:History.shutdowns++; $script:Server.restarts = 2 }; $script:History.shutdown = $How }
+function Complete-Restart {
+    Use-Server {
+        if (-not $script:Server.restarts) { return }
+        $script:Server.restarts--
+        if ($script:Server.restarts -eq 0) { Restart-Server } }
+}
+# In one process nothing is waited for: what was begun has ended.
+function Suspend-Model { if ($script:Shared) { Invoke-Fault 'Start-Sleep'; [Threading.Thread]::Sleep(50) } }
 New-Server
 Export-ModuleMember -Function *

@@ -6,7 +6,7 @@ $ErrorActionPreference = 'Stop'
 Import-Module (Join-Path $PSScriptRoot 'Server.psm1') -Force -DisableNameChecking
 Install-Stand (Join-Path $PSScriptRoot '../data/windows-commands.json')
 $env:ProgramData = $Folder
-$env:SSH_CONNECTION = '198.51.100.7 50000 172.31.16.10 22'
+$global:RunFile = { param($Path, $Named) & $Path @Named }
 $failures = 0
 $digest = '0123456789abcdef'
 $keys = 'KeyOfTunnelOne1', 'KeyOfTunnel_Two.2', 'AnotherKeyForTwo3'
@@ -18,7 +18,7 @@ function Expect([string] $What, $Holds) {
 function Get-Given {
     ConvertFrom-Json -AsHashtable @'
 {"version":1,"stack":"prod","connection":"vpn-0abc","device":"ec2","privateIp":"172.31.16.10","siteCidr":"172.31.0.0/16",
- "cloudCidr":"10.0.0.0/16","minimalRoles":false,"reboot":"never",
+ "cloudCidr":"10.0.0.0/16","minimalRoles":false,
  "mainMode":{"suites":[{"keyExchange":"DH14","encryption":"AES256","hash":"SHA256"},{"keyExchange":"DH2","encryption":"AES128","hash":"SHA1"}],"minutes":480,"sessions":0},
  "quickMode":{"netsh":"ESP:SHA256-AES256+60min+100000kb","encapsulation":"ESP","espHash":"SHA256","encryption":"AES256","minutes":60,"kilobytes":100000,"pfs":"dhgroup14"},
  "tunnels":[{"name":"vpn-0abc Tunnel 1","outsideIp":"203.0.113.10","presharedKey":"KeyOfTunnelOne1"},{"name":"vpn-0abc Tunnel 2","outsideIp":"203.0.113.20","presharedKey":"KeyOfTunnel_Two.2"}]}
@@ -30,7 +30,7 @@ Copy-Item (Join-Path $Playbook 'bootstrap.ps1') $bootstrap
 $files = @{}
 foreach ($file in Get-ChildItem $Playbook -File) { if ($file.Name -ne 'bootstrap.ps1') { $files[$file.Name] = [Convert]::ToBase64String([IO.File]::ReadAllBytes($file.FullName)) } }
 
-# Runs a script block, and gives the exit code, the steps' lines by id, the marker, and all that was said.
+# Runs a script block, and gives the exit code, the steps' lines by id, the last line and the state, and all that was said.
 function Invoke-Captured([scriptblock] $Run) {
     $out = [IO.StringWriter]::new()
     $err = [IO.StringWriter]::new()
@@ -41,26 +41,29 @@ function Invoke-Captured([scriptblock] $Run) {
     $lines = @($out.ToString() -split "`r?`n" | Where-Object { $_ })
     $steps = @{}
     foreach ($line in $lines) { if ($line.StartsWith('{')) { $one = ConvertFrom-Json -AsHashtable $line; $steps[$one.id] = $one } }
-    [pscustomobject] @{ code = $code; steps = $steps; marker = "$($lines | Where-Object { $_ -match '^cgw-(un)?done' })"; lines = $lines; error = $err.ToString() }
+    $state = @($lines | Where-Object { $_.StartsWith('cgw-state ') } | ForEach-Object { ConvertFrom-Json -AsHashtable $_.Substring(10) })
+    [pscustomobject] @{ code = $code; steps = $steps; marker = "$($lines | Where-Object { $_.StartsWith('cgw-done ') })"; state = $state[0]; lines = $lines; error = $err.ToString() }
 }
 
-# One push, as the client does it. Gives the exit code, the steps' lines by id, the marker, all text, and what lies in the folder.
-function Push($Given, [switch] $Keep) {
-    $stack = Join-Path $Folder "cgw/$($Given.stack)"
-    $bundle = @{ stack = $Given.stack; digest = $digest; files = @{} + $files }
-    $bundle.files['parameters.json'] = [Convert]::ToBase64String([Text.Encoding]::UTF8.GetBytes((ConvertTo-Json $Given -Depth 6)))
-    $ran = Invoke-Captured { ConvertTo-Json $bundle -Compress | & $bootstrap }
-    $left = @(Get-ChildItem $stack -File -ErrorAction SilentlyContinue | ForEach-Object { $_.Name })
-    $texts = @($left | ForEach-Object { [IO.File]::ReadAllText((Join-Path $stack $_)) })
-    $all = ($ran.lines + $ran.error + $texts + (Get-History).arguments) -join "`n"
-    $ran | Add-Member -PassThru -NotePropertyMembers @{ all = $all; left = $left; stack = $stack }
-}
-# What a person runs in the folder of the stack to take it all back.
-function Undo([switch] $RemoveRoles, [string] $Stack = 'prod') {
+# One session, as the client has it. Besides what was said it gives all text that can be seen, and what lies in the folder.
+function Invoke-Session([string] $Stack, [string] $Script, $Arguments, $Files) {
     $folder = Join-Path $Folder "cgw/$Stack"
-    $ran = Invoke-Captured { & (Join-Path $folder 'undo.ps1') -RemoveRoles:$RemoveRoles }
-    $ran | Add-Member -PassThru -NotePropertyMembers @{ left = @(Get-ChildItem $folder -File | ForEach-Object { $_.Name }) }
+    $bundle = @{ stack = $Stack; script = $Script; arguments = $Arguments; files = $Files }
+    $ran = Invoke-Captured { ConvertTo-Json $bundle -Compress | & $bootstrap }
+    $left = @(Get-ChildItem $folder -Recurse -File -ErrorAction SilentlyContinue | ForEach-Object { $_.Name })
+    $texts = @(Get-ChildItem $folder -File -ErrorAction SilentlyContinue | ForEach-Object { [IO.File]::ReadAllText($_.FullName) })
+    $all = ($ran.lines + $ran.error + $texts + (Get-History).arguments) -join "`n"
+    $ran | Add-Member -PassThru -NotePropertyMembers @{ all = $all; left = $left; stack = $folder }
 }
+function Push($Given) {
+    $all = @{} + $files
+    $all['parameters.json'] = [Convert]::ToBase64String([Text.Encoding]::UTF8.GetBytes((ConvertTo-Json $Given -Depth 6)))
+    Invoke-Session $Given.stack 'follow.ps1' @{ Digest = $digest; Start = 'run.ps1' } $all
+}
+function Confirm($Arguments = @{}) { Invoke-Session 'prod' 'confirm.ps1' $Arguments @{} }
+function Undo([switch] $RemoveRoles) { Invoke-Session 'prod' 'follow.ps1' @{ Digest = $digest; Start = 'undo.ps1'; RemoveRoles = [bool] $RemoveRoles } $files }
+function Get-Proof { ConvertFrom-Json -AsHashtable ((Invoke-Session 'prod' 'prove.ps1' @{ Ping = '10.0.1.10' } @{}).lines[0] -replace '^cgw-proof ') }
+function Start-Guard { Start-Timer 'cgw guard prod' }
 function Reset { New-Server; if (Test-Path (Join-Path $Folder 'cgw')) { Remove-Item -Recurse -Force (Join-Path $Folder 'cgw') } }
 # A push to a fresh server whose nth change fails, before or after it has its effect.
 function Push-Failing([int] $N, [bool] $After) {
@@ -71,25 +74,36 @@ function Push-Failing([int] $N, [bool] $After) {
     (Get-History).failAt = 0
 }
 function Test-Quiet($Run) { @($keys | Where-Object { $Run.all.Contains($_) }).Count -eq 0 -and 'parameters.json' -notin $Run.left -and 'rules.netsh' -notin $Run.left }
+# The last line of a run.
+function Get-Marker([string] $What, [string] $Guard = 'none', [int] $Hours = 0) { "cgw-done $digest $What guard=$Guard boot=$(1767225600 + 3600 * $Hours)" }
 function Get-ChangedIds($Run) { @($Run.steps.Values | Where-Object { $_.changed } | ForEach-Object { $_.id } | Sort-Object) -join ' ' }
-$everything = 'checksum-offload dead-gateway firewall ipsec-settings main-mode quick-mode roles routing tunnels udp-encapsulation'
+$everything = 'checksum-offload dead-gateway firewall ipsec-settings main-mode mtu quick-mode roles routing tunnels udp-encapsulation'
 
 # Fresh, and again.
 Reset
 $plain = Get-Snapshot
 $run = Push (Get-Given)
-$final = Get-Snapshot
 $changes = (Get-History).calls
 Expect 'fresh: exit code 0' ($run.code -eq 0)
 if ($run.code -ne 0) { $run.lines; $run.error }
 Expect "fresh: every step but the preflight changes something ($(Get-ChangedIds $run))" ((Get-ChangedIds $run) -eq $everything)
-Expect 'fresh: the marker says so, and asks for a restart' ($run.marker -eq "cgw-done $digest changed=10 reboot=true failed=0")
-Expect 'fresh: one line a step and the marker, nothing else' ($run.lines.Count -eq 12 -and $run.error -eq '')
+Expect 'fresh: the marker says so, and asks for a restart' ($run.marker -eq (Get-Marker 'changed=11 reboot=true failed=0' 'armed'))
+Expect 'fresh: one line a step and the marker, nothing else' ($run.lines.Count -eq 14 -and $run.error -eq '')
 Expect 'fresh: the fields of a line are in order' ($run.lines[1] -cmatch '^\{"id":"checksum-offload","was":\{.*\},"now":\{.*\},"changed":true,"reboot":true,"error":null\}$')
 Expect 'fresh: no key is told or left behind' (Test-Quiet $run)
-Expect 'fresh: the file of the rules was protected before netsh read it' ((Get-History).unprotected -eq 0 -and (Get-History).arguments.Count -eq 2)
+Expect 'fresh: the file of the rules was protected before netsh read it' ((Get-History).unprotected -eq 0 -and (Get-History).arguments.Count -eq 3)
 Expect 'fresh: the parameters were gone before anything was written' ((Get-History).parametersSeen -eq 0)
-Expect 'fresh: no restart with reboot=never' ((Get-History).shutdowns -eq 0)
+Expect 'fresh: no restart before the way is confirmed' ((Get-History).shutdowns -eq 0)
+Expect 'fresh: the guard is armed for now and for a start, with the policy as it was' ("$((Get-Server).tasks['cgw guard prod'].triggers)" -eq 'once startup PT5M' -and 'policy.wfw' -in $run.left)
+Expect 'fresh: the task of the run is gone' ((Get-Server).tasks.Count -eq 1)
+$again = Invoke-Session 'prod' 'follow.ps1' @{ Digest = $digest } @{}
+Expect 'who lost the session follows from the beginning' ($again.code -eq 0 -and ($again.lines -join "`n") -eq ($run.lines -join "`n"))
+$other = Invoke-Session 'prod' 'follow.ps1' @{ Digest = 'abcdef0123456789' } @{}
+Expect 'but not the run of another bundle' ($other.code -eq 1 -and $other.lines.Count -eq 0 -and $other.error -match 'ended without its last line')
+$sure = Confirm
+Expect 'confirmed: the guard is gone, and its policy with it' ($sure.code -eq 0 -and (Get-Server).tasks.Count -eq 0 -and 'policy.wfw' -notin $sure.left)
+Expect 'confirmed: it says how the machine is' ($sure.state.boot -eq 1767225600 -and $sure.state.reboot -and $sure.state.routing -eq 'Running' -and $sure.state.guard -eq 'armed' -and $sure.state.rules['vpn-0abc Tunnel 2'] -eq 1 -and $sure.state.rules.Count -eq 2)
+$final = Get-Snapshot
 Expect 'fresh: the folder belongs to Administrators' ((Get-History).acls[$run.stack] -eq 'O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)')
 $server = Get-Server
 Expect 'fresh: two rules, each with its key and its endpoint' ($server.rules.Count -eq 2 -and $server.rules[0].auth1psk -eq $keys[0] -and $server.rules[1].auth1psk -eq $keys[1] -and $server.rules[1].remotetunnelendpoint -eq '203.0.113.20')
@@ -99,28 +113,25 @@ $ping = $server.openings['cgw-prod-ping']
 Expect 'fresh: Windows Firewall lets in IKE from both tunnels and ping from the VPC, nothing else' ($server.openings.Count -eq 2 -and "$($ike.Protocol) $($ike.LocalPort) $($ike.RemoteAddress)" -eq 'UDP 500 4500 203.0.113.10 203.0.113.20' -and "$($ping.Protocol) $($ping.IcmpType) $($ping.RemoteAddress)" -eq 'ICMPv4 8 10.0.0.0/16')
 $saved = ConvertFrom-Json -AsHashtable ([IO.File]::ReadAllText((Join-Path $run.stack 'saved.json')))
 Expect 'fresh: earlier settings are kept' ($saved['ipsec-settings'].users -eq 'O:LSD:(A;;CC;;;BA)' -and $saved['main-mode'].set -eq 'absent' -and $saved['dead-gateway'].EnableDeadGWDetect -eq 'absent' -and $saved['checksum-offload'].udp4 -eq 'TxEnabled')
-$journal = ConvertFrom-Json -AsHashtable ([IO.File]::ReadAllText((Join-Path $run.stack 'journal.json')))
-Expect 'fresh: the journal is complete' ($journal.done -and $journal.digest -eq $digest -and $journal.steps.Count -eq 11 -and $journal.changed -eq 10)
 $kept = [IO.File]::ReadAllText((Join-Path $run.stack 'saved.json'))
 $acls = (Get-History).acls.Clone()
 Clear-History
 foreach ($one in $acls.Keys) { (Get-History).acls[$one] = $acls[$one] }
 $run = Push (Get-Given)
 Expect 'again: nothing is changed' ($run.code -eq 0 -and (Get-ChangedIds $run) -eq '' -and (Get-History).calls -eq 0 -and (Get-Snapshot) -eq $final)
-Expect 'again: the restart is still due' ($run.marker -eq "cgw-done $digest changed=0 reboot=true failed=0")
+Expect 'again: the restart is still due, nothing is to be guarded' ($run.marker -eq (Get-Marker 'changed=0 reboot=true failed=0'))
 Expect 'again: what was kept stays' ([IO.File]::ReadAllText((Join-Path $run.stack 'saved.json')) -eq $kept)
 (Get-Server).boot = (Get-Server).boot.AddSeconds(3)
 Expect 'the clock was set: the restart is still due' ((Push (Get-Given)).marker -match 'reboot=true')
 (Get-Server).boot = (Get-Server).boot.AddHours(1)
-Expect 'after the restart: nothing is due' ((Push (Get-Given)).marker -eq "cgw-done $digest changed=0 reboot=false failed=0")
-Expect 'after the restart: with reboot=now none is ordered' $(& { $g = Get-Given; $g.reboot = 'now'; $r = Push $g; $r.code -eq 0 -and (Get-History).shutdowns -eq 0 })
+Expect 'after the restart: nothing is due' ((Push (Get-Given)).marker -match 'changed=0 reboot=false failed=0')
 
 # Changes of what is wanted, and of what is there.
 $given = Get-Given
 $given.tunnels[1].presharedKey = $keys[2]
 $first = ConvertTo-Json (Get-Server).rules[0]
 $run = Push $given
-Expect 'another key for one tunnel: only its rule is written' ((Get-ChangedIds $run) -eq 'tunnels' -and (Get-History).calls -eq 2 -and (ConvertTo-Json (Get-Server).rules[0]) -eq $first -and (Get-Server).rules[1].auth1psk -eq $keys[2])
+Expect 'another key for one tunnel: only its rule is written' ((Get-ChangedIds $run) -eq 'tunnels' -and (Get-History).calls -eq 4 -and (ConvertTo-Json (Get-Server).rules[0]) -eq $first -and (Get-Server).rules[1].auth1psk -eq $keys[2])
 Expect 'another key for one tunnel: and it says which' ($run.steps.tunnels.was['vpn-0abc Tunnel 1'] -eq 'right' -and $run.steps.tunnels.was['vpn-0abc Tunnel 2'] -eq 'different')
 Expect 'another key for one tunnel: no key is told' (Test-Quiet $run)
 (Get-Server).rules[0].enable = 'False'
@@ -151,10 +162,11 @@ foreach ($after in $false, $true) {
         $run = Push-Failing $n $after
         $bad = @($run.steps.Values | Where-Object { $_.error -and -not $_.skipped })
         $skipped = @($run.steps.Values | Where-Object { $_.skipped })
-        if ($run.code -ne 1 -or $run.marker -notmatch 'failed=1$' -or $bad.Count -ne 1 -or $bad[0].error -notmatch 'modelled server failed' -or $bad[0].changed) { $wrong += "$n is not reported" }
-        if ($run.steps.Count -ne 11 -or ($skipped.Count -eq 0 -and $bad[0].id -ne 'dead-gateway') -or @($skipped | Where-Object { $_.error -notmatch $bad[0].id }).Count) { $wrong += "$n skips wrongly" }
+        if ($run.code -ne 1 -or $run.marker -notmatch ' failed=1 ' -or $bad.Count -ne 1 -or $bad[0].error -notmatch 'modelled server failed' -or $bad[0].changed) { $wrong += "$n is not reported" }
+        if ($run.steps.Count -ne 13 -or ($skipped.Count -eq 0 -and $bad[0].id -ne 'dead-gateway') -or @($skipped | Where-Object { $_.error -notmatch $bad[0].id }).Count) { $wrong += "$n skips wrongly" }
         if (-not (Test-Quiet $run)) { $wrong += "$n tells a key" }
         $run = Push (Get-Given)
+        [void] (Confirm)
         if ($run.code -ne 0 -or (Get-Snapshot) -ne $final -or -not (Test-Quiet $run)) { $wrong += "$n is not mended" }
         if ($run.marker -notmatch 'reboot=true') { $wrong += "$n forgets the restart" }
     }
@@ -166,11 +178,11 @@ Reset
 $run = Push (Get-Given)
 $roles = (Get-Server).features.Count
 $run = Undo
-Expect 'undo: all steps but the roles are taken back' ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'checksum-offload dead-gateway firewall ipsec-settings main-mode quick-mode routing tunnels udp-encapsulation' -and (Get-Server).features.Count -eq $roles)
-Expect 'undo: the marker says so' ($run.marker -eq 'cgw-undone changed=9 reboot=true failed=0' -and $run.error -eq '')
-Expect 'undo: what was kept for it is gone' ('saved.json' -notin $run.left -and 'rules.json' -notin $run.left -and 'settings.json' -notin $run.left)
+Expect 'undo: all steps but the roles are taken back' ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'checksum-offload dead-gateway firewall ipsec-settings main-mode mtu quick-mode routing tunnels udp-encapsulation' -and (Get-Server).features.Count -eq $roles)
+Expect 'undo: the marker says so' ($run.marker -eq (Get-Marker 'changed=10 reboot=true failed=0') -and $run.error -eq '')
+Expect 'undo: the guard and the folder of the stack are gone' ((Get-Server).tasks.Count -eq 0 -and -not (Test-Path $run.stack))
 $run = Undo
-Expect 'undo again: there is nothing to undo' ($run.code -eq 1 -and $run.error -match 'nothing is set up')
+Expect 'undo again: there is nothing to undo' ($run.code -eq 0 -and $run.marker -match 'changed=0 reboot=false failed=0' -and -not (Test-Path $run.stack))
 Reset
 [void] (Push (Get-Given))
 Expect 'undo: no key is kept for it' $(& { $kept = [IO.File]::ReadAllText((Join-Path $Folder 'cgw/prod/settings.json')); @($keys | Where-Object { $kept.Contains($_) }).Count -eq 0 -and $kept.Contains('vpn-0abc Tunnel 1') })
@@ -210,20 +222,95 @@ foreach ($after in $false, $true) {
     }
     Expect "a run that was cut off $(if ($after) { 'after' } else { 'before' }) each change is undone, whole $($wrong -join ', ')" ($wrong.Count -eq 0)
     $wrong = @()
-    foreach ($n in 1..12) {
+    foreach ($n in 1..13) {
         Reset
         [void] (Push (Get-Given))
+        [void] (Confirm)
+        $acls = (Get-History).acls
         Clear-History
+        (Get-History).acls = $acls
         (Get-History).failAt = $n
         (Get-History).after = $after
         $run = Undo -RemoveRoles
-        if ($run.code -ne 1 -or $run.marker -notmatch 'failed=[12]$') { $wrong += "$n is not reported" }
-        if ($run.steps.Count -ne 11) { $wrong += "$n stops the rest" }
+        if ($run.code -ne 1 -or $run.marker -notmatch ' failed=[12] ') { $wrong += "$n is not reported" }
+        if ($run.steps.Count -ne 13) { $wrong += "$n stops the rest" }
         (Get-History).failAt = 0
         if ((Undo -RemoveRoles).code -ne 0 -or (Get-Snapshot) -ne $plain) { $wrong += "$n is not mended" }
     }
     Expect "an undo that was cut off $(if ($after) { 'after' } else { 'before' }) a change goes on when run again $($wrong -join ', ')" ($wrong.Count -eq 0)
 }
+
+# The guard: whenever its time comes, the policy is as it was before the run; a run after that sets all again.
+$policy = 'exemptions', 'machines', 'users', 'throughNat', 'idleSeconds', 'openings', 'mainMode', 'quickMode', 'rules'
+function Get-Policy { ConvertTo-Json -Depth 9 -Compress (Get-Server | Select-Object $policy) }
+foreach ($prepare in { }, { Set-OwnThings }) {
+    $wrong = @()
+    foreach ($n in 1..($changes + 1)) {
+        Reset
+        & $prepare
+        $before = Get-Policy
+        (Get-History).failAt = $n
+        (Get-History).after = $true
+        [void] (Push (Get-Given))
+        (Get-History).failAt = 0
+        $armed = (Get-Server).tasks.Contains('cgw guard prod')
+        if (-not $armed -and (Get-Policy) -ne $before) { $wrong += "$n is not guarded" }
+        if (-not $armed) { continue }
+        Start-Guard
+        if ((Get-Policy) -ne $before) { $wrong += "$n is not put back" }
+        $sure = Confirm
+        if ($sure.state.guard -ne 'restored' -or (Get-Server).tasks.Count -ne 0 -or 'policy.wfw' -in $sure.left) { $wrong += "$n is not told" }
+        [void] (Push (Get-Given))
+        if ((Confirm).state.guard -ne 'armed' -or (Get-Server).rules.Count -lt 2 -or (Get-Server).tasks.Count -ne 0) { $wrong += "$n is not mended" }
+    }
+    Expect "the guard's time comes after each of $changes changes $($wrong -join ', ')" ($wrong.Count -eq 0)
+}
+
+# The restart: over a connection that proves the way, with the guard armed for after it.
+Reset
+[void] (Push (Get-Given))
+$sure = Confirm @{ Restart = $true }
+Expect 'a restart is ordered once, and guarded' ($sure.code -eq 0 -and (Get-History).shutdowns -eq 1 -and (Get-History).shutdown -match '^/r /t 5 ' -and "$((Get-Server).tasks['cgw guard prod'].triggers)" -eq 'startup PT15M')
+$sure = Confirm @{ After = 1767225600 }
+Expect 'before the restart nothing is confirmed' ($sure.code -eq 0 -and $sure.state.boot -eq 1767225600 -and (Get-Server).tasks.Contains('cgw guard prod'))
+Restart-Server
+$sure = Confirm @{ After = 1767225600 }
+Expect 'after the restart the guard goes' ($sure.state.boot -eq 1767229200 -and -not $sure.state.reboot -and (Get-Server).tasks.Count -eq 0 -and 'policy.wfw' -notin $sure.left)
+[void] (Confirm @{ Restart = $true })
+Start-Guard
+Expect 'where the policy is gone the guard undoes the steps' ((Get-Server).rules.Count -eq 0 -and (Get-Server).exemptions -eq 'NotConfigured' -and (Get-Server).tasks.Count -eq 0)
+Reset
+[void] (Push (Get-Given))
+$sure = Confirm @{ At = '03:30' }
+Expect 'a restart at a time of the day is not guarded' ($sure.code -eq 0 -and (Get-History).shutdown -match '^/r /t \d+ ' -and (Get-Server).tasks.Count -eq 0)
+Expect 'which has to be one' ((Confirm @{ At = '25:00' }).error -match 'no time of the day')
+
+# The ping: it keeps a tunnel up, and proves it.
+Reset
+$given = Get-Given
+$given.ping = '10.0.1.10'
+$run = Push $given
+$task = (Get-Server).tasks['cgw keepalive prod']
+Expect 'with a host to ping a task keeps a tunnel up from every start on' ($run.steps.keepalive.changed -and $task.state -eq 'Running' -and $task.arguments -match 'keepalive.ps1" -From 172.31.16.10 -Ping 10.0.1.10$' -and "$($task.triggers)" -eq 'startup')
+Expect 'again: nothing' (-not (Push $given).steps.keepalive.changed)
+$given.ping = '10.0.1.11'
+Expect 'another host: the task pings that one' ((Push $given).steps.keepalive.was.ping -eq '10.0.1.10' -and (Get-Server).tasks['cgw keepalive prod'].arguments -match '10.0.1.11$')
+$proof = Get-Proof
+Expect 'the proof waits for the first reply, and says what was negotiated' ($proof.received -eq 5 -and $proof.sent -eq 5 -and $proof.mainMode[0].peer -eq '203.0.113.10' -and "$($proof.mainMode[0].encryption) $($proof.mainMode[0].hash) $($proof.mainMode[0].keyExchange)" -eq 'AES256 SHA256 DH14' -and $proof.quickMode[0].keyExchange -eq 'DH14')
+foreach ($one in @('no-host', 1, 1), @('no-quick', 1, 0), @('silent', 0, 0)) {
+    (Get-Server).peer = $one[0]
+    $proof = Get-Proof
+    Expect "the other end is $($one[0]): no reply, and how far it came" ($proof.received -eq 0 -and $proof.mainMode.Count -eq $one[1] -and $proof.quickMode.Count -eq $one[2])
+}
+Expect 'what is no address is not pinged' ((Invoke-Session 'prod' 'prove.ps1' @{ Ping = '10.0.1.10; x' } @{}).error -match 'not an IPv4 address')
+$given.Remove('ping')
+Expect 'no host any more: the task is gone' ((Push $given).steps.keepalive.now.ping -eq 'absent' -and -not (Get-Server).tasks.Contains('cgw keepalive prod'))
+$given.ping = '10.1.0.1'
+Expect 'a host that is not behind the tunnels is refused' ((Push $given).error -match 'not in the VPC')
+$given.ping = '10.0.1.10'
+[void] (Push $given)
+[void] (Undo)
+Expect 'undo: no task is left' ((Get-Server).tasks.Count -eq 0)
 
 # Texts of netsh may hold the key.
 Reset
@@ -238,11 +325,10 @@ Expect 'a rule that does not come into force is a failure' ($run.code -eq 1 -and
 # Servers and wishes of other kinds.
 Reset
 $given = Get-Given
-$given.device = 'external'; $given.minimalRoles = $true; $given.reboot = 'now'
+$given.device = 'external'; $given.minimalRoles = $true
 $run = Push $given
 Expect 'external: the adapter is left alone' ($run.code -eq 0 -and $run.steps['checksum-offload'].skipped -and $null -eq $run.steps['checksum-offload'].error -and (Get-Server).offload.IpIPv4Enabled -eq 'RxTxEnabled')
 Expect 'external: minimal roles' ((@((Get-Server).features.Keys) -join ' ') -eq 'RemoteAccess Routing RSAT-RemoteAccess-PowerShell')
-Expect 'external: reboot=now orders one restart' ((Get-History).shutdowns -eq 1 -and $run.marker -match 'reboot=true failed=0$')
 Reset
 (Get-Server).version = '6.3.9600'; (Get-Server).friendly = $true
 $run = Push (Get-Given)
@@ -258,14 +344,11 @@ Expect 'AES-GCM and ECDH: again nothing' ((Get-ChangedIds (Push $given)) -eq '')
 Reset
 (Get-Server).needsRestart = $true
 $given = Get-Given
-$given.reboot = 'now'
 $run = Push $given
-Expect 'roles that need a restart: the rest waits for it' ($run.code -eq 0 -and $run.steps.routing.skipped -and $run.steps.routing.error -match 'restart must come first' -and (Get-History).shutdowns -eq 1 -and $run.marker -match 'reboot=true failed=0$')
-(Get-Server).needsRestart = $false
-foreach ($n in @((Get-Server).features.Keys)) { (Get-Server).features[$n] = 'Installed' }
-(Get-Server).boot = (Get-Server).boot.AddHours(1)
+Expect 'roles that need a restart: the rest waits for it' ($run.code -eq 0 -and $run.steps.routing.skipped -and $run.steps.routing.error -match 'restart must come first' -and $run.marker -eq (Get-Marker 'changed=2 reboot=true failed=0'))
+Restart-Server
 $run = Push $given
-Expect 'roles that need a restart: after it, the rest is done' ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'dead-gateway firewall ipsec-settings main-mode quick-mode routing tunnels udp-encapsulation')
+Expect 'roles that need a restart: after it, the rest is done' ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'dead-gateway firewall ipsec-settings main-mode mtu quick-mode routing tunnels udp-encapsulation')
 
 # Refusals: the preflight fails, nothing is changed.
 $refusals = [ordered]@{
@@ -289,7 +372,7 @@ $refusals = [ordered]@{
     'link-local' = { param($g) $g.cloudCidr = '169.254.0.0/16' }
     "server's own address" = { param($g) $g.cloudCidr = '172.31.16.0/24' }
     'tunnel address 203.0.113.10' = { param($g) $g.cloudCidr = '203.0.113.0/24' }
-    'would be cut off' = { param($g) $g.cloudCidr = '198.51.100.0/24' }
+    'would be cut off' = { param($g) (Get-Server).sessions = @('198.51.100.7', '::ffff:10.0.3.4') }
 }
 foreach ($refusal in $refusals.GetEnumerator()) {
     Reset
@@ -336,6 +419,10 @@ $copy = Join-Path $Folder 'by-hand'
 Copy-Item -Recurse $Playbook $copy
 [IO.File]::WriteAllText((Join-Path $copy 'parameters.json'), (ConvertTo-Json (Get-Given) -Depth 6))
 $run = Invoke-Captured { & (Join-Path $copy 'run.ps1') }
-Expect 'by hand: the same, and the keys are gone' ($run.code -eq 0 -and (Get-Snapshot) -eq $final -and $run.marker -match 'cgw-done by-hand changed=10' -and -not (Test-Path (Join-Path $copy 'parameters.json')))
+Expect 'by hand: it says what to do against the guard' ($run.code -eq 0 -and $run.lines[-1] -match 'run confirm.ps1 here from a new session' -and (Get-Server).tasks.Contains('cgw guard prod'))
+$sure = Invoke-Captured { & (Join-Path $copy 'confirm.ps1') }
+Expect 'by hand: the same, and the keys are gone' ($sure.code -eq 0 -and (Get-Snapshot) -eq $final -and $run.marker -match 'cgw-done by-hand changed=11' -and -not (Test-Path (Join-Path $copy 'parameters.json')))
+$run = Invoke-Captured { & (Join-Path $copy 'undo.ps1') -RemoveRoles }
+Expect 'by hand: undone, whole' ($run.code -eq 0 -and (Get-Snapshot) -eq $plain -and $run.marker -match 'cgw-done by-hand')
 foreach ($stack in '..', 'a/b', '', '-x') { $g = Get-Given; $g.stack = $stack; Expect "the stack's name '$stack' is refused" ((Push $g).error -match 'not allowed') }
 exit $failures

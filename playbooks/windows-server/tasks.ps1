@@ -1,0 +1,129 @@
+# What goes on when nobody is connected: the lock, the journal, the scheduled tasks and the guard. common.ps1 comes first.
+
+# One run at a time on a server, whatever its stack: the settings of IPsec are the machine's. The lock ends with the process.
+function Enter-Run {
+    $root = Join-Path $env:ProgramData 'cgw'
+    if (-not (Test-Path -LiteralPath $root)) { New-PrivateFolder $root }
+    try { [IO.File]::Open((Join-Path $root 'lock'), 'OpenOrCreate', 'ReadWrite', 'None') } catch { throw 'another run is under way' }
+}
+
+# When the machine started, in seconds since 1970. It is worked out from the clock, so it moves a little when that is set.
+function Get-BootSecond {
+    $boot = (Get-CimInstance -ClassName Win32_OperatingSystem).LastBootUpTime.ToUniversalTime()
+    [long] ($boot - [datetime] '1970-01-01').TotalSeconds
+}
+
+function Test-SameBoot([long] $One, [long] $Other) { [Math]::Abs($One - $Other) -lt 120 }
+
+# pending.json: in which boot a restart became necessary, so that it stays so until it has happened.
+function Test-RestartPending {
+    $path = Join-Path $PSScriptRoot 'pending.json'
+    if (-not (Test-Path -LiteralPath $path)) { return $false }
+    if (Test-SameBoot (Read-Json $path).boot (Get-BootSecond)) { return $true }
+    Remove-Item -LiteralPath $path
+    $false
+}
+
+# journal.jsonl: the lines of the last run, which whoever is connected reads as they come.
+function Get-JournalPath { Join-Path $PSScriptRoot 'journal.jsonl' }
+
+function Start-Journal([string] $Digest) {
+    [IO.File]::WriteAllText((Get-JournalPath), "cgw-run $Digest`r`n")
+}
+
+function Write-Journal([string] $Text) {
+    [IO.File]::AppendAllText((Get-JournalPath), "$Text`r`n")
+    Write-Line $Text
+}
+
+# The last line of a run. What follows the digest is for programs; a restart and the guard are what is still to be seen to.
+function Complete-Journal([string] $Digest, [int] $Changed, [bool] $Reboot, [int] $Failed) {
+    $guard = if ((Get-GuardState) -eq 'armed') { 'armed' } else { 'none' }
+    Write-Journal "cgw-done $Digest changed=$Changed reboot=$("$Reboot".ToLower()) failed=$Failed guard=$guard boot=$(Get-BootSecond)"
+}
+
+# The complete lines of the journal; none where there is no journal, or that of another run.
+function Read-Journal([string] $Digest) {
+    $path = Get-JournalPath
+    if (-not (Test-Path -LiteralPath $path)) { return }
+    # Its writer goes on while this reads.
+    $stream = [IO.File]::Open($path, 'Open', 'Read', 'ReadWrite, Delete')
+    try { $text = (New-Object IO.StreamReader $stream).ReadToEnd() } finally { $stream.Dispose() }
+    $lines = @($text.Substring(0, $text.LastIndexOf("`n") + 1) -split "`r?`n" | Where-Object { $_ })
+    if ($lines.Count -gt 0 -and $lines[0] -eq "cgw-run $Digest") { $lines | Select-Object -Skip 1 }
+}
+
+function Get-RunTask([string] $Stack) { "cgw run $Stack" }
+
+# Scheduled tasks run as SYSTEM, which the SID names in every language, with a script of this folder.
+function Register-Script([string] $Name, [string] $File, [string] $Arguments, $Trigger, [switch] $Endless) {
+    $path = Join-Path $PSScriptRoot $File
+    # Zero is no limit (Microsoft, "New-ScheduledTaskSettingsSet").
+    $limit = if ($Endless) { [TimeSpan]::Zero } else { [TimeSpan]::FromHours(2) }
+    $settings = @{
+        TaskName = $Name
+        Action = New-ScheduledTaskAction -Execute 'powershell.exe' -Argument "-NoProfile -NonInteractive -ExecutionPolicy Bypass -File `"$path`" $Arguments".TrimEnd()
+        Principal = New-ScheduledTaskPrincipal -UserId 'S-1-5-18' -LogonType ServiceAccount -RunLevel Highest
+        Settings = New-ScheduledTaskSettingsSet -AllowStartIfOnBatteries -DontStopIfGoingOnBatteries -MultipleInstances IgnoreNew -ExecutionTimeLimit $limit
+        Force = $true
+    }
+    if ($Trigger) { $settings['Trigger'] = $Trigger }
+    Register-ScheduledTask @settings | Out-Null
+}
+
+function Remove-Task([string] $Name) {
+    if (Get-ScheduledTask -TaskName $Name -ErrorAction SilentlyContinue) { Unregister-ScheduledTask -TaskName $Name -Confirm:$false }
+}
+
+# The guard. Before the first change that could take away the way to the server, the policy of Windows Firewall with its rules
+# for IPsec is exported, and a task is armed that puts it back. Only who comes over a new connection disarms it (confirm.ps1,
+# follow.ps1 -Start); until then each further change gives it its time anew.
+#
+# INVARIANT: the policy is exported before anything is changed, and never again while the guard is armed. It holds keys: its
+# folder is closed to others, and goes with the guard.
+function Get-GuardFolder { Join-Path $PSScriptRoot 'guard' }
+function Get-GuardPolicy { Join-Path (Get-GuardFolder) 'policy.wfw' }
+function Get-GuardTask([string] $Stack) { "cgw guard $Stack" }
+
+# none; armed; restored, once it has put the policy back, until the next run.
+function Get-GuardState {
+    if (Test-Path -LiteralPath (Join-Path $PSScriptRoot 'restored.json')) { return 'restored' }
+    if (Test-Path -LiteralPath (Get-GuardFolder)) { 'armed' } else { 'none' }
+}
+
+function Enter-Guard([string] $Stack) {
+    $state = Get-GuardState
+    if ($state -eq 'restored') { throw 'the guard has put the firewall back meanwhile' }
+    try {
+        if ($state -eq 'none') {
+            New-PrivateFolder (Get-GuardFolder)
+            Invoke-Netsh @('advfirewall', 'export', (Get-GuardPolicy)) $null
+        }
+        Register-Guard $Stack @((New-ScheduledTaskTrigger -Once -At ((Get-Date).AddMinutes(5))), (New-StartTrigger 'PT5M'))
+    } catch {
+        if ($state -eq 'none') { Exit-Guard $Stack }
+        throw
+    }
+}
+
+function New-StartTrigger([string] $Delay) {
+    $trigger = New-ScheduledTaskTrigger -AtStartup
+    $trigger.Delay = $Delay
+    $trigger
+}
+
+function Register-Guard([string] $Stack, $Trigger) { Register-Script (Get-GuardTask $Stack) 'guard.ps1' '' $Trigger }
+
+function Exit-Guard([string] $Stack) {
+    Remove-Task (Get-GuardTask $Stack)
+    if (Test-Path -LiteralPath (Get-GuardFolder)) { Remove-Item -LiteralPath (Get-GuardFolder) -Recurse -Force }
+}
+
+# How the machine is, for who has just connected.
+function Write-State {
+    $service = Get-CimInstance -ClassName Win32_Service -Filter "Name='RemoteAccess'"
+    $rules = [ordered]@{}
+    foreach ($name in Get-RuleName) { $rules[$name] = @(Get-NetIPsecRule -DisplayName $name -PolicyStore ActiveStore -ErrorAction SilentlyContinue).Count }
+    $state = [ordered]@{ boot = Get-BootSecond; reboot = Test-RestartPending; routing = "$($service.State)"; rules = $rules; guard = Get-GuardState }
+    Write-Line "cgw-state $(ConvertTo-Line $state $null)"
+}

@@ -1,0 +1,5 @@
+//! Judges how things are; pure.
+
+mod tunnel;
+
+pub use tunnel::{Fault, judge};

@@ -1,0 +1,123 @@
+//! Where a tunnel stops, and what was negotiated against what was asked.
+
+use crate::playbook::{Suite, main_mode, quick_mode};
+use crate::server::Proof;
+use crate::tunnel::Crypto;
+
+/// Why no ping came back: how far the negotiation came tells what is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The other end has not proven who it is.
+    #[error("no ping came back, and the key exchange with AWS did not get through its first phase")]
+    Phase1,
+    /// The two ends do not agree on what goes through.
+    #[error("no ping came back: the key exchange stopped at its second phase")]
+    Phase2,
+    /// A tunnel is up, and the ping is lost beside it or behind it.
+    #[error("a tunnel is up, but no ping came back")]
+    Behind,
+}
+
+impl Fault {
+    /// Says where to look, most likely cause first.
+    #[must_use]
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Phase1 => {
+                "look at UDP 500 and 4500 between the server and the tunnels' addresses (security \
+                 group, network ACL, router), at the public address (is it the customer gateway's?), \
+                 at the keys (`cgw push` sets them again), and at --crypto"
+            }
+            Self::Phase2 => {
+                "the networks or the second phase's suite differ: run `cgw push`, and compare the \
+                 networks of the VPN connection with --site-cidr and the VPC"
+            }
+            Self::Behind => {
+                "look at the host (does it answer a ping: security group, its own firewall?), at the \
+                 route tables of its subnet, and at forwarding and the source/destination check of \
+                 the server"
+            }
+        }
+    }
+}
+
+/// Judges pings; what is to be warned of, or why none came back.
+pub fn judge(proof: &Proof, crypto: Crypto) -> Result<Vec<String>, Fault> {
+    if proof.received == 0 {
+        return Err(match (proof.main_mode.is_empty(), proof.quick_mode.is_empty()) {
+            (_, false) => Fault::Behind,
+            (false, true) => Fault::Phase2,
+            (true, true) => Fault::Phase1,
+        });
+    }
+    let mut warnings = Vec::new();
+    if proof.received < proof.sent {
+        let lost = proof.sent - proof.received;
+        warnings.push(format!("{lost} of {} pings were lost", proof.sent));
+    }
+    // Without one it went another way than through a tunnel.
+    if proof.quick_mode.is_empty() {
+        warnings.push("the host answers, but not through a tunnel".to_owned());
+    }
+    let wanted = main_mode(crypto);
+    for one in &proof.main_mode {
+        warnings.extend(difference(one.peer, "first phase", &one.suite, &wanted[0]));
+    }
+    let wanted = quick_mode(crypto);
+    for one in &proof.quick_mode {
+        warnings.extend(difference(one.peer, "second phase", &one.suite, &wanted));
+    }
+    warnings.sort();
+    warnings.dedup();
+    Ok(warnings)
+}
+
+fn difference(peer: std::net::Ipv4Addr, phase: &str, is: &Suite, wanted: &Suite) -> Option<String> {
+    (is != wanted).then(|| {
+        format!("the {phase} with {peer} fell back to {is}, although {wanted} was offered first")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::Associated;
+
+    fn proof(received: usize, main: &[Suite], quick: &[Suite]) -> Proof {
+        let peer = "203.0.113.10".parse().unwrap();
+        let associated = |suites: &[Suite]| {
+            suites.iter().map(|suite| Associated { peer, suite: suite.clone() }).collect()
+        };
+        let (main_mode, quick_mode) = (associated(main), associated(quick));
+        Proof { sent: 5, received, main_mode, quick_mode }
+    }
+
+    #[test]
+    fn how_far_it_came_tells_what_is_wrong() {
+        let (main, quick) = (main_mode(Crypto::Modern), [quick_mode(Crypto::Modern)]);
+        let of = |proof: Proof| judge(&proof, Crypto::Modern);
+        assert_eq!(of(proof(0, &[], &[])), Err(Fault::Phase1));
+        assert_eq!(of(proof(0, &main[..1], &[])), Err(Fault::Phase2));
+        assert_eq!(of(proof(0, &main[..1], &quick)), Err(Fault::Behind));
+        assert_eq!(of(proof(5, &main[..1], &quick)), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_fallback_a_loss_and_another_way_are_warned_of() {
+        let (main, quick) = (main_mode(Crypto::Modern), [quick_mode(Crypto::Modern)]);
+        let warned = judge(&proof(3, &main[1..], &quick), Crypto::Modern).unwrap();
+        assert_eq!(warned.len(), 2, "{warned:?}");
+        assert!(warned[0].contains("2 of 5"), "{warned:?}");
+        assert!(warned[1].contains("fell back to AES128-SHA1-DH2"), "{warned:?}");
+        let warned = judge(&proof(5, &[], &[]), Crypto::Modern).unwrap();
+        assert!(warned[0].contains("not through a tunnel"), "{warned:?}");
+    }
+
+    #[test]
+    fn each_profile_as_it_was_asked_for_warns_of_nothing() {
+        for crypto in [Crypto::Guide, Crypto::Modern, Crypto::Strict, Crypto::Strong] {
+            let asked = proof(5, &main_mode(crypto)[..1], &[quick_mode(crypto)]);
+            assert_eq!(judge(&asked, crypto), Ok(vec![]), "{crypto}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What a session on the server can ask of the scripts there.
+
+use std::net::Ipv4Addr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
+
+use super::{BOOTSTRAP, Bundle, SCRIPTS, scripts};
+use crate::address::Stack;
+
+/// One thing that is asked of the server; the documents are those of `bootstrap.ps1`.
+#[derive(Debug, Clone, Copy)]
+pub enum Request<'a> {
+    /// Put a bundle there, run its steps, and follow them.
+    Run(&'a Bundle),
+    /// Take back what the steps have set, and follow that.
+    Undo {
+        /// Whose steps.
+        stack: &'a Stack,
+        /// Whether the roles that they installed go too.
+        remove_roles: bool,
+    },
+    /// Follow a run from its beginning, wherever it is by now.
+    Follow {
+        /// Whose run.
+        stack: &'a Stack,
+        /// Which one: [`Request::run`].
+        run: &'a str,
+    },
+    /// Ping a host in the VPC through a tunnel, and hear what came of it.
+    Prove {
+        /// Whose tunnels.
+        stack: &'a Stack,
+        /// The host.
+        ping: Ipv4Addr,
+    },
+    /// Say that the server can still be reached, and hear how it is.
+    Confirm {
+        /// Whose guard is disarmed.
+        stack: &'a Stack,
+        /// What comes with it.
+        then: Then<'a>,
+    },
+}
+
+/// What comes with a confirmation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then<'a> {
+    /// Nothing.
+    Nothing,
+    /// The server restarts, with its guard armed for after that.
+    Restart,
+    /// The server restarts at this time of its own clock, `HH:MM`.
+    RestartAt(&'a str),
+    /// It only counts in another boot than this one (seconds since 1970).
+    After(i64),
+}
+
+impl Request<'_> {
+    /// Returns what the journal calls the run that this begins or follows; `None` if it is none.
+    #[must_use]
+    pub fn run(&self) -> Option<&str> {
+        match self {
+            Self::Run(bundle) => Some(&bundle.digest),
+            Self::Undo { .. } => Some("undo"),
+            Self::Follow { run, .. } => Some(run),
+            Self::Prove { .. } | Self::Confirm { .. } => None,
+        }
+    }
+
+    /// Returns whose server it is for.
+    #[must_use]
+    pub fn stack(&self) -> &Stack {
+        match self {
+            Self::Run(bundle) => &bundle.stack,
+            Self::Undo { stack, .. }
+            | Self::Follow { stack, .. }
+            | Self::Prove { stack, .. }
+            | Self::Confirm { stack, .. } => stack,
+        }
+    }
+
+    /// Returns the one JSON document that the bootstrap reads.
+    #[must_use]
+    pub fn document(&self) -> Zeroizing<Vec<u8>> {
+        let run = self.run();
+        let (script, arguments, files) = match self {
+            Self::Run(bundle) => {
+                let files =
+                    bundle.files.iter().map(|(name, text)| (name.as_str(), text.as_slice()));
+                ("follow.ps1", json!({ "Digest": run, "Start": "run.ps1" }), encoded(files))
+            }
+            Self::Undo { remove_roles, .. } => {
+                let arguments =
+                    json!({ "Digest": run, "Start": "undo.ps1", "RemoveRoles": remove_roles });
+                ("follow.ps1", arguments, encoded(scripts()))
+            }
+            Self::Follow { .. } => ("follow.ps1", json!({ "Digest": run }), Map::new()),
+            Self::Prove { ping, .. } => ("prove.ps1", json!({ "Ping": ping }), Map::new()),
+            Self::Confirm { then, .. } => {
+                let arguments = match then {
+                    Then::Nothing => json!({}),
+                    Then::Restart => json!({ "Restart": true }),
+                    Then::RestartAt(time) => json!({ "At": time }),
+                    Then::After(boot) => json!({ "After": boot }),
+                };
+                ("confirm.ps1", arguments, Map::new())
+            }
+        };
+        let document = json!({
+            "stack": self.stack(), "script": script, "arguments": arguments, "files": files,
+        });
+        Zeroizing::new(serde_json::to_vec(&document).expect("JSON of text"))
+    }
+}
+
+fn encoded<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> Map<String, Value> {
+    files.map(|(name, text)| (name.to_owned(), Value::String(BASE64.encode(text)))).collect()
+}
+
+/// Returns the command line that reads such a document from standard input and does what it says.
+///
+/// Holds nothing but the bootstrap: no name, no value, no key.
+#[must_use]
+pub fn command() -> String {
+    let script = SCRIPTS.get_file(BOOTSTRAP).and_then(|f| f.contents_utf8());
+    let script = script.expect("the playbook has its bootstrap, in UTF-8");
+    let code = script.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+    let utf16: Vec<u8> =
+        code.flat_map(|l| l.encode_utf16().chain([10])).flat_map(u16::to_le_bytes).collect();
+    format!(
+        "powershell.exe -NoProfile -NonInteractive -ExecutionPolicy Bypass -EncodedCommand {}",
+        BASE64.encode(utf16)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_fits_the_shell_of_windows() {
+        // Microsoft, «Command prompt line string limitation»: 8191 characters.
+        assert!(command().len() < 8191, "{}", command().len());
+    }
+
+    #[test]
+    fn only_what_begins_a_run_carries_files() {
+        let stack: Stack = "office".parse().unwrap();
+        let read = |request: Request<'_>| -> Value {
+            serde_json::from_slice(&request.document()).unwrap()
+        };
+        let confirm = read(Request::Confirm { stack: &stack, then: Then::After(7) });
+        assert_eq!(
+            confirm,
+            json!({ "stack": "office", "script": "confirm.ps1", "arguments": { "After": 7 }, "files": {} })
+        );
+        let undo = read(Request::Undo { stack: &stack, remove_roles: true });
+        assert_eq!(undo["arguments"]["Start"], "undo.ps1");
+        assert!(undo["files"]["undo.ps1"].is_string());
+        assert!(undo["files"]["parameters.json"].is_null());
+        assert!(undo["files"]["bootstrap.ps1"].is_null());
+    }
+}

@@ -1,0 +1,32 @@
+//! What came of pings from the server through a tunnel.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::playbook::Suite;
+
+/// What the server says: the `cgw-proof` line of `prove.ps1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proof {
+    /// How many pings were sent, after the first that was answered or was given up.
+    pub sent: usize,
+    /// How many of them were answered.
+    pub received: usize,
+    /// Main mode: the other end has proven who it is.
+    pub main_mode: Vec<Associated>,
+    /// Quick mode: traffic can go through.
+    pub quick_mode: Vec<Associated>,
+}
+
+/// A security association of the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Associated {
+    /// The other end: a tunnel's outside address.
+    pub peer: Ipv4Addr,
+    /// What was negotiated.
+    #[serde(flatten)]
+    pub suite: Suite,
+}

@@ -1,0 +1,292 @@
+//! Sees a run on the server through: reconnects, confirms, restarts, and waits.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::journal::{Journal, Last};
+use super::{Error, Proof, Report, Restart, Restarted, Way};
+use crate::address::Stack;
+use crate::event::{Event, Events};
+use crate::playbook::{self, Bundle, Request, Then};
+use crate::time::{self, Backoff};
+use crate::transport::{self, Call, Exit, Transport};
+
+/// How long a run may take: installing roles is the slowest.
+const LIMIT: Duration = Duration::from_mins(45);
+/// How long a question may take that is answered at once.
+const PROMPT: Duration = Duration::from_mins(2);
+/// How long pings may take: a minute until the first is answered, a second each, and a start.
+const PINGS: Duration = Duration::from_mins(5);
+/// How long a server that had been reached may be away without having been told to restart.
+const AWAY: Duration = Duration::from_mins(10);
+/// The guard's five minutes, and some more: until then it either can be reached or has restored
+/// itself.
+const GUARD: Duration = Duration::from_mins(8);
+/// How long a restart may take: one that completes roles takes some minutes.
+const RESTART: Duration = Duration::from_mins(30);
+/// How long services and policies may take to come up after a start.
+const START: Duration = Duration::from_mins(5);
+/// How often a run is begun in vain, or a restart comes in between.
+const ROUNDS: usize = 3;
+/// The exit code with which the bootstrap says that another run is under way.
+const BUSY: i32 = 3;
+
+/// The server's side of a job, over as many connections as it takes.
+pub(super) struct Session<'a> {
+    pub(super) transport: Transport,
+    pub(super) way: &'a Way,
+    pub(super) events: &'a Events,
+}
+
+/// How a run has ended.
+struct Ended {
+    last: Last,
+    failed: Option<(String, String)>,
+    waits: Option<String>,
+}
+
+/// How the server is: the `cgw-state` line of `confirm.ps1`.
+#[derive(Debug, Deserialize)]
+struct State {
+    boot: i64,
+    /// The state of the service RemoteAccess.
+    routing: String,
+    /// How often each rule of a tunnel is in force.
+    rules: BTreeMap<String, usize>,
+    guard: Guard,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Guard {
+    None,
+    Armed,
+    Restored,
+}
+
+impl State {
+    /// What is not as the steps have set it.
+    fn wrong(&self) -> Option<String> {
+        if self.routing != "Running" {
+            return Some(format!("the service RemoteAccess is {}", self.routing));
+        }
+        let wrong = self.rules.iter().find(|(_, count)| **count != 1);
+        wrong.map(|(name, count)| format!("the rule {name} is in force {count} times"))
+    }
+}
+
+impl Session<'_> {
+    /// Brings the steps of a bundle to their end, restarts included.
+    pub(super) async fn set_up(&self, bundle: &Bundle) -> Result<Report, Error> {
+        let mut changed = 0;
+        let mut first = None;
+        for _ in 0..ROUNDS {
+            let Ended { last, failed, waits } = self.run(&Request::Run(bundle)).await?;
+            changed += last.changed;
+            let wants_restart = last.reboot && failed.is_none();
+            let then = match &self.way.restart {
+                Restart::Now if wants_restart => Then::Restart,
+                Restart::At(time) if wants_restart => Then::RestartAt(time),
+                Restart::Now | Restart::At(_) | Restart::Never => Then::Nothing,
+            };
+            if last.is_guarded || then != Then::Nothing {
+                self.confirm(&bundle.stack, then).await?;
+            }
+            if let Some((id, error)) = failed {
+                return Err(Error::Step { id, error });
+            }
+            let restart = match then {
+                Then::Restart => {
+                    self.wait_for_start(&bundle.stack, last.boot, waits.is_none()).await?;
+                    Restarted::Done
+                }
+                Then::RestartAt(time) => Restarted::At(time.to_owned()),
+                Then::Nothing | Then::After(_) if last.reboot => Restarted::Due,
+                Then::Nothing | Then::After(_) => Restarted::NotNeeded,
+            };
+            match waits {
+                None => return Ok(Report { changed, restart }),
+                Some(id) if restart != Restarted::Done => return Err(Error::RestartFirst { id }),
+                Some(id) => first = Some(id),
+            }
+        }
+        Err(Error::RestartFirst { id: first.unwrap_or_default() })
+    }
+
+    /// Takes back what the steps have set. What that needs of a restart is left to a person.
+    pub(super) async fn undo(&self, request: &Request<'_>) -> Result<Report, Error> {
+        let Ended { last, failed, .. } = self.run(request).await?;
+        let restart = if last.reboot { Restarted::Due } else { Restarted::NotNeeded };
+        match failed {
+            Some((id, error)) => Err(Error::Step { id, error }),
+            None => Ok(Report { changed: last.changed, restart }),
+        }
+    }
+
+    /// Begins a run and follows it to its last line, whatever becomes of the connection.
+    async fn run(&self, begin: &Request<'_>) -> Result<Ended, Error> {
+        let name = begin.run().expect("it begins a run");
+        let follow = Request::Follow { stack: begin.stack(), run: name };
+        let mut journal = Journal::new(name, self.events);
+        let mut is_following = false;
+        let mut tries = 0;
+        let mut rests = rests_within(self.way.patience);
+        let mut turns = rests_within(LIMIT);
+        loop {
+            journal.again();
+            let request = if is_following { &follow } else { begin };
+            let heard = self.exec(request, LIMIT, &mut |line| journal.hear(line)).await;
+            let exit = match heard {
+                Ok(exit) => exit,
+                Err(error) if error.may_pass() => {
+                    if error.had_begun() && !is_following {
+                        (is_following, rests) = (true, rests_within(AWAY));
+                    }
+                    self.rest(&mut rests, error).await?;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            match journal.last {
+                Some(last) if (exit.code == 0) == (last.failed == 0) => {
+                    return Ok(Ended { last, failed: journal.failed, waits: journal.waits });
+                }
+                None if exit.code == BUSY && !is_following => {
+                    self.events.note("another run is under way on the server; waiting for its end");
+                    let rest = turns.next_rest().ok_or(Error::Busy)?;
+                    if self.way.interrupt.sleep(rest).await.is_err() {
+                        return Err(Error::Busy);
+                    }
+                }
+                // The run was lost with the connection, as when the server has restarted.
+                None if is_following && tries < ROUNDS => {
+                    (is_following, rests, tries) = (false, rests_within(AWAY), tries + 1);
+                    journal = Journal::new(name, self.events);
+                }
+                Some(_) | None => {
+                    return Err(Error::Unfinished { code: exit.code, stderr: exit.stderr });
+                }
+            }
+        }
+    }
+
+    /// Says over a new connection that the server can be reached.
+    ///
+    /// Not even an interrupt ends this: what the guard restores would have to be set again.
+    async fn confirm(&self, stack: &Stack, then: Then<'_>) -> Result<(), Error> {
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5), GUARD);
+        loop {
+            match self.state(stack, then).await {
+                Ok(state) if state.guard == Guard::Restored => return Err(Error::PutBack),
+                Ok(_) => return Ok(()),
+                // It restarts perhaps; to ask for that twice would restart it twice.
+                Err(Error::Transport(error)) if then == Then::Restart && error.had_begun() => {
+                    return Ok(());
+                }
+                Err(Error::Transport(error)) if error.may_pass() => {
+                    self.say_again(&error);
+                    time::sleep(backoff.next_rest().ok_or(error)?).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits for another boot than `before`, confirms it, and has all come up that was set.
+    async fn wait_for_start(&self, stack: &Stack, before: i64, all: bool) -> Result<(), Error> {
+        self.events.note("the server restarts, which takes 2–10 minutes; waiting for it");
+        let too_long = || Error::NotBack { minutes: RESTART.as_secs() / 60 };
+        let (short, long) = (Duration::from_secs(1), Duration::from_secs(15));
+        let mut backoff = Backoff::new(short, long, RESTART);
+        let state = loop {
+            let rest = backoff.next_rest().ok_or_else(too_long)?;
+            self.way.interrupt.sleep(rest).await.map_err(|_| Error::Restarting)?;
+            match self.state(stack, Then::After(before)).await {
+                // The boot time is worked out from the clock, which may be set meanwhile.
+                Ok(state) if (state.boot - before).abs() >= 120 => break state,
+                Ok(_) => {}
+                Err(Error::Transport(error)) if error.may_pass() => self.say_again(&error),
+                Err(error) => return Err(error),
+            }
+        };
+        if state.guard == Guard::Restored {
+            return Err(Error::PutBack);
+        }
+        let mut backoff = Backoff::new(short, long, START);
+        let mut state = state;
+        while let (true, Some(what)) = (all, state.wrong()) {
+            let rest = backoff.next_rest().ok_or(Error::NotReady { what })?;
+            self.way.interrupt.sleep(rest).await.map_err(|_| Error::Restarting)?;
+            state = self.state(stack, Then::Nothing).await?;
+        }
+        Ok(())
+    }
+
+    async fn state(&self, stack: &Stack, then: Then<'_>) -> Result<State, Error> {
+        let mut state = None;
+        let request = Request::Confirm { stack, then };
+        let mut hear = |line: &str| {
+            let told = line.strip_prefix("cgw-state ").map(serde_json::from_str);
+            state = told.and_then(Result::ok).or(state.take());
+        };
+        let Exit { code, stderr } = self.exec(&request, PROMPT, &mut hear).await?;
+        match state {
+            Some(state) if code == 0 => Ok(state),
+            Some(_) | None => Err(Error::Unfinished { code, stderr }),
+        }
+    }
+
+    /// Has a host in the VPC pinged.
+    pub(super) async fn prove(&self, stack: &Stack, ping: Ipv4Addr) -> Result<Proof, Error> {
+        let mut proof = None;
+        let mut hear = |line: &str| {
+            let told = line.strip_prefix("cgw-proof ").map(serde_json::from_str);
+            proof = told.and_then(Result::ok).or(proof.take());
+        };
+        let request = Request::Prove { stack, ping };
+        let mut rests = rests_within(self.way.patience);
+        loop {
+            match self.exec(&request, PINGS, &mut hear).await {
+                Ok(Exit { code, stderr }) => {
+                    return proof.filter(|_| code == 0).ok_or(Error::Unfinished { code, stderr });
+                }
+                // It changes nothing, so it can be asked again.
+                Err(error) if error.may_pass() => self.rest(&mut rests, error).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn exec(
+        &self,
+        request: &Request<'_>,
+        deadline: Duration,
+        hear: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Exit, transport::Error> {
+        let call = Call { program: playbook::command(), stdin: request.document(), deadline };
+        self.transport.exec(&call, hear).await
+    }
+
+    /// Rests before another try, unless it has been tried for long enough.
+    async fn rest(&self, rests: &mut Backoff, error: transport::Error) -> Result<(), Error> {
+        let Some(rest) = rests.next_rest() else {
+            return Err(error.into());
+        };
+        self.say_again(&error);
+        match self.way.interrupt.sleep(rest).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(error.into()),
+        }
+    }
+
+    fn say_again(&self, error: &transport::Error) {
+        self.events.say(&Event::Retrying { action: self.transport.name(), why: error.to_string() });
+    }
+}
+
+fn rests_within(limit: Duration) -> Backoff {
+    Backoff::new(Duration::from_secs(2), Duration::from_secs(10), limit)
+}
