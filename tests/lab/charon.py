@@ -135,9 +135,13 @@ def wait_until(condition, what):
 
 
 # kernel-libipsec stands before kernel-netlink, which then sees to addresses and routes only. Nothing in /etc is read.
+# What goes unanswered is given up after ten seconds.
 SETTINGS = """
 charon {{
   load = random nonce aes sha1 sha2 hmac gcm openssl kdf kernel-libipsec kernel-netlink socket-default vici
+  retransmit_base = 1
+  retransmit_timeout = 2
+  retransmit_tries = 4
   filelog {{
     stderr {{
       default = 1
@@ -154,11 +158,10 @@ swanctl {{
 }}
 """
 
-# After some seconds, silence is an answer.
+# Where silence is expected, it need not be waited for as long.
 GIVES_UP = """\
-  retransmit_tries = 2
   retransmit_timeout = 0.7
-  retransmit_base = 1
+  retransmit_tries = 2
 """
 
 # Of what both ends know, the peer's order decides, or its own.
