@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::aws::{self, Ending, Verdict};
+
 mod known_hosts;
 pub mod ssh;
+pub mod ssm;
 
 /// One command for the machine at the other end.
 #[derive(Clone)]
@@ -32,8 +35,8 @@ impl fmt::Debug for Call {
 
 /// How a command ended that ran to its own end.
 ///
-/// INVARIANT: exists only after the other end has closed the stream in order and named no signal;
-/// a lost connection is an [`Error`], never code 0.
+/// INVARIANT: exists only after the other end has closed the stream in order and named no signal,
+/// or has written the last line of its output; what is lost or cut is an [`Error`], never code 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Exit {
@@ -48,12 +51,15 @@ pub struct Exit {
 pub enum Transport {
     /// SSH, with keys, an agent or a password.
     Ssh(ssh::Ssh),
+    /// Systems Manager's Run Command, with AWS's own permissions.
+    Ssm(ssm::Ssm),
 }
 
 impl Transport {
     /// Runs `call` and hands over each line of stdout as it arrives, without its line end.
     ///
-    /// Dropping the future closes the connection. Bytes that are not UTF-8 are replaced.
+    /// Dropping the future closes the connection. Bytes that are not UTF-8 are replaced. A transport
+    /// that carries no stream hands all lines over at the end.
     pub async fn exec(
         &self,
         call: &Call,
@@ -61,6 +67,7 @@ impl Transport {
     ) -> Result<Exit, Error> {
         match self {
             Self::Ssh(ssh) => ssh.exec(call, on_line).await,
+            Self::Ssm(ssm) => ssm.exec(call, on_line).await,
         }
     }
 
@@ -69,6 +76,7 @@ impl Transport {
     pub fn describe(&self) -> String {
         match self {
             Self::Ssh(ssh) => ssh.describe(),
+            Self::Ssm(ssm) => ssm.describe(),
         }
     }
 }
@@ -161,9 +169,46 @@ pub enum Error {
     /// The time for the whole call has passed; the command may go on over there.
     #[error("{at} did not finish within {limit:?}")]
     Deadline { at: String, limit: Duration },
+    /// AWS refused a call, or its reply is missing; the command has not begun.
+    #[error(transparent)]
+    Aws(#[from] aws::Error),
+    /// Systems Manager does not know the machine, or has not heard of it for a while.
+    #[error("Systems Manager does not reach {at}")]
+    NotManaged { at: String, source: aws::Error },
+    /// More is to be sent than Systems Manager takes.
+    #[error(
+        "what is to be sent to {at} has {size} bytes, of which Systems Manager takes {largest}"
+    )]
+    TooLarge { at: String, size: usize, largest: usize },
+    /// Nobody knows whether Systems Manager took the command.
+    #[error("lost the reply to sending the command to {at}, and it is not listed")]
+    Unheard { at: String, source: aws::Error },
+    /// The command's output has no end.
+    #[error("the command on {at} wrote more than the {kept} characters that Systems Manager keeps")]
+    OutputCut { at: String, kept: usize },
+    /// Systems Manager says how the command ended, the command itself does not.
+    #[error("the command on {at} {}{}", told(.ending), quoted(.said))]
+    Ended { at: String, ending: Ending, said: String },
     /// The thread that drives the connection ended early.
     #[error("the connection's own thread ended early")]
     Worker { source: tokio::task::JoinError },
+}
+
+fn told(ending: &Ending) -> String {
+    match ending {
+        Ending::Success => "ended without its last line".to_owned(),
+        Ending::Failed => "was broken off on the server".to_owned(),
+        Ending::Cancelled => "was cancelled".to_owned(),
+        Ending::ExecutionTimedOut => "was ended by the server's agent: its time was up".to_owned(),
+        Ending::DeliveryTimedOut => "was not fetched by the server's agent in time".to_owned(),
+        Ending::Undeliverable => "could not be delivered: no agent answers there".to_owned(),
+        Ending::Other(word) => format!("ended as Systems Manager calls {word}"),
+    }
+}
+
+fn quoted(said: &str) -> String {
+    let last = said.lines().next_back().map(|line| format!("; it said: {line}"));
+    last.unwrap_or_default()
 }
 
 impl Error {
@@ -211,16 +256,57 @@ impl Error {
                  in; its log says why"
             }
             Self::Deadline { .. } => "the command may still run there; look before trying again",
-            Self::Start { .. } | Self::Signal { .. } | Self::Lost { .. } | Self::Worker { .. } => {
-                return None;
+            Self::Aws(error) => return error.hint(),
+            Self::NotManaged { .. }
+            | Self::Ended { ending: Ending::DeliveryTimedOut | Ending::Undeliverable, .. } => {
+                "check that the instance runs, that its SSM Agent does (Get-Service AmazonSSMAgent), \
+                 that its instance profile has the policy AmazonSSMManagedInstanceCore, and that it \
+                 may open connections to port 443"
             }
+            Self::TooLarge { .. } => "send it over SSH or WinRM",
+            Self::OutputCut { .. } => "run it over SSH or WinRM, which carry all of the output",
+            Self::Unheard { .. } | Self::Ended { ending: Ending::ExecutionTimedOut, .. } => {
+                "the command may still run there; look before trying again"
+            }
+            Self::Start { .. }
+            | Self::Signal { .. }
+            | Self::Lost { .. }
+            | Self::Ended { .. }
+            | Self::Worker { .. } => return None,
         })
     }
 
     /// Says whether the call had perhaps begun on the machine.
     #[must_use]
     pub fn had_begun(&self) -> bool {
-        matches!(self, Self::Lost { .. } | Self::Deadline { .. })
+        match self {
+            Self::Lost { .. }
+            | Self::Deadline { .. }
+            | Self::Unheard { .. }
+            | Self::OutputCut { .. } => true,
+            Self::Ended { ending, .. } => !is_undelivered(ending),
+            Self::Resolve { .. }
+            | Self::Refused { .. }
+            | Self::Connect { .. }
+            | Self::Silent { .. }
+            | Self::Handshake { .. }
+            | Self::ReadHostKeys { .. }
+            | Self::RecordHostKey { .. }
+            | Self::HostKeyUnknown { .. }
+            | Self::HostKeyChanged { .. }
+            | Self::HostKeyRevoked { .. }
+            | Self::ReadKey { .. }
+            | Self::PassphraseMissing { .. }
+            | Self::PassphraseWrong { .. }
+            | Self::KeyUnusable { .. }
+            | Self::LoginRefused { .. }
+            | Self::Start { .. }
+            | Self::Signal { .. }
+            | Self::Aws(_)
+            | Self::NotManaged { .. }
+            | Self::TooLarge { .. }
+            | Self::Worker { .. } => false,
+        }
     }
 
     /// Says whether the same call may succeed later, as while a machine starts anew.
@@ -232,7 +318,12 @@ impl Error {
             | Self::Connect { .. }
             | Self::Silent { .. }
             | Self::Lost { .. }
+            | Self::NotManaged { .. }
+            | Self::Unheard { .. }
             | Self::Deadline { .. } => true,
+            Self::Aws(error) => matches!(error.verdict, Verdict::Again | Verdict::Lost),
+            // A restart breaks it off.
+            Self::Ended { ending, .. } => *ending == Ending::Failed || is_undelivered(ending),
             Self::Handshake { .. }
             | Self::ReadHostKeys { .. }
             | Self::RecordHostKey { .. }
@@ -246,9 +337,15 @@ impl Error {
             | Self::LoginRefused { .. }
             | Self::Start { .. }
             | Self::Signal { .. }
+            | Self::TooLarge { .. }
+            | Self::OutputCut { .. }
             | Self::Worker { .. } => false,
         }
     }
+}
+
+fn is_undelivered(ending: &Ending) -> bool {
+    matches!(ending, Ending::DeliveryTimedOut | Ending::Undeliverable)
 }
 
 /// Cuts a stream of bytes into lines.
