@@ -11,6 +11,7 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use serde::Serialize;
@@ -47,6 +48,7 @@ impl fmt::Display for Place {
 pub struct Clients {
     events: Events,
     interrupt: Interrupt,
+    credentials: Option<Credentials>,
     made: BTreeMap<Place, Reader>,
 }
 
@@ -54,7 +56,13 @@ impl Clients {
     /// Begins without any client; all will say what happens, and rest no longer when interrupted.
     #[must_use]
     pub fn new(events: Events, interrupt: Interrupt) -> Self {
-        Self { events, interrupt, made: BTreeMap::new() }
+        Self { events, interrupt, credentials: None, made: BTreeMap::new() }
+    }
+
+    /// Uses these credentials where no profile is named, instead of the SDK's default chain.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Credentials) -> Self {
+        Self { credentials: Some(credentials), ..self }
     }
 
     /// Returns the region that the environment or the profile names.
@@ -94,6 +102,8 @@ impl Clients {
                 .profile_name(profile)
                 .build();
             loader = loader.profile_name(profile).credentials_provider(keys);
+        } else if let Some(credentials) = &self.credentials {
+            loader = loader.credentials_provider(credentials.clone());
         }
         if let Some(endpoint) = &place.endpoint {
             loader = loader.endpoint_url(endpoint);

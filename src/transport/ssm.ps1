@@ -1,7 +1,7 @@
-# Runs one command line on the server under Systems Manager's Run Command. Sent as the document's script, after four lines
-# that set $id, $region, $parameter and $sealed; lines that start with # and empty lines are left out.
+# Runs one command line on the server under Systems Manager's Run Command. Sent as the document's script, after lines that
+# set $id, $region, $parameter, $parts and $sealed; lines that start with # and empty lines are left out.
 #
-# $sealed is base64 of initialisation vector (16 bytes), AES-256-CBC of a gzip stream, HMAC-SHA256 of both (32 bytes). In the
+# $sealed, after the $parts that ssm-part.ps1 has left, is base64 of initialisation vector (16 bytes), AES-256-CBC of a gzip stream, HMAC-SHA256 of both (32 bytes). In the
 # stream are the command line, a line feed, and its standard input. The keys, 32 bytes each, are in the parameter.
 #
 # The exit code here is 0 or 1: an agent takes 3010 for a wish to restart and to run all of this again. The command's own
@@ -11,7 +11,10 @@
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 $child = $null
+$files = @()
 try {
+    for ($n = 0; $n -lt $parts; $n++) { $files += Join-Path ([IO.Path]::GetTempPath()) "cgw-$id-$n" }
+    $sealed = @(foreach ($file in $files) { [IO.File]::ReadAllText($file) }) + $sealed -join ''
     if (-not (Get-Command Get-SSMParameter -ErrorAction SilentlyContinue)) { throw 'the AWS Tools for PowerShell are not installed' }
     $keys = [Convert]::FromBase64String((Get-SSMParameter -Name $parameter -WithDecryption $true -Region $region).Value)
     $bytes = [Convert]::FromBase64String($sealed)
@@ -67,4 +70,6 @@ try {
     $when = if ($child) { 'cgw-failed' } else { 'cgw-not-started' }
     [Console]::Error.WriteLine("$when $($_.Exception.Message)")
     exit 1
+} finally {
+    foreach ($file in $files) { [IO.File]::Delete($file) }
 }

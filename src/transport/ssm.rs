@@ -18,11 +18,17 @@ mod traces;
 use seal::Sealed;
 use traces::{Sent, Traces};
 
-/// What runs on the server; its head says what it is given.
-const SCRIPT: &str = include_str!("ssm.ps1");
-/// The bytes of a script that Systems Manager takes: 64 KB a document (AWS General Reference,
-/// «Systems Manager quotas»), less what stands around the script.
-const LARGEST: usize = 63 << 10;
+/// What runs the command on the server, and what leaves a part of it there; their heads say what
+/// they are given.
+const RUN: &str = include_str!("ssm.ps1");
+const LEAVE: &str = include_str!("ssm-part.ps1");
+/// The sealed text that goes with one script: Systems Manager takes 64 KB of both (AWS General
+/// Reference, «Systems Manager quotas»).
+const PART: usize = 48 << 10;
+/// Each part is a command of its own, which takes seconds.
+const MOST_PARTS: usize = 8;
+/// How much later than cgw itself the server's agent ends a command: it is for when cgw is gone.
+const GRACE: Duration = Duration::from_secs(30);
 /// The characters of a command's output that Systems Manager keeps (API, GetCommandInvocation).
 const KEPT: usize = 24_000;
 
@@ -51,50 +57,69 @@ impl Ssm {
         call: &Call,
         on_line: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Exit, Error> {
-        let mut traces = Traces::new(self.clone(), hex(seal::random::<16>().as_ref()));
+        let id = hex(seal::random::<16>().as_ref());
+        let mut traces = Traces::new(self.clone(), id.clone());
         let sealed = Sealed::new(call);
-        let script = self.script(&traces, &sealed)?;
-        let work = self.follow(&mut traces, &sealed, &script, call.deadline);
-        let outcome = time::within(call.deadline, work).await;
+        let scripts = self.scripts(&id, &traces.parameter(), &sealed.text)?;
+        let (run, parts) = scripts.split_last().expect("the last one runs the command");
+        let limit = call.deadline;
+        let work = async {
+            for part in parts {
+                let left = self.follow(&mut traces, part, limit).await?;
+                drop(self.judge(&id, &left, &mut |_| {})?);
+            }
+            traces.key = true;
+            self.carrier.put_secret(&self.stack, &traces.parameter(), &sealed.keys).await?;
+            self.follow(&mut traces, run, limit).await
+        };
+        let outcome = time::within(limit, work).await;
         traces.remove().await;
-        let late = |TimedOut| Err(Error::Deadline { at: self.describe(), limit: call.deadline });
-        self.judge(&traces.id, &outcome.unwrap_or_else(late)?, on_line)
+        let late = |TimedOut| Err(Error::Deadline { at: self.describe(), limit });
+        self.judge(&id, &outcome.unwrap_or_else(late)?, on_line)
     }
 
-    /// Returns the script as it is sent: no value that it is given has a quote in it.
-    fn script(&self, traces: &Traces, sealed: &Sealed) -> Result<String, Error> {
-        let mut script = String::new();
-        for (name, value) in [
-            ("id", traces.id.as_str()),
-            ("region", self.carrier.region()),
-            ("parameter", &traces.parameter()),
-            ("sealed", &sealed.text),
-        ] {
-            writeln!(script, "${name} = '{value}'").expect("a String takes all that is written");
+    /// Returns the scripts in the order in which they are sent.
+    fn scripts(&self, id: &str, parameter: &str, sealed: &str) -> Result<Vec<String>, Error> {
+        if sealed.len() > MOST_PARTS * PART {
+            let (at, size, largest) = (self.describe(), sealed.len(), MOST_PARTS * PART);
+            return Err(Error::TooLarge { at, size, largest });
         }
-        let code = SCRIPT.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
-        code.for_each(|line| script.extend([line, "\n"]));
-        // It travels in a text of JSON.
-        let size = serde_json::Value::from(script.as_str()).to_string().len();
-        if size > LARGEST {
-            return Err(Error::TooLarge { at: self.describe(), size, largest: LARGEST });
-        }
-        Ok(script)
+        let parts: Vec<&str> = sealed
+            .as_bytes()
+            .chunks(PART)
+            .map(|part| std::str::from_utf8(part).expect("base64 is ASCII"))
+            .collect();
+        let (last, before) = parts.split_last().expect("nothing is sealed without a code");
+        let mut scripts: Vec<String> = before
+            .iter()
+            .enumerate()
+            .map(|(n, part)| {
+                script(LEAVE, &[("id", id), ("part", &n.to_string()), ("sealed", part)])
+            })
+            .collect();
+        scripts.push(script(
+            RUN,
+            &[
+                ("id", id),
+                ("region", self.carrier.region()),
+                ("parameter", parameter),
+                ("parts", &before.len().to_string()),
+                ("sealed", last),
+            ],
+        ));
+        Ok(scripts)
     }
 
-    /// Leaves the keys for the server, sends the command and waits for its end.
+    /// Sends a script and waits for its end.
     async fn follow(
         &self,
         traces: &mut Traces,
-        sealed: &Sealed,
         script: &str,
         limit: Duration,
     ) -> Result<Ended, Error> {
-        traces.key = true;
-        self.carrier.put_secret(&self.stack, &traces.parameter(), &sealed.keys).await?;
-        let (instance, comment) = (&self.instance, &traces.comment());
-        traces.sent = Sent::Perhaps;
-        let id = match self.carrier.send(&Command { instance, script, comment, limit }).await {
+        let (instance, comment) = (&self.instance, &traces.begin());
+        let command = Command { instance, script, comment, limit: limit + GRACE };
+        let id = match self.carrier.send(&command).await {
             Ok(id) => id,
             Err(source) if source.verdict == Verdict::Lost => match traces.find().await? {
                 Some(id) => id,
@@ -162,6 +187,17 @@ fn whole_output<'a>(stdout: &'a str, id: &str) -> Option<(&'a str, i32)> {
     Some((output.strip_suffix('\n').unwrap_or(output), code.trim_end().parse().ok()?))
 }
 
+/// Returns a script as it is sent: no value that it is given has a quote in it.
+fn script(code: &str, given: &[(&str, &str)]) -> String {
+    let mut script = String::new();
+    for (name, value) in given {
+        writeln!(script, "${name} = '{value}'").expect("a String takes all that is written");
+    }
+    let code = code.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+    code.for_each(|line| script.extend([line, "\n"]));
+    script
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
@@ -182,8 +218,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_the_script_is_taken_for_a_parameter_of_the_document() {
-        // Systems Manager puts its own values where a command has two braces.
-        assert!(!SCRIPT.contains("{{") && !SCRIPT.contains("}}"));
+    fn what_is_sent_is_small_enough_and_is_not_taken_for_parameters_of_the_document() {
+        let part = "x".repeat(PART);
+        for code in [RUN, LEAVE] {
+            let script = script(code, &[("sealed", &part), ("others", &"x".repeat(300))]);
+            assert!(serde_json::Value::from(script).to_string().len() < 64_000 - 500);
+            // Systems Manager puts its own values where a command has two braces.
+            assert!(!code.contains("{{") && !code.contains("}}"));
+        }
     }
 }

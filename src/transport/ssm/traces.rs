@@ -19,8 +19,10 @@ pub(super) struct Traces {
     pub(super) id: String,
     /// Whether the parameter with the keys may be there.
     pub(super) key: bool,
-    /// Whether the command may run.
+    /// Whether a command may run.
     pub(super) sent: Sent,
+    /// How many commands there were.
+    count: usize,
 }
 
 /// What is known of a command that has not ended.
@@ -36,7 +38,7 @@ pub(super) enum Sent {
 
 impl Traces {
     pub(super) fn new(ssm: Ssm, id: String) -> Self {
-        Self { ssm, id, key: false, sent: Sent::No }
+        Self { ssm, id, key: false, sent: Sent::No, count: 0 }
     }
 
     /// The parameter that the keys are in.
@@ -44,9 +46,15 @@ impl Traces {
         format!("/cgw/{}", self.id)
     }
 
-    /// What the command is found by.
-    pub(super) fn comment(&self) -> String {
-        format!("cgw {}", self.id)
+    /// Notes that a command is about to be sent, and returns the comment that it is found by.
+    pub(super) fn begin(&mut self) -> String {
+        self.count += 1;
+        self.sent = Sent::Perhaps;
+        self.comment()
+    }
+
+    fn comment(&self) -> String {
+        format!("cgw {} {}", self.id, self.count)
     }
 
     /// Looks for the command when the reply to sending it was lost.
@@ -101,7 +109,7 @@ impl Drop for Traces {
         }
         self.tell("a command was given up; if cgw ends at once, its key is left in AWS");
         let (ssm, id, sent) = (self.ssm.clone(), self.id.clone(), self.sent.clone());
-        let mut traces = Self { ssm, id, key: self.key, sent };
+        let mut traces = Self { ssm, id, sent, key: self.key, count: self.count };
         (self.key, self.sent) = (false, Sent::No);
         // Who drops a future waits for nothing more: this goes on by itself.
         drop(runtime.spawn(async move { traces.remove().await }));
