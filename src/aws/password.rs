@@ -143,3 +143,74 @@ fn private_key(pem: &[u8], passphrase: Option<&Secret>) -> Result<PKey<Private>,
         (true, Some(_)) => Error::PassphraseWrong { source },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+
+    /// Runs the openssl command, which makes keys as people have them.
+    fn openssl(folder: &Path, arguments: &str) -> Vec<u8> {
+        let words = arguments.split(' ');
+        let output = Command::new("openssl").args(words).current_dir(folder).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// What EC2 would give for a key.
+    fn sealed(pem: &[u8], text: &[u8]) -> String {
+        let rsa = PKey::private_key_from_pem(pem).unwrap().rsa().unwrap();
+        let mut sealed = vec![0; usize::try_from(rsa.size()).unwrap()];
+        rsa.public_encrypt(text, &mut sealed, Padding::PKCS1).unwrap();
+        format!("\r\n{}\r\n", BASE64.encode(sealed))
+    }
+
+    #[test]
+    fn a_password_opens_with_its_key_in_every_form_that_ec2_and_openssl_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |arguments: &str| openssl(folder.path(), arguments);
+        of("genpkey -algorithm RSA -out key.pem");
+        let pkcs8 = of("pkey -in key.pem");
+        let pkcs1 = of("rsa -in key.pem -traditional");
+        assert!(pkcs1.starts_with(b"-----BEGIN RSA PRIVATE KEY"));
+        let data = sealed(&pkcs8, b"Pa;ss(w0rd");
+        for pem in [&pkcs8, &pkcs1] {
+            assert_eq!(open(&data, pem, None).unwrap().expose(), "Pa;ss(w0rd");
+        }
+        let right = Secret::new("sesame");
+        for arguments in [
+            "pkcs8 -topk8 -in key.pem -passout pass:sesame",
+            "rsa -in key.pem -traditional -aes128 -passout pass:sesame",
+        ] {
+            let pem = of(arguments);
+            assert_eq!(open(&data, &pem, Some(&right)).unwrap().expose(), "Pa;ss(w0rd");
+            let error = open(&data, &pem, Some(&Secret::new("wrong"))).unwrap_err();
+            assert!(matches!(error, Error::PassphraseWrong { .. }), "{error:?}");
+            let error = open(&data, &pem, None).unwrap_err();
+            assert!(matches!(error, Error::PassphraseMissing), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let key =
+            |algorithm: &str| openssl(folder.path(), &format!("genpkey -algorithm {algorithm}"));
+        let (right, wrong) = (key("RSA"), key("RSA"));
+        let data = sealed(&right, b"password");
+        let fails = |data: &str, pem: &[u8]| open(data, pem, None).unwrap_err();
+        assert!(matches!(fails(&data, &wrong), Error::WrongKey));
+        assert!(matches!(fails(&sealed(&right, b"\x01\xff"), &right), Error::WrongKey));
+        assert!(matches!(fails(&data, &key("ed25519")), Error::NotRsa));
+        assert!(matches!(fails(&data, b"ssh-rsa AAAA"), Error::Unreadable { .. }));
+        assert!(matches!(fails("\r\n", &right), Error::NotThere));
+        assert!(matches!(fails("no base64", &right), Error::NotBase64 { .. }));
+        let made = "-q -t ed25519 -N  -f ssh";
+        let made = Command::new("ssh-keygen").args(made.split(' ')).current_dir(&folder).status();
+        assert!(made.unwrap().success());
+        let openssh = std::fs::read(folder.path().join("ssh")).unwrap();
+        assert!(matches!(fails(&data, &openssh), Error::OpenSsh));
+    }
+}
