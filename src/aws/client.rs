@@ -124,7 +124,7 @@ impl Clients {
 
     /// Returns what runs commands on the machines of a place.
     pub async fn run_command(&mut self, place: &Place) -> RunCommand {
-        RunCommand::new(self.reader(place).await)
+        RunCommand::new(&self.reader(place).await)
     }
 }
 

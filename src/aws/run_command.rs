@@ -89,7 +89,7 @@ impl Ending {
 }
 
 impl RunCommand {
-    pub(super) fn new(reader: Reader) -> Self {
+    pub(super) fn new(reader: &Reader) -> Self {
         Self(reader.to_the_end())
     }
 
@@ -180,7 +180,6 @@ impl RunCommand {
             })
             .await?;
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
-        #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK may add variants")]
         Ok(match answer.status() {
             None
             | Some(

@@ -56,7 +56,7 @@ pub fn policy() -> Value {
             {
                 "Sid": "RunPowerShellOnInstances",
                 "Effect": "Allow",
-                "Action": name(Action::SendCommand),
+                "Action": [name(Action::SendCommand)],
                 "Resource": [
                     "arn:*:ssm:*:*:document/AWS-RunPowerShellScript",
                     "arn:*:ec2:*:*:instance/*",
@@ -87,10 +87,8 @@ mod tests {
         let statements = policy["Statement"].as_array().unwrap();
         let mut allowed: Vec<&str> = statements
             .iter()
-            .flat_map(|s| match &s["Action"] {
-                Value::Array(actions) => actions.iter().filter_map(Value::as_str).collect(),
-                action => vec![action.as_str().unwrap()],
-            })
+            .flat_map(|s| s["Action"].as_array().unwrap())
+            .map(|action| action.as_str().unwrap())
             .collect();
         allowed.sort_unstable();
         let mut all: Vec<String> =

@@ -67,7 +67,8 @@ impl Transport {
     ) -> Result<Exit, Error> {
         match self {
             Self::Ssh(ssh) => ssh.exec(call, on_line).await,
-            Self::Ssm(ssm) => ssm.exec(call, on_line).await,
+            // The SDK's futures are large.
+            Self::Ssm(ssm) => Box::pin(ssm.exec(call, on_line)).await,
         }
     }
 
@@ -255,7 +256,11 @@ impl Error {
                 "a server ends the login after too many keys, or when it does not let the user \
                  in; its log says why"
             }
-            Self::Deadline { .. } => "the command may still run there; look before trying again",
+            Self::Deadline { .. }
+            | Self::Unheard { .. }
+            | Self::Ended { ending: Ending::ExecutionTimedOut, .. } => {
+                "the command may still run there; look before trying again"
+            }
             Self::Aws(error) => return error.hint(),
             Self::NotManaged { .. }
             | Self::Ended { ending: Ending::DeliveryTimedOut | Ending::Undeliverable, .. } => {
@@ -265,9 +270,6 @@ impl Error {
             }
             Self::TooLarge { .. } => "send it over SSH or WinRM",
             Self::OutputCut { .. } => "run it over SSH or WinRM, which carry all of the output",
-            Self::Unheard { .. } | Self::Ended { ending: Ending::ExecutionTimedOut, .. } => {
-                "the command may still run there; look before trying again"
-            }
             Self::Start { .. }
             | Self::Signal { .. }
             | Self::Lost { .. }
