@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::aws::{self, Ending, Verdict};
-
 mod known_hosts;
 pub mod ssh;
 pub mod ssm;
@@ -170,46 +168,12 @@ pub enum Error {
     /// The time for the whole call has passed; the command may go on over there.
     #[error("{at} did not finish within {limit:?}")]
     Deadline { at: String, limit: Duration },
-    /// AWS refused a call, or its reply is missing; the command has not begun.
+    /// What only Systems Manager can do wrong.
     #[error(transparent)]
-    Aws(#[from] aws::Error),
-    /// Systems Manager does not know the machine, or has not heard of it for a while.
-    #[error("Systems Manager does not reach {at}")]
-    NotManaged { at: String, source: aws::Error },
-    /// More is to be sent than Systems Manager takes.
-    #[error(
-        "what is to be sent to {at} has {size} bytes, of which Systems Manager takes {largest}"
-    )]
-    TooLarge { at: String, size: usize, largest: usize },
-    /// Nobody knows whether Systems Manager took the command.
-    #[error("lost the reply to sending the command to {at}, and it is not listed")]
-    Unheard { at: String, source: aws::Error },
-    /// The command's output has no end.
-    #[error("the command on {at} wrote more than the {kept} characters that Systems Manager keeps")]
-    OutputCut { at: String, kept: usize },
-    /// Systems Manager says how the command ended, the command itself does not.
-    #[error("the command on {at} {}{}", told(.ending), quoted(.said))]
-    Ended { at: String, ending: Ending, said: String },
+    Ssm(#[from] ssm::Error),
     /// The thread that drives the connection ended early.
     #[error("the connection's own thread ended early")]
     Worker { source: tokio::task::JoinError },
-}
-
-fn told(ending: &Ending) -> String {
-    match ending {
-        Ending::Success => "ended without its last line".to_owned(),
-        Ending::Failed => "was broken off on the server".to_owned(),
-        Ending::Cancelled => "was cancelled".to_owned(),
-        Ending::ExecutionTimedOut => "was ended by the server's agent: its time was up".to_owned(),
-        Ending::DeliveryTimedOut => "was not fetched by the server's agent in time".to_owned(),
-        Ending::Undeliverable => "could not be delivered: no agent answers there".to_owned(),
-        Ending::Other(word) => format!("ended as Systems Manager calls {word}"),
-    }
-}
-
-fn quoted(said: &str) -> String {
-    let last = said.lines().next_back().map(|line| format!("; it said: {line}"));
-    last.unwrap_or_default()
 }
 
 impl Error {
@@ -256,25 +220,11 @@ impl Error {
                 "a server ends the login after too many keys, or when it does not let the user \
                  in; its log says why"
             }
-            Self::Deadline { .. }
-            | Self::Unheard { .. }
-            | Self::Ended { ending: Ending::ExecutionTimedOut, .. } => {
-                "the command may still run there; look before trying again"
+            Self::Deadline { .. } => "the command may still run there; look before trying again",
+            Self::Ssm(error) => return error.hint(),
+            Self::Start { .. } | Self::Signal { .. } | Self::Lost { .. } | Self::Worker { .. } => {
+                return None;
             }
-            Self::Aws(error) => return error.hint(),
-            Self::NotManaged { .. }
-            | Self::Ended { ending: Ending::DeliveryTimedOut | Ending::Undeliverable, .. } => {
-                "check that the instance runs, that its SSM Agent does (Get-Service AmazonSSMAgent), \
-                 that its instance profile has the policy AmazonSSMManagedInstanceCore, and that it \
-                 may open connections to port 443"
-            }
-            Self::TooLarge { .. } => "send it over SSH or WinRM",
-            Self::OutputCut { .. } => "run it over SSH or WinRM, which carry all of the output",
-            Self::Start { .. }
-            | Self::Signal { .. }
-            | Self::Lost { .. }
-            | Self::Ended { .. }
-            | Self::Worker { .. } => return None,
         })
     }
 
@@ -282,32 +232,8 @@ impl Error {
     #[must_use]
     pub fn had_begun(&self) -> bool {
         match self {
-            Self::Lost { .. }
-            | Self::Deadline { .. }
-            | Self::Unheard { .. }
-            | Self::OutputCut { .. } => true,
-            Self::Ended { ending, .. } => !is_undelivered(ending),
-            Self::Resolve { .. }
-            | Self::Refused { .. }
-            | Self::Connect { .. }
-            | Self::Silent { .. }
-            | Self::Handshake { .. }
-            | Self::ReadHostKeys { .. }
-            | Self::RecordHostKey { .. }
-            | Self::HostKeyUnknown { .. }
-            | Self::HostKeyChanged { .. }
-            | Self::HostKeyRevoked { .. }
-            | Self::ReadKey { .. }
-            | Self::PassphraseMissing { .. }
-            | Self::PassphraseWrong { .. }
-            | Self::KeyUnusable { .. }
-            | Self::LoginRefused { .. }
-            | Self::Start { .. }
-            | Self::Signal { .. }
-            | Self::Aws(_)
-            | Self::NotManaged { .. }
-            | Self::TooLarge { .. }
-            | Self::Worker { .. } => false,
+            Self::Ssm(error) => error.had_begun(),
+            other => matches!(other, Self::Lost { .. } | Self::Deadline { .. }),
         }
     }
 
@@ -320,12 +246,8 @@ impl Error {
             | Self::Connect { .. }
             | Self::Silent { .. }
             | Self::Lost { .. }
-            | Self::NotManaged { .. }
-            | Self::Unheard { .. }
             | Self::Deadline { .. } => true,
-            Self::Aws(error) => matches!(error.verdict, Verdict::Again | Verdict::Lost),
-            // A restart breaks it off.
-            Self::Ended { ending, .. } => *ending == Ending::Failed || is_undelivered(ending),
+            Self::Ssm(error) => error.may_pass(),
             Self::Handshake { .. }
             | Self::ReadHostKeys { .. }
             | Self::RecordHostKey { .. }
@@ -339,15 +261,9 @@ impl Error {
             | Self::LoginRefused { .. }
             | Self::Start { .. }
             | Self::Signal { .. }
-            | Self::TooLarge { .. }
-            | Self::OutputCut { .. }
             | Self::Worker { .. } => false,
         }
     }
-}
-
-fn is_undelivered(ending: &Ending) -> bool {
-    matches!(ending, Ending::DeliveryTimedOut | Ending::Undeliverable)
 }
 
 /// Cuts a stream of bytes into lines.

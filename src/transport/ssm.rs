@@ -7,14 +7,16 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Call, Error, Exit, Lines};
+use super::{self as transport, Call, Exit, Lines};
 use crate::address::{AwsId, Stack};
 use crate::aws::{Command, Ended, Invocation, RunCommand, Verdict};
 use crate::time::{self, Backoff, TimedOut};
 
+mod error;
 mod seal;
 mod traces;
 
+pub use error::Error;
 use seal::Sealed;
 use traces::{Sent, Traces};
 
@@ -56,11 +58,12 @@ impl Ssm {
         &self,
         call: &Call,
         on_line: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<Exit, Error> {
+    ) -> Result<Exit, transport::Error> {
         let id = hex(seal::random::<16>().as_ref());
         let mut traces = Traces::new(self.clone(), id.clone());
         let sealed = Sealed::new(call);
-        let scripts = self.scripts(&id, &traces.parameter(), &sealed.text)?;
+        let parameter = traces.parameter();
+        let scripts = self.scripts(&id, &parameter, &sealed.text)?;
         let (run, parts) = scripts.split_last().expect("the last one runs the command");
         let limit = call.deadline;
         let work = async {
@@ -69,12 +72,13 @@ impl Ssm {
                 drop(self.judge(&id, &left, &mut |_| {})?);
             }
             traces.key = true;
-            self.carrier.put_secret(&self.stack, &traces.parameter(), &sealed.keys).await?;
+            let put = self.carrier.put_secret(&self.stack, &parameter, &sealed.keys);
+            put.await.map_err(Error::Aws)?;
             self.follow(&mut traces, run, limit).await
         };
         let outcome = time::within(limit, work).await;
         traces.remove().await;
-        let late = |TimedOut| Err(Error::Deadline { at: self.describe(), limit });
+        let late = |TimedOut| Err(transport::Error::Deadline { at: self.describe(), limit });
         self.judge(&id, &outcome.unwrap_or_else(late)?, on_line)
     }
 
@@ -116,23 +120,23 @@ impl Ssm {
         traces: &mut Traces,
         script: &str,
         limit: Duration,
-    ) -> Result<Ended, Error> {
+    ) -> Result<Ended, transport::Error> {
         let (instance, comment) = (&self.instance, &traces.begin());
         let command = Command { instance, script, comment, limit: limit + GRACE };
+        let at = || self.describe();
         let id = match self.carrier.send(&command).await {
             Ok(id) => id,
-            Err(source) if source.verdict == Verdict::Lost => match traces.find().await? {
-                Some(id) => id,
-                None => return Err(Error::Unheard { at: self.describe(), source }),
+            Err(source) if source.verdict == Verdict::Lost => match traces.find().await {
+                Ok(Some(id)) => id,
+                Ok(None) | Err(_) => return Err(Error::Unheard { at: at(), source }.into()),
             },
-            Err(error) => {
+            Err(source) => {
                 traces.sent = Sent::No;
-                let is_unknown = error.verdict == Verdict::Gone;
-                let at = self.describe();
+                let is_unknown = source.verdict == Verdict::Gone;
                 return Err(if is_unknown {
-                    Error::NotManaged { at, source: error }
+                    Error::NotManaged { at: at(), source }.into()
                 } else {
-                    error.into()
+                    Error::Aws(source).into()
                 });
             }
         };
@@ -148,10 +152,10 @@ impl Ssm {
                 }
                 // The command goes on, whether it can be seen or not.
                 Err(error) if matches!(error.verdict, Verdict::Lost | Verdict::Again) => {}
-                Err(error) => return Err(error.into()),
+                Err(source) => return Err(Error::Unwatched { at: at(), source }.into()),
             }
         }
-        Err(Error::Deadline { at: self.describe(), limit })
+        Err(transport::Error::Deadline { at: at(), limit })
     }
 
     /// Tells how the command ended.
@@ -162,7 +166,7 @@ impl Ssm {
         id: &str,
         ended: &Ended,
         on_line: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<Exit, Error> {
+    ) -> Result<Exit, transport::Error> {
         let (at, said) = (self.describe(), ended.stderr.trim());
         if let Some((output, code)) = whole_output(&ended.stdout, id) {
             let mut lines = Lines::default();
@@ -171,12 +175,12 @@ impl Ssm {
             return Ok(Exit { code, stderr: ended.stderr.clone() });
         }
         if let Some(why) = said.strip_prefix("cgw-not-started ") {
-            return Err(Error::Start { at, source: why.into() });
+            return Err(transport::Error::Start { at, source: why.into() });
         }
         if ended.stdout.chars().count() >= KEPT {
-            return Err(Error::OutputCut { at, kept: KEPT });
+            return Err(Error::OutputCut { at, kept: KEPT }.into());
         }
-        Err(Error::Ended { at, ending: ended.ending.clone(), said: said.to_owned() })
+        Err(Error::Ended { at, ending: ended.ending.clone(), said: said.to_owned() }.into())
     }
 }
 

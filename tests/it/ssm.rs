@@ -14,7 +14,7 @@ use cgw::address::AwsId;
 use cgw::aws::{Clients, Ending, Place, Reader};
 use cgw::event::Events;
 use cgw::interrupt::Interrupt;
-use cgw::transport::ssm::Ssm;
+use cgw::transport::ssm::{self, Ssm};
 use cgw::transport::{Call, Error, Exit, Transport};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -177,10 +177,9 @@ async fn a_refused_call_names_its_action_and_leaves_nothing() {
     for action in ["PutParameter", "SendCommand", "GetCommandInvocation"] {
         server.deny(action);
         let error = server.exec(&server.call("true", b"")).await.0.unwrap_err();
-        assert!(
-            error.to_string().starts_with(&format!("{action} failed: AccessDenied")),
-            "{error}"
-        );
+        let said = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
+        let said = said.last().unwrap().to_string();
+        assert!(said.starts_with(&format!("{action} failed: AccessDenied")), "{said}");
         assert!(error.hint().unwrap().contains("iam-policy"));
         assert_eq!(server.parameters().await, []);
     }
@@ -195,7 +194,7 @@ async fn what_systems_manager_does_not_take_is_refused_before_anything_is_sent()
     let noise = noise(400_000);
     let (transport, _) = server.clients(proxy.url()).await;
     let error = exec(&transport, &server.call("true", &noise)).await.0.unwrap_err();
-    let Error::TooLarge { size, largest, .. } = error else { panic!("{error:?}") };
+    let Error::Ssm(ssm::Error::TooLarge { size, largest, .. }) = error else { panic!("{error:?}") };
     assert!(size > 500_000 && largest < 400_000);
     assert!(proxy.calls().is_empty());
 }
@@ -244,9 +243,15 @@ async fn a_call_that_is_given_up_leaves_no_key_and_no_command() {
 async fn an_agent_that_ends_without_the_last_line_is_no_success() {
     let server = Server::with_engine("/bin/true");
     let error = server.exec(&server.call("true", b"")).await.0.unwrap_err();
-    assert!(matches!(&error, Error::Ended { ending: Ending::Success, .. }), "{error:?}");
+    assert!(
+        matches!(&error, Error::Ssm(ssm::Error::Ended { ending: Ending::Success, .. })),
+        "{error:?}"
+    );
     server.manage("/bin/false", None);
     let error = server.exec(&server.call("true", b"")).await.0.unwrap_err();
-    assert!(matches!(&error, Error::Ended { ending: Ending::Failed, .. }), "{error:?}");
+    assert!(
+        matches!(&error, Error::Ssm(ssm::Error::Ended { ending: Ending::Failed, .. })),
+        "{error:?}"
+    );
     assert!(error.had_begun());
 }

@@ -12,6 +12,7 @@ use cgw::address::AwsId;
 use cgw::playbook::{Bundle, Parameters};
 use cgw::secret::Secret;
 use cgw::server;
+use cgw::transport::ssm;
 use cgw::tunnel::{CidrPair, Crypto, Suites, Tunnel};
 
 use super::{Call, Error, Exit, Proxy, Server, endpoint, exec, json, noise};
@@ -80,7 +81,7 @@ async fn an_output_that_is_cut_is_never_taken_for_a_whole_one() {
     for program in ["yes 0123456 | head -c 24000", "yes 'cgw-exit 0 0' | head -c 24010"] {
         let (exit, lines) = server.exec(&server.call(program, b"")).await;
         let error = exit.unwrap_err();
-        assert!(matches!(error, Error::OutputCut { .. }), "{error:?}");
+        assert!(matches!(error, Error::Ssm(ssm::Error::OutputCut { .. })), "{error:?}");
         assert!(error.had_begun() && lines.is_empty());
     }
 }
