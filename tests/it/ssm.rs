@@ -5,6 +5,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region};
@@ -12,7 +13,7 @@ use aws_credential_types::Credentials;
 use aws_sdk_ssm::types::{Command, CommandStatus};
 use cgw::address::AwsId;
 use cgw::aws::{Clients, Ending, Place, Reader};
-use cgw::event::Events;
+use cgw::event::{Event, Events, Listener};
 use cgw::interrupt::Interrupt;
 use cgw::transport::ssm::{self, Ssm};
 use cgw::transport::{Call, Error, Exit, Transport};
@@ -92,9 +93,12 @@ impl Server {
     }
 
     async fn clients(&self, url: &str) -> (Transport, Reader) {
+        self.reach(Clients::new(Events::silent(), Interrupt::never()), url).await
+    }
+
+    async fn reach(&self, clients: Clients, url: &str) -> (Transport, Reader) {
         let place =
             Place { profile: None, region: REGION.to_owned(), endpoint: Some(url.to_owned()) };
-        let clients = Clients::new(Events::silent(), Interrupt::never());
         let mut clients = clients.with_credentials(credentials(&self.cloud));
         let ssm = Ssm {
             instance: AwsId::new(self.cloud.id("instance")),
@@ -237,6 +241,34 @@ async fn a_call_that_is_given_up_leaves_no_key_and_no_command() {
     }
     until(async || server.parameters().await.is_empty()).await;
     until(async || server.commands().await[0].status == Some(CommandStatus::Cancelled)).await;
+}
+
+#[test]
+fn a_run_that_ends_at_once_says_which_key_it_leaves() {
+    struct Heard(mpsc::Sender<String>);
+    impl Listener for Heard {
+        fn hear(&self, event: &Event) {
+            if let Event::Warning { text } = event {
+                self.0.send(text.clone()).unwrap();
+            }
+        }
+    }
+    let (tell, told) = mpsc::channel();
+    let server = Server::that_hangs();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let name = runtime.block_on(async {
+        let clients = Clients::new(Events::new(Heard(tell)), Interrupt::never());
+        let (transport, _) = server.reach(clients, &endpoint()).await;
+        let call = server.call("true", b"");
+        tokio::select! {
+            outcome = exec(&transport, &call) => panic!("it ended by itself: {outcome:?}"),
+            () = until(async || !server.parameters().await.is_empty()) => {}
+        }
+        server.parameters().await[0].name.clone().unwrap()
+    });
+    drop(runtime);
+    let [text] = told.into_iter().collect::<Vec<_>>().try_into().unwrap();
+    assert!(text.ends_with(&format!("--region {REGION} --name {name}")), "{text}");
 }
 
 #[tokio::test]

@@ -23,6 +23,8 @@ pub(super) struct Traces {
     pub(super) sent: Sent,
     /// How many commands there were.
     count: usize,
+    /// Whether nobody waits for it any more.
+    is_given_up: bool,
 }
 
 /// What is known of a command that has not ended.
@@ -38,7 +40,7 @@ pub(super) enum Sent {
 
 impl Traces {
     pub(super) fn new(ssm: Ssm, id: String) -> Self {
-        Self { ssm, id, key: false, sent: Sent::No, count: 0 }
+        Self { ssm, id, key: false, sent: Sent::No, count: 0, is_given_up: false }
     }
 
     /// The parameter that the keys are in.
@@ -103,15 +105,17 @@ impl Traces {
 
 impl Drop for Traces {
     fn drop(&mut self) {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        if !self.key && self.sent == Sent::No {
+        // Once only: a runtime that ends drops at once what it is given.
+        if self.is_given_up || (!self.key && self.sent == Sent::No) {
             return;
         }
         self.tell("a command was given up; if cgw ends at once, its key is left in AWS");
         let (ssm, id, sent) = (self.ssm.clone(), self.id.clone(), self.sent.clone());
-        let mut traces = Self { ssm, id, sent, key: self.key, count: self.count };
-        (self.key, self.sent) = (false, Sent::No);
+        let (key, count) = (self.key, self.count);
+        let mut traces = Self { ssm, id, key, sent, count, is_given_up: true };
         // Who drops a future waits for nothing more: this goes on by itself.
-        drop(runtime.spawn(async move { traces.remove().await }));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn(async move { traces.remove().await }));
+        }
     }
 }
