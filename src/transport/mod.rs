@@ -231,10 +231,10 @@ impl Error {
     /// Says whether the call had perhaps begun on the machine.
     #[must_use]
     pub fn had_begun(&self) -> bool {
-        match self {
-            Self::Ssm(error) => error.had_begun(),
-            other => matches!(other, Self::Lost { .. } | Self::Deadline { .. }),
+        if let Self::Ssm(error) = self {
+            return error.had_begun();
         }
+        matches!(self, Self::Lost { .. } | Self::Deadline { .. })
     }
 
     /// Says whether the same call may succeed later, as while a machine starts anew.
