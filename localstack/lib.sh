@@ -63,7 +63,7 @@ need_venv() {
 # What the build and the tests take from Debian.
 need_packages() {
   local package missing=()
-  for package in build-essential pkg-config libssl-dev openssh-server openssh-client curl; do
+  for package in build-essential pkg-config libssl-dev openssl openssh-server openssh-client curl; do
     dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
   done
   ((${#missing[@]})) || return 0

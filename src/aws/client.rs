@@ -11,6 +11,7 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use serde::Serialize;
@@ -18,6 +19,7 @@ use serde::Serialize;
 use super::action::{Action, Effect};
 use super::bucket::Buckets;
 use super::error::{Error, Verdict};
+use super::run_command::RunCommand;
 use crate::event::{Event, Events};
 use crate::interrupt::Interrupt;
 use crate::secret::Secret;
@@ -46,6 +48,7 @@ impl fmt::Display for Place {
 pub struct Clients {
     events: Events,
     interrupt: Interrupt,
+    credentials: Option<Credentials>,
     made: BTreeMap<Place, Reader>,
 }
 
@@ -53,7 +56,13 @@ impl Clients {
     /// Begins without any client; all will say what happens, and rest no longer when interrupted.
     #[must_use]
     pub fn new(events: Events, interrupt: Interrupt) -> Self {
-        Self { events, interrupt, made: BTreeMap::new() }
+        Self { events, interrupt, credentials: None, made: BTreeMap::new() }
+    }
+
+    /// Uses these credentials where no profile is named, instead of the SDK's default chain.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Credentials) -> Self {
+        Self { credentials: Some(credentials), ..self }
     }
 
     /// Returns the region that the environment or the profile names.
@@ -93,6 +102,8 @@ impl Clients {
                 .profile_name(profile)
                 .build();
             loader = loader.profile_name(profile).credentials_provider(keys);
+        } else if let Some(credentials) = &self.credentials {
+            loader = loader.credentials_provider(credentials.clone());
         }
         if let Some(endpoint) = &place.endpoint {
             loader = loader.endpoint_url(endpoint);
@@ -100,6 +111,7 @@ impl Clients {
         let config = loader.load().await;
         let reader = Reader {
             ec2: Client::new(&config),
+            ssm: aws_sdk_ssm::Client::new(&config),
             sts: aws_sdk_sts::Client::new(&config),
             place: place.clone(),
             events: self.events.clone(),
@@ -108,6 +120,11 @@ impl Clients {
         };
         self.made.insert(place.clone(), reader.clone());
         reader
+    }
+
+    /// Returns what runs commands on the machines of a place.
+    pub async fn run_command(&mut self, place: &Place) -> RunCommand {
+        RunCommand::new(&self.reader(place).await)
     }
 }
 
@@ -118,6 +135,7 @@ impl Clients {
 #[derive(Debug, Clone)]
 pub struct Reader {
     ec2: Client,
+    ssm: aws_sdk_ssm::Client,
     sts: aws_sdk_sts::Client,
     place: Place,
     events: Events,
@@ -173,6 +191,11 @@ impl Reader {
         &self.interrupt
     }
 
+    /// Returns a reader of the same place that goes on when interrupted.
+    pub(super) fn to_the_end(&self) -> Self {
+        Self { interrupt: Interrupt::never(), ..self.clone() }
+    }
+
     /// Asks which account the credentials are of (STS GetCallerIdentity, which needs no permission).
     pub async fn account(&self) -> Option<String> {
         let identity = self.sts.get_caller_identity().send().await.ok()?;
@@ -192,11 +215,32 @@ impl Reader {
         F: Future<Output = Result<T, SdkError<E>>>,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
+        self.send(action, || send(&self.ec2)).await
+    }
+
+    /// Sends one call to Systems Manager, like [`Reader::call`].
+    pub(super) async fn call_ssm<T, E, F>(
+        &self,
+        action: Action,
+        send: impl Fn(&aws_sdk_ssm::Client) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, SdkError<E>>>,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        self.send(action, || send(&self.ssm)).await
+    }
+
+    async fn send<T, E, F>(&self, action: Action, send: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, SdkError<E>>>,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
         let mut patience = Patience::default();
         loop {
             self.buckets.take(action).await;
             let begun = time::now();
-            let error = match send(&self.ec2).await {
+            let error = match send().await {
                 Ok(answer) => {
                     tracing::debug!(target: "cgw::aws", action = action.name(), place = %self.place, ms = begun.elapsed().as_millis(), "ok");
                     return Ok(answer);
@@ -276,7 +320,7 @@ impl Writer {
     /// Returns a writer that goes on when interrupted: for what must not be left behind.
     #[must_use]
     pub fn to_the_end(&self) -> Self {
-        Self(Reader { interrupt: Interrupt::never(), ..self.0.clone() })
+        Self(self.0.to_the_end())
     }
 
     /// Sends one changing call; see the table of actions for what happens when its reply is lost.

@@ -1,4 +1,4 @@
-//! The one table that says what an error of EC2 means for what cgw does next.
+//! The one table that says what an error of AWS means for what cgw does next.
 
 use std::time::Duration;
 
@@ -24,21 +24,21 @@ pub enum Verdict {
     No,
 }
 
-/// A call that EC2 refused, or whose reply is missing.
+/// A call that AWS refused, or whose reply is missing.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", self.told())]
 pub struct Error {
     /// What was asked for.
     pub action: Action,
-    /// EC2's code for the error.
+    /// AWS's code for the error.
     pub code: Option<String>,
-    /// EC2's own sentence, or what happened to the connection.
+    /// AWS's own sentence, or what happened to the connection.
     pub message: String,
     /// What to do about it.
     pub verdict: Verdict,
 }
 
-/// The code of an error that EC2 never saw: the SDK found no credentials to send.
+/// The code of an error that AWS never saw: the SDK found no credentials to send.
 const NO_CREDENTIALS: &str = "NoCredentials";
 /// A fresh id may be unknown to the next call for a while (EC2 developer guide, «Eventual
 /// consistency»).
@@ -46,7 +46,7 @@ const FRESH: Verdict = Verdict::NotYet(Duration::from_mins(1));
 /// Gateways and connections take minutes to change their state.
 const STATE: Verdict = Verdict::NotYet(Duration::from_mins(20));
 
-/// One row: for which action (`None`: for all), EC2's code, what to do.
+/// One row: for which action (`None`: for all), AWS's code, what to do.
 type Row = (Option<Action>, &'static str, Verdict);
 
 /// Rows for one action come before those for all. Codes: EC2 API reference, «Error codes for the
@@ -84,12 +84,21 @@ const TABLE: &[Row] = &[
     (Some(Action::ReleaseAddress), "InvalidIPAddress.InUse", FRESH),
     (Some(Action::ModifyVpnTunnelOptions), "IncorrectState", STATE),
     (Some(Action::ModifyVpnTunnelOptions), "InvalidVpnConnection.InvalidState", STATE),
+    // SSM API reference, the page of each operation, «Errors». A machine that SSM does not reach is
+    // for it no machine.
+    (Some(Action::SendCommand), "InvalidInstanceId", Verdict::Gone),
+    (Some(Action::GetCommandInvocation), "InvocationDoesNotExist", FRESH),
+    (Some(Action::CancelCommand), "InvalidCommandId", Verdict::Gone),
+    // The name is a random one: only the same call can have made it before.
+    (Some(Action::PutParameter), "ParameterAlreadyExists", Verdict::AlreadySo),
+    (Some(Action::DeleteParameter), "ParameterNotFound", Verdict::Gone),
     (None, "RequestLimitExceeded", Verdict::Again),
     (None, "Throttling", Verdict::Again),
     (None, "ThrottlingException", Verdict::Again),
     (None, "EC2ThrottledException", Verdict::Again),
     (None, "InternalError", Verdict::Lost),
     (None, "InternalFailure", Verdict::Lost),
+    (None, "InternalServerError", Verdict::Lost),
     (None, "ServiceUnavailable", Verdict::Lost),
     (None, "Unavailable", Verdict::Lost),
     (None, "InvalidPermission.Duplicate", Verdict::AlreadySo),

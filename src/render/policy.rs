@@ -17,12 +17,16 @@ const OWN: &[Action] = &[
     Action::ReleaseAddress,
 ];
 
+/// Actions that name what they change: a document, machines, or parameters of cgw's own.
+const NAMED: &[Action] = &[Action::SendCommand, Action::PutParameter, Action::DeleteParameter];
+
 /// Returns the policy document.
 #[must_use]
 pub fn policy() -> Value {
+    let name = |action: Action| format!("{}:{}", action.service(), action.name());
     let names = |fits: &dyn Fn(Action) -> bool| -> Vec<String> {
         let fitting = Action::ALL.iter().copied().filter(|action| fits(*action));
-        fitting.map(|action| format!("ec2:{}", action.name())).collect()
+        fitting.map(name).collect()
     };
     let is_read = |action: Action| action.effect() == Effect::Read;
     json!({
@@ -37,7 +41,9 @@ pub fn policy() -> Value {
             {
                 "Sid": "MakeAndChange",
                 "Effect": "Allow",
-                "Action": names(&|action| !is_read(action) && !OWN.contains(&action)),
+                "Action": names(&|action| {
+                    !is_read(action) && !OWN.contains(&action) && !NAMED.contains(&action)
+                }),
                 "Resource": "*",
             },
             {
@@ -46,6 +52,26 @@ pub fn policy() -> Value {
                 "Action": names(&|action| OWN.contains(&action)),
                 "Resource": "*",
                 "Condition": { "Null": { "aws:ResourceTag/cgw:stack": "false" } },
+            },
+            {
+                "Sid": "RunPowerShellOnInstances",
+                "Effect": "Allow",
+                "Action": [name(Action::SendCommand)],
+                "Resource": [
+                    "arn:*:ssm:*:*:document/AWS-RunPowerShellScript",
+                    "arn:*:ec2:*:*:instance/*",
+                ],
+            },
+            {
+                "Sid": "KeepKeysForACommand",
+                "Effect": "Allow",
+                // A parameter that gets its tags in the call that makes it needs both.
+                "Action": [
+                    name(Action::PutParameter),
+                    name(Action::DeleteParameter),
+                    "ssm:AddTagsToResource",
+                ],
+                "Resource": "arn:*:ssm:*:*:parameter/cgw/*",
             },
         ],
     })
@@ -66,7 +92,8 @@ mod tests {
             .collect();
         allowed.sort_unstable();
         let mut all: Vec<String> =
-            Action::ALL.iter().map(|a| format!("ec2:{}", a.name())).collect();
+            Action::ALL.iter().map(|a| format!("{}:{}", a.service(), a.name())).collect();
+        all.push("ssm:AddTagsToResource".to_owned());
         all.sort_unstable();
         assert_eq!(allowed, all);
     }

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 mod known_hosts;
 pub mod ssh;
+pub mod ssm;
 
 /// One command for the machine at the other end.
 #[derive(Clone)]
@@ -32,8 +33,8 @@ impl fmt::Debug for Call {
 
 /// How a command ended that ran to its own end.
 ///
-/// INVARIANT: exists only after the other end has closed the stream in order and named no signal;
-/// a lost connection is an [`Error`], never code 0.
+/// INVARIANT: exists only after the other end has closed the stream in order and named no signal,
+/// or has written the last line of its output; what is lost or cut is an [`Error`], never code 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Exit {
@@ -48,12 +49,15 @@ pub struct Exit {
 pub enum Transport {
     /// SSH, with keys, an agent or a password.
     Ssh(ssh::Ssh),
+    /// Systems Manager's Run Command, with AWS's own permissions.
+    Ssm(ssm::Ssm),
 }
 
 impl Transport {
     /// Runs `call` and hands over each line of stdout as it arrives, without its line end.
     ///
-    /// Dropping the future closes the connection. Bytes that are not UTF-8 are replaced.
+    /// Dropping the future closes the connection. Bytes that are not UTF-8 are replaced. A transport
+    /// that carries no stream hands all lines over at the end.
     pub async fn exec(
         &self,
         call: &Call,
@@ -61,6 +65,8 @@ impl Transport {
     ) -> Result<Exit, Error> {
         match self {
             Self::Ssh(ssh) => ssh.exec(call, on_line).await,
+            // The SDK's futures are large.
+            Self::Ssm(ssm) => Box::pin(ssm.exec(call, on_line)).await,
         }
     }
 
@@ -85,6 +91,7 @@ impl Transport {
     pub fn describe(&self) -> String {
         match self {
             Self::Ssh(ssh) => ssh.describe(),
+            Self::Ssm(ssm) => ssm.describe(),
         }
     }
 }
@@ -177,6 +184,9 @@ pub enum Error {
     /// The time for the whole call has passed; the command may go on over there.
     #[error("{at} did not finish within {limit:?}")]
     Deadline { at: String, limit: Duration },
+    /// What only Systems Manager can do wrong.
+    #[error(transparent)]
+    Ssm(#[from] ssm::Error),
     /// The thread that drives the connection ended early.
     #[error("the connection's own thread ended early")]
     Worker { source: tokio::task::JoinError },
@@ -227,6 +237,7 @@ impl Error {
                  in; its log says why"
             }
             Self::Deadline { .. } => "the command may still run there; look before trying again",
+            Self::Ssm(error) => return error.hint(),
             Self::Start { .. } | Self::Signal { .. } | Self::Lost { .. } | Self::Worker { .. } => {
                 return None;
             }
@@ -236,6 +247,9 @@ impl Error {
     /// Says whether the call had perhaps begun on the machine.
     #[must_use]
     pub fn had_begun(&self) -> bool {
+        if let Self::Ssm(error) = self {
+            return error.had_begun();
+        }
         matches!(self, Self::Lost { .. } | Self::Deadline { .. })
     }
 
@@ -249,6 +263,7 @@ impl Error {
             | Self::Silent { .. }
             | Self::Lost { .. }
             | Self::Deadline { .. } => true,
+            Self::Ssm(error) => error.may_pass(),
             Self::Handshake { .. }
             | Self::ReadHostKeys { .. }
             | Self::RecordHostKey { .. }

@@ -19,7 +19,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("aws", &["address", "event", "interrupt", "secret", "time"]),
     ("world", &["address", "aws", "secret", "tunnel"]),
     ("playbook", &["address", "secret", "tunnel"]),
-    ("transport", &["event", "secret", "time"]),
+    // SSM's calls are AWS's: their errors, rates and permissions stand in the tables of `aws`.
+    ("transport", &["address", "aws", "event", "secret", "time"]),
     ("server", &["address", "event", "interrupt", "playbook", "time", "transport"]),
     ("spec", &["address", "tunnel"]),
     ("preflight", &["address", "aws", "spec", "tunnel", "world"]),
@@ -45,6 +46,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("ssh2", &["transport/ssh.rs", "transport/ssh/"]),
     ("indicatif", &["ui/bars.rs"]),
     ("dialoguer", &["ui/mod.rs"]),
+    ("openssl", &["aws/password.rs", "transport/ssm/seal.rs"]),
     ("rand", &["resource/dice.rs"]),
     ("Writer::new", &["plan.rs"]),
 ];

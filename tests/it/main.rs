@@ -21,4 +21,5 @@ mod push;
 mod secrets;
 mod ssh;
 mod sshd;
+mod ssm;
 mod stock;

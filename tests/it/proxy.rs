@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 /// A call that went through.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
-    /// EC2's name of the action.
+    /// AWS's name of the action.
     pub(crate) action: String,
     /// When it came, and when its reply was there.
     pub(crate) span: (std::time::Instant, std::time::Instant),
@@ -21,7 +21,7 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn changes(&self) -> bool {
-        !(self.action.starts_with("Describe") || self.action.starts_with("Get"))
+        !["Describe", "Get", "List"].iter().any(|verb| self.action.starts_with(verb))
     }
 }
 
@@ -174,11 +174,10 @@ async fn carry_out(
     request: Request<Bytes>,
 ) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let begun = std::time::Instant::now();
-    let text = String::from_utf8_lossy(request.body()).into_owned();
-    let action = text.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or_default();
+    let action = action(&request);
     tokio::time::sleep(shared.delay).await;
     let reply = forward(shared, request.map(Full::new)).await?;
-    let call = Call { action: action.to_owned(), span: (begun, std::time::Instant::now()) };
+    let call = Call { action: action.clone(), span: (begun, std::time::Instant::now()) };
     let changes = call.changes();
     shared.calls.lock().unwrap().push(call);
     if changes {
@@ -187,11 +186,20 @@ async fn carry_out(
             *count += 1;
             *count
         };
-        if (shared.rule)(action, number) == Fate::Lose {
+        if (shared.rule)(&action, number) == Fate::Lose {
             return Err(std::io::Error::other("the reply is lost"));
         }
     }
     Ok(reply)
+}
+
+/// EC2 is told the action in a form, Systems Manager in a header.
+fn action(request: &Request<Bytes>) -> String {
+    let header = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
+    let text = String::from_utf8_lossy(request.body());
+    let form = text.split('&').find_map(|pair| pair.strip_prefix("Action="));
+    let action = header.and_then(|target| target.rsplit('.').next()).or(form);
+    action.unwrap_or_default().to_owned()
 }
 
 async fn forward(

@@ -1,7 +1,7 @@
-"""An EC2 for LocalStack that behaves towards a Site-to-Site VPN as AWS does.
+"""An EC2 and a Systems Manager for LocalStack that behave towards a Site-to-Site VPN and its server as AWS does.
 
-LocalStack loads it by its own plug-in mechanism (PROVIDER_OVERRIDE_EC2=cgw). Every EC2 operation passes one door,
-`dispatch`; an operation that has a rule here follows it, every other one is LocalStack's own.
+LocalStack loads it by its own plug-in mechanism (PROVIDER_OVERRIDE_EC2=cgw, PROVIDER_OVERRIDE_SSM=cgw). Every operation
+passes one door, `dispatch`; an operation that has a rule here follows it, every other one is LocalStack's own.
 
 Each rule names where it was learnt. The short names:
   API      AWS EC2 API reference, the page of the operation named
@@ -18,15 +18,20 @@ from localstack.services.plugins import Service, aws_provider
 def ec2() -> Service:
     # LocalStack asks for the service on its first call, and only then may its own EC2 be imported.
     from localstack.services.ec2.provider import Ec2Provider
-    from localstack.services.moto import MotoFallbackDispatcher
 
     from . import control, dispatch, model, rules
 
     model.mend()
     control.serve()
 
-    def through_the_door(provider):
-        stock = MotoFallbackDispatcher(provider)
-        return {name: dispatch.door(name, stock[name], rules.RULES.get(name)) for name in stock}
+    return Service.for_provider(Ec2Provider(), dispatch_table_factory=dispatch.doors(rules.EC2))
 
-    return Service.for_provider(Ec2Provider(), dispatch_table_factory=through_the_door)
+
+@aws_provider(api="ssm", name="cgw")
+def ssm() -> Service:
+    from localstack.services.ssm.provider import SsmProvider
+
+    from . import control, dispatch, rules
+
+    control.serve()
+    return Service.for_provider(SsmProvider(), dispatch_table_factory=dispatch.doors(rules.SSM))

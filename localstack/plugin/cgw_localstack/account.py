@@ -28,6 +28,9 @@ class Region:
     vpn_connections: dict = field(default_factory=dict)
     # Route table -> the VPN gateways that it takes routes from.
     propagations: dict = field(default_factory=lambda: collections.defaultdict(set))
+    # Instance -> the machine that Systems Manager reaches there; identifier -> what was sent to one.
+    machines: dict = field(default_factory=dict)
+    commands: dict = field(default_factory=dict)
     # (operation, client token) -> (request, reply).
     replies: dict = field(default_factory=dict)
 

@@ -5,10 +5,13 @@
 /_cgw/quota   {"account", "quota": {"addresses": 5, …}}    AWS's quotas, per region
 /_cgw/faults  {"account", "op", "errors": [[code, message, status], …]}    the next calls of op fail, one error each;
               a fourth element "after" lets the call do its work and then loses the reply; no errors: as before
+/_cgw/managed {"account", "region", "instance", "machine": {"engine", "environment": {…}, …}}    Systems Manager reaches the
+              instance (null: no longer); `run_command.Machine` has all members
 
 The reply is what the account has now.
 """
 
+import functools
 import json
 from dataclasses import dataclass
 
@@ -17,6 +20,7 @@ from localstack.services.edge import ROUTER
 
 from .account import QUOTAS, account
 from .errors import refusal
+from .run_command import Machine
 
 
 @dataclass
@@ -48,6 +52,13 @@ def _faults(owner, body):
         owner.faults[body["op"]].extend(waiting)
 
 
+def _managed(owner, body):
+    machines = owner.regions[body["region"]].machines
+    machines.pop(body["instance"], None)
+    if body["machine"]:
+        machines[body["instance"]] = Machine(**body["machine"])
+
+
 def _serve(change):
     def handle(request: Request, **_):
         try:
@@ -68,6 +79,11 @@ def _serve(change):
     return handle
 
 
+CHANGES = {"settle": _settle, "tunnels": _tunnels, "quota": _quota, "faults": _faults, "managed": _managed}
+
+
+@functools.cache
 def serve():
-    for name, change in {"settle": _settle, "tunnels": _tunnels, "quota": _quota, "faults": _faults}.items():
+    """Once, whichever service is asked for first."""
+    for name, change in CHANGES.items():
         ROUTER.add(f"/_cgw/{name}", _serve(change), methods=["POST"])

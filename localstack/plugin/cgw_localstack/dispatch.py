@@ -1,11 +1,11 @@
-"""The one door that every EC2 operation passes: faults, dry runs, turns, pages, then a rule or LocalStack's own way."""
+"""The one door that every operation passes: faults, dry runs, turns, pages, then a rule or LocalStack's own way."""
 
 import base64
 import copy
 import functools
 
 from localstack.services.ec2.models import get_ec2_backend
-from localstack.services.moto import call_moto_with_request
+from localstack.services.moto import MotoFallbackDispatcher, call_moto_with_request
 from moto.core.exceptions import RESTError
 
 from .account import account
@@ -60,6 +60,16 @@ class Call:
 
     def wanted_tags(self) -> dict:
         return {t["Key"]: t["Value"] for s in self.request.get("TagSpecifications") or [] for t in s.get("Tags") or []}
+
+
+def doors(rules):
+    """Makes a service's table of operations, each behind its door."""
+
+    def table(provider):
+        stock = MotoFallbackDispatcher(provider)
+        return {name: door(name, stock[name], rules.get(name)) for name in stock}
+
+    return table
 
 
 def door(name, stock, rule):
