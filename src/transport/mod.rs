@@ -75,6 +75,8 @@ impl Transport {
     pub fn at(&self, host: &str) -> Self {
         match self {
             Self::Ssh(ssh) => Self::Ssh(ssh::Ssh { host: host.to_owned(), ..ssh.clone() }),
+            // An instance is found by its id, whatever its address.
+            Self::Ssm(ssm) => Self::Ssm(ssm.clone()),
         }
     }
 
@@ -83,6 +85,7 @@ impl Transport {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Ssh(_) => "SSH",
+            Self::Ssm(_) => "SSM",
         }
     }
 

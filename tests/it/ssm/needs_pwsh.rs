@@ -11,7 +11,8 @@ use aws_sdk_ssm::types::ParameterType;
 use cgw::address::AwsId;
 use cgw::playbook::{Bundle, Parameters};
 use cgw::secret::Secret;
-use cgw::server;
+use cgw::interrupt::Interrupt;
+use cgw::server::{FirstMet, Reach, Restart, Way};
 use cgw::transport::ssm;
 use cgw::tunnel::{CidrPair, Crypto, Suites, Tunnel};
 
@@ -206,7 +207,7 @@ fn bundle(server: &Server) -> Bundle {
             cloud: "10.0.0.0/16".parse().unwrap(),
         },
         crypto: Crypto::Modern,
-        reboots: false,
+        ping: None,
     };
     let tunnel = |last, letter: &str| Tunnel {
         outside: Ipv4Addr::new(203, 0, 113, last),
@@ -220,18 +221,27 @@ fn bundle(server: &Server) -> Bundle {
 #[ignore = "needs PowerShell 7"]
 async fn a_whole_bundle_is_pushed_and_a_second_push_changes_nothing() {
     let server = server();
-    let python = std::env::var("CGW_PYTHON").expect("tests/run names a Python with the grammar");
-    let stand_in = format!("{}/localstack/windows/powershell.exe", env!("CARGO_MANIFEST_DIR"));
-    server.script("powershell.exe", &format!("exec '{python}' '{stand_in}' \"$@\""));
+    let stand = format!("{}/tests/pwsh/powershell.exe", env!("CARGO_MANIFEST_DIR"));
+    let (engine, address) = (std::env::var("CGW_PWSH").unwrap(), server.cloud.id("private_ip"));
+    let environment = format!("CGW_PWSH='{engine}' CGW_WINDOWS_ADDRESS={address}");
+    server.script("powershell.exe", &format!("{environment} exec '{stand}' \"$@\""));
     fs::create_dir(server.folder.path().join("state")).unwrap();
-    let reached = server::Server::Reached(server.transport().await);
+    let reached = Reach::Remote(Box::new(Way {
+        transport: server.transport().await,
+        met: FirstMet::default(),
+        host: None,
+        patience: Duration::ZERO,
+        restart: Restart::Never,
+        remove_roles: false,
+        interrupt: Interrupt::never(),
+    }));
     let (bundle, events) = (bundle(&server), cgw::event::Events::silent());
-    assert_eq!(reached.push(&bundle, &events).await.unwrap().changed, 10);
-    let state = |name| fs::read(server.folder.path().join("state").join(name)).unwrap();
-    let told: serde_json::Value = serde_json::from_slice(&state("last-parameters.json")).unwrap();
-    assert_eq!(told["tunnels"][0]["presharedKey"], json!("a".repeat(64)));
-    assert_eq!(reached.push(&bundle, &events).await.unwrap().changed, 0);
-    let kept = format!("{:?}", server.commands().await);
+    let ip = Ipv4Addr::new(203, 0, 113, 200);
+    assert_eq!(reached.set_up(ip, &bundle, &events).await.unwrap().changed, 11);
+    let told = fs::read_to_string(server.folder.path().join("state/server.json")).unwrap();
+    assert!(told.contains(&"a".repeat(64)), "the rule has its key");
+    assert_eq!(reached.set_up(ip, &bundle, &events).await.unwrap().changed, 0);
+    let kept = server.history().await;
     assert!(!kept.contains(&"a".repeat(64)) && !kept.contains("run.ps1"));
     assert_eq!(server.parameters().await, []);
 }
