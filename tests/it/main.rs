@@ -10,6 +10,7 @@
 mod architecture;
 mod bench;
 mod cloud;
+mod contract;
 mod faults;
 mod lifecycle;
 mod model;
@@ -22,3 +23,5 @@ mod secrets;
 mod ssh;
 mod sshd;
 mod stock;
+mod winrm;
+mod winrmd;

@@ -197,9 +197,9 @@ impl Fault {
         self.code == "2150858793"
     }
 
-    /// Says whether the user may not do it.
+    /// Says whether the user may not do it: Windows' own code, or the same from a plug-in of WinRM.
     pub(super) fn is_access_denied(&self) -> bool {
-        self.code == "5"
+        matches!(self.code.as_str(), "5" | "2147942405")
     }
 }
 

@@ -52,7 +52,7 @@ enum Protection {
     /// A header, which only TLS may carry.
     Header(HeaderValue),
     /// The message itself is sealed.
-    Seal(Ntlm),
+    Seal(Box<Ntlm>),
 }
 
 /// What the server has answered.
@@ -71,7 +71,7 @@ impl Session {
             Security::Sealed => {
                 let mut wire = Wire::new(winrm, tcp).await?;
                 let ntlm = log_in(&mut wire, winrm, None).await?;
-                (wire, "http", Protection::Seal(ntlm))
+                (wire, "http", Protection::Seal(Box::new(ntlm)))
             }
             Security::Tls { trust, login } => {
                 let config = trust::config(trust)?;
@@ -112,41 +112,35 @@ impl Session {
     ///
     /// INVARIANT: over HTTP a message is sealed, and only a sealed one is taken for an answer.
     pub(super) async fn ask(&mut self, message: String) -> Result<String, Error> {
-        let lost = |at: &str, source: Cause| {
-            let (at, step) = (at.to_owned(), Step::Command);
-            Error::Lost { at, step, source }
-        };
+        let at = &self.at;
+        let lost = |source| Error::Lost { at: at.clone(), step: Step::Command, source };
         let message = message.into_bytes();
         let (kind, message, header) = match &mut self.protection {
             Protection::Connection => (SOAP, message, None),
             Protection::Header(header) => (SOAP, message, Some(header.clone())),
             Protection::Seal(ntlm) => {
-                let sealed = sealed::seal(ntlm, &message).map_err(|e| lost(&self.at, e))?;
+                let sealed = sealed::seal(ntlm, &message).map_err(lost)?;
                 (sealed::KIND, sealed, None)
             }
         };
-        let answer = self.wire.post(kind, message, header);
         let limit = Duration::from_secs(OPERATION_SECONDS) + SLACK;
-        let answer = time::within(limit, answer).await;
-        let answer =
-            answer.unwrap_or_else(|late| Err(late.into())).map_err(|e| lost(&self.at, e))?;
+        let answer = time::within(limit, self.wire.post(kind, message, header)).await;
+        let answer = answer.unwrap_or_else(|late| Err(late.into())).map_err(lost)?;
         if answer.status == StatusCode::UNAUTHORIZED {
-            return Err(answer.refusal(&self.at));
+            return Err(answer.refusal(at));
         }
         // A fault comes with status 500.
         let status = answer.status;
         if !matches!(status, StatusCode::OK | StatusCode::INTERNAL_SERVER_ERROR)
             || answer.body.is_empty()
         {
-            return Err(lost(&self.at, format!("the answer is HTTP {status}").into()));
+            return Err(lost(format!("the answer is HTTP {status}").into()));
         }
         let body = match &mut self.protection {
             Protection::Connection | Protection::Header(_) => answer.body.into(),
-            Protection::Seal(ntlm) => {
-                sealed::open(ntlm, &answer.body).map_err(|e| lost(&self.at, e))?
-            }
+            Protection::Seal(ntlm) => sealed::open(ntlm, &answer.body).map_err(lost)?,
         };
-        String::from_utf8(body).map_err(|error| lost(&self.at, error.into()))
+        String::from_utf8(body).map_err(|error| lost(error.into()))
     }
 }
 

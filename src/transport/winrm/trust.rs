@@ -124,10 +124,10 @@ pub(super) struct Untrusted {
 impl Untrusted {
     /// Finds out whether this is why a handshake failed.
     pub(super) fn behind(error: &std::io::Error) -> Option<&Self> {
-        match error.get_ref()?.downcast_ref()? {
-            rustls::Error::Other(OtherError(cause)) => cause.downcast_ref(),
-            _ => None,
-        }
+        let rustls::Error::Other(OtherError(cause)) = error.get_ref()?.downcast_ref()? else {
+            return None;
+        };
+        cause.downcast_ref()
     }
 
     /// Says what is wrong, for a certificate that nobody has pinned.
