@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 mod known_hosts;
 pub mod ssh;
 pub mod ssm;
+pub mod winrm;
 
 /// One command for the machine at the other end.
 #[derive(Clone)]
@@ -51,6 +52,8 @@ pub enum Transport {
     Ssh(ssh::Ssh),
     /// Systems Manager's Run Command, with AWS's own permissions.
     Ssm(ssm::Ssm),
+    /// WinRM, with a password.
+    Winrm(winrm::Winrm),
 }
 
 impl Transport {
@@ -67,6 +70,7 @@ impl Transport {
             Self::Ssh(ssh) => ssh.exec(call, on_line).await,
             // The SDK's futures are large.
             Self::Ssm(ssm) => Box::pin(ssm.exec(call, on_line)).await,
+            Self::Winrm(winrm) => winrm.exec(call, on_line).await,
         }
     }
 
@@ -77,6 +81,9 @@ impl Transport {
             Self::Ssh(ssh) => Self::Ssh(ssh::Ssh { host: host.to_owned(), ..ssh.clone() }),
             // An instance is found by its id, whatever its address.
             Self::Ssm(ssm) => Self::Ssm(ssm.clone()),
+            Self::Winrm(winrm) => {
+                Self::Winrm(winrm::Winrm { host: host.to_owned(), ..winrm.clone() })
+            }
         }
     }
 
@@ -86,6 +93,7 @@ impl Transport {
         match self {
             Self::Ssh(_) => "SSH",
             Self::Ssm(_) => "SSM",
+            Self::Winrm(_) => "WinRM",
         }
     }
 
@@ -95,8 +103,19 @@ impl Transport {
         match self {
             Self::Ssh(ssh) => ssh.describe(),
             Self::Ssm(ssm) => ssm.describe(),
+            Self::Winrm(winrm) => winrm.describe(),
         }
     }
+}
+
+/// Names a machine and the way to it, as in `ssh Administrator@203.0.113.5:22`.
+fn place(way: &str, user: &str, host: &str, port: u16) -> String {
+    format!("{way} {user}@{}", authority(host, port))
+}
+
+/// Joins a host and a port; an IPv6 address has colons of its own.
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// The parts of a call, for a person who wants to know how far it came.
@@ -160,6 +179,15 @@ pub enum Error {
     /// The host shows a key that is marked as revoked.
     #[error("the host key of {at} is revoked by {by}: {kind} {fingerprint}")]
     HostKeyRevoked { at: String, kind: String, fingerprint: String, by: String },
+    /// The certificates of authorities could not be read.
+    #[error("cannot read the certificates in {}", .file.display())]
+    ReadCertificates { file: PathBuf, source: Cause },
+    /// Nobody vouches for the server's certificate.
+    #[error("the certificate of {at} is not trusted ({why}): SHA-256 {fingerprint}")]
+    CertificateUnknown { at: String, fingerprint: String, why: String },
+    /// The server's certificate is not the one that was pinned.
+    #[error("THE CERTIFICATE OF {at} IS ANOTHER: SHA-256 {fingerprint}, not the pinned {expected}")]
+    CertificateChanged { at: String, fingerprint: String, expected: String },
     /// The private key could not be read.
     #[error("cannot read the private key {}", .file.display())]
     ReadKey { file: PathBuf, source: io::Error },
@@ -175,6 +203,15 @@ pub enum Error {
     /// Every way to log in was tried in vain.
     #[error("{at} refused the login; tried: {}; the server offers: {offered}", .tried.join(", "))]
     LoginRefused { at: String, tried: Vec<String>, offered: String },
+    /// The user or the password is wrong, or may not log in this way.
+    #[error("{at} refused the user or the password; the server offers: {offered}")]
+    PasswordRefused { at: String, offered: String },
+    /// The server does not even begin a login by NTLM.
+    #[error("{at} does not let anybody in by NTLM")]
+    NtlmBlocked { at: String },
+    /// The server logged us in, but the user may run nothing there.
+    #[error("{at} logged the user in, but does not let it run a command")]
+    AccessDenied { at: String },
     /// The server logged us in, but would not start the command.
     #[error("{at} did not start the command")]
     Start { at: String, source: Cause },
@@ -202,15 +239,17 @@ impl Error {
         Some(match self {
             Self::Resolve { .. } => "check the spelling of the host, or give its address",
             Self::Refused { .. } => {
-                "check that the SSH server runs there (Get-Service sshd) and that the port is right"
+                "check that the service runs there (Get-Service sshd, WinRM) and that the port is \
+                 right: SSH mostly has 22, WinRM 5985 for HTTP and 5986 for HTTPS"
             }
             Self::Connect { .. } | Self::Silent { step: Step::Connect, .. } => {
                 "check that the machine runs and that its firewall and its security group let \
                  your address in"
             }
-            Self::Silent { .. } => "check that it is an SSH server that listens on this port",
+            Self::Silent { .. } => "check that what listens on this port is what you ask for",
             Self::Handshake { .. } => {
-                "check that it is an SSH server that listens on this port, and that it is up to date"
+                "check that what listens on this port is what you ask for (SSH, WinRM over HTTP or \
+                 over HTTPS), and that it is up to date"
             }
             Self::ReadHostKeys { .. } | Self::RecordHostKey { .. } => {
                 "check the path and its permissions"
@@ -224,6 +263,15 @@ impl Error {
                  another of its keys, replace the recorded key"
             }
             Self::HostKeyRevoked { .. } => "do not connect before the server has a new host key",
+            Self::ReadCertificates { .. } => "give a file with certificates in PEM form",
+            Self::CertificateUnknown { .. } => {
+                "compare the fingerprint with the server's own: Get-ChildItem Cert:\\LocalMachine\\My \
+                 | ForEach-Object { [BitConverter]::ToString([Security.Cryptography.SHA256]::\
+                 Create().ComputeHash($_.RawData)) }; then pin it, or give its authority's certificate"
+            }
+            Self::CertificateChanged { .. } => {
+                "somebody may be listening in; only if the server got a new certificate, pin that one"
+            }
             Self::ReadKey { .. } => "check the path of the private key and its permissions",
             Self::PassphraseMissing { .. } => "load the key into an agent: ssh-add <file>",
             Self::PassphraseWrong { .. } => "try the passphrase with ssh-keygen -y -f <file>",
@@ -234,6 +282,18 @@ impl Error {
             Self::LoginRefused { .. } => {
                 "check the user; an administrator's keys belong into \
                  C:\\ProgramData\\ssh\\administrators_authorized_keys on the server"
+            }
+            Self::PasswordRefused { .. } => {
+                "check the user (COMPUTER\\user or DOMAIN\\user) and the password; an account that \
+                 its domain keeps from NTLM (as all in Protected Users) is refused in the same way"
+            }
+            Self::NtlmBlocked { .. } => {
+                "the server's policy «Restrict NTLM: Incoming NTLM traffic» is the likely reason; \
+                 reach it another way, as over SSH"
+            }
+            Self::AccessDenied { .. } => {
+                "take a member of Administrators; a local one other than the built-in Administrator \
+                 also needs LocalAccountTokenFilterPolicy=1 in the server's registry"
             }
             Self::Lost { step: Step::Login, .. } => {
                 "a server ends the login after too many keys, or when it does not let the user \
@@ -273,11 +333,17 @@ impl Error {
             | Self::HostKeyUnknown { .. }
             | Self::HostKeyChanged { .. }
             | Self::HostKeyRevoked { .. }
+            | Self::ReadCertificates { .. }
+            | Self::CertificateUnknown { .. }
+            | Self::CertificateChanged { .. }
             | Self::ReadKey { .. }
             | Self::PassphraseMissing { .. }
             | Self::PassphraseWrong { .. }
             | Self::KeyUnusable { .. }
             | Self::LoginRefused { .. }
+            | Self::PasswordRefused { .. }
+            | Self::NtlmBlocked { .. }
+            | Self::AccessDenied { .. }
             | Self::Start { .. }
             | Self::Signal { .. }
             | Self::Worker { .. } => false,

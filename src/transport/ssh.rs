@@ -14,7 +14,7 @@ use ssh2::{CheckResult, ErrorCode, HashType, KnownHostFileKind, MethodType, Sess
 use tokio::sync::mpsc;
 
 use super::known_hosts::{self, Entry, Verdict};
-use super::{Call, Error, Exit, Step};
+use super::{Call, Error, Exit, Step, place};
 use crate::secret::Secret;
 use crate::time::{self, TimedOut};
 
@@ -106,12 +106,7 @@ impl Ssh {
 
     /// Says where it connects, as in `ssh Administrator@203.0.113.5:22`.
     pub(super) fn describe(&self) -> String {
-        let Self { host, port, user, .. } = self;
-        if host.contains(':') {
-            format!("ssh {user}@[{host}]:{port}")
-        } else {
-            format!("ssh {user}@{host}:{port}")
-        }
+        place("ssh", &self.user, &self.host, self.port)
     }
 
     /// Runs `call`; [`super::Transport::exec`] says the rest.

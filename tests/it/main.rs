@@ -10,6 +10,7 @@
 mod architecture;
 mod bench;
 mod cloud;
+mod contract;
 mod faults;
 mod lifecycle;
 mod model;
@@ -23,3 +24,5 @@ mod ssh;
 mod sshd;
 mod ssm;
 mod stock;
+mod winrm;
+mod winrmd;

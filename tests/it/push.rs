@@ -2,10 +2,19 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use cgw::address::AwsId;
+use cgw::interrupt::Interrupt;
+use cgw::playbook::{Bundle, Parameters};
+use cgw::secret::Secret;
+use cgw::server::{FirstMet, Reach, Restart, Way};
+use cgw::transport::Transport;
+use cgw::tunnel::{CidrPair, Crypto, Suites, Tunnel};
 use serde_json::{Value, json};
 
 use crate::cloud::{Cloud, Run};
@@ -19,6 +28,49 @@ pub(crate) fn engine() -> Option<String> {
         eprintln!("left out: there is no pwsh to play the server (CGW_PWSH names one)");
     }
     engine
+}
+
+/// The text of a script that plays powershell.exe, for the server with this private address.
+pub(crate) fn powershell(private_ip: &str) -> Option<String> {
+    let (engine, stand) = (engine()?, concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pwsh"));
+    Some(format!(
+        "CGW_PWSH='{engine}' CGW_WINDOWS_ADDRESS={private_ip} exec '{stand}/powershell.exe' \"$@\""
+    ))
+}
+
+/// A bundle for two tunnels; the key of each is one letter.
+pub(crate) fn bundle(private_ip: &str) -> Bundle {
+    let crypto = Crypto::Modern;
+    let parameters = Parameters {
+        stack: "office".parse().unwrap(),
+        is_ec2: true,
+        private_ip: private_ip.parse().unwrap(),
+        pair: CidrPair {
+            site: "172.31.0.0/16".parse().unwrap(),
+            cloud: "10.0.0.0/16".parse().unwrap(),
+        },
+        crypto,
+        ping: None,
+    };
+    let tunnel = |last, letter: &str| Tunnel {
+        outside: Ipv4Addr::new(203, 0, 113, last),
+        key: Some(Secret::new(letter.repeat(64))),
+        suites: Suites::of(crypto),
+    };
+    Bundle::render(&parameters, &AwsId::new("vpn-1"), &[tunnel(1, "a"), tunnel(2, "b")]).unwrap()
+}
+
+/// A way that gives up at once and never restarts the server; `host` replaces the transport's own.
+pub(crate) fn remote(transport: Transport, host: Option<&str>) -> Reach {
+    Reach::Remote(Box::new(Way {
+        transport,
+        met: FirstMet::default(),
+        host: host.map(str::to_owned),
+        patience: Duration::ZERO,
+        restart: Restart::Never,
+        remove_roles: false,
+        interrupt: Interrupt::never(),
+    }))
 }
 
 /// A server to push to: a real sshd, behind it a real PowerShell over a modelled Windows Server.

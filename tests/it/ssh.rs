@@ -1,4 +1,4 @@
-//! `transport::ssh` against a real OpenSSH server.
+//! `transport::ssh` against a real OpenSSH server: what `contract` does not ask of every transport.
 
 #![expect(clippy::unwrap_used, reason = "a helper fails like the test that uses it")]
 
@@ -40,34 +40,6 @@ async fn greet(ssh: &Ssh) -> Result<Exit, Error> {
 }
 
 #[tokio::test]
-async fn a_command_gives_its_exit_code_its_lines_and_the_end_of_its_stderr() {
-    let sshd = Sshd::start();
-    let call = call(r"printf 'one\r\ntwo\n\nlast'; echo oops >&2; exit 3");
-    let (exit, lines) = exec(&sshd.ssh(), &call).await;
-    let exit = exit.unwrap_or_else(|error| panic!("{error:?}\n{}", sshd.log()));
-    assert_eq!(exit, Exit { code: 3, stderr: "oops\n".to_owned() });
-    assert_eq!(lines, ["one", "two", "", "last"]);
-}
-
-#[tokio::test]
-async fn lines_arrive_while_the_command_still_runs() {
-    let sshd = Sshd::start();
-    let gate = sshd.path("gate");
-    assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
-    // The command waits at the gate, which only its own first line opens.
-    let call = call(&format!("echo started; cat {}", gate.display()));
-    let mut lines = Vec::new();
-    let mut on_line = |line: &str| {
-        if line == "started" {
-            fs::write(&gate, "opened\n").unwrap();
-        }
-        lines.push(line.to_owned());
-    };
-    let exit = Transport::Ssh(sshd.ssh()).exec(&call, &mut on_line).await.unwrap();
-    assert_eq!((exit.code, lines), (0, vec!["started".to_owned(), "opened".to_owned()]));
-}
-
-#[tokio::test]
 async fn a_session_finds_the_folder_and_the_state_of_its_setup() {
     let folder = tempfile::TempDir::new().unwrap();
     let fake = folder.path().join("powershell.exe");
@@ -79,21 +51,9 @@ async fn a_session_finds_the_folder_and_the_state_of_its_setup() {
         config: Vec::new(),
     });
     let (exit, lines) = exec(&sshd.ssh(), &call("powershell.exe -NoProfile")).await;
-    assert_eq!(exit.unwrap().code, 0);
+    let exit = exit.unwrap_or_else(|error| panic!("{error:?}\n{}", sshd.log()));
+    assert_eq!(exit.code, 0);
     assert_eq!(lines, ["fake -NoProfile a-state"]);
-}
-
-#[tokio::test]
-async fn three_megabytes_on_each_stream_do_not_block_each_other() {
-    let sshd = Sshd::start();
-    let stderr = "head -c 3000000 /dev/zero | tr '\\0' e >&2";
-    let stdout = "yes 0123456 | head -c 3000000";
-    for program in [format!("{stderr}; {stdout}"), format!("{stdout}; {stderr}")] {
-        let (exit, lines) = exec(&sshd.ssh(), &call(&program)).await;
-        assert_eq!(exit.unwrap(), Exit { code: 0, stderr: "e".repeat(8 << 10) });
-        assert_eq!(lines.len(), 375_000);
-        assert!(lines.iter().all(|line| line == "0123456"));
-    }
 }
 
 #[tokio::test]
@@ -109,49 +69,10 @@ async fn a_long_stdin_goes_over_while_the_command_talks() {
 }
 
 #[tokio::test]
-async fn a_command_that_does_not_read_its_stdin_ends_all_the_same() {
-    let sshd = Sshd::start();
-    let mut call = call("exit 5");
-    call.stdin = Zeroizing::new(vec![b'x'; 5_000_000]);
-    assert_eq!(exec(&sshd.ssh(), &call).await.0.unwrap().code, 5);
-}
-
-#[tokio::test]
-async fn a_command_that_closes_its_output_still_gets_its_stdin_and_gives_its_code() {
-    let sshd = Sshd::start();
-    let mut call = call("exec >&- 2>&-; test $(wc -c) = 5000000 || exit 1; exit 7");
-    call.stdin = Zeroizing::new(vec![b'x'; 5_000_000]);
-    assert_eq!(exec(&sshd.ssh(), &call).await.0.unwrap().code, 7);
-}
-
-#[tokio::test]
 async fn a_command_that_a_signal_ended_is_an_error() {
     let sshd = Sshd::start();
     let error = exec(&sshd.ssh(), &call("echo begun; kill -TERM $$")).await.0.unwrap_err();
     assert!(matches!(&error, Error::Signal { signal, .. } if signal == "TERM"), "{error:?}");
-}
-
-#[tokio::test]
-async fn a_connection_that_breaks_is_an_error() {
-    let sshd = Sshd::start();
-    let mut on_line = |_: &str| sshd.kill_connections();
-    let (ssh, call) = (Transport::Ssh(sshd.ssh()), call("echo begun; cat /dev/zero"));
-    let error = ssh.exec(&call, &mut on_line).await.unwrap_err();
-    assert!(matches!(error, Error::Lost { step: Step::Command, .. }), "{error:?}");
-    assert!(error.may_pass());
-}
-
-#[tokio::test]
-async fn a_deadline_ends_a_command_that_runs_too_long() {
-    let sshd = Sshd::start();
-    let late = Call { deadline: Duration::from_secs(1), ..call("echo $$; exec sleep 600") };
-    let (exit, lines) = exec(&sshd.ssh(), &late).await;
-    let error = exit.unwrap_err();
-    assert!(matches!(error, Error::Deadline { .. }), "{error:?}");
-    // A command that neither reads nor writes outlives its connection, here as on Windows.
-    for process in lines {
-        assert!(Command::new("kill").arg(process).status().unwrap().success());
-    }
 }
 
 /// Returns what tells when all processes that hold the pipe have ended.

@@ -8,16 +8,11 @@ use std::time::Duration;
 
 use aws_sdk_ssm::operation::get_command_invocation::GetCommandInvocationOutput;
 use aws_sdk_ssm::types::ParameterType;
-use cgw::address::AwsId;
-use cgw::playbook::{Bundle, Parameters};
-use cgw::secret::Secret;
-use cgw::interrupt::Interrupt;
-use cgw::server::{FirstMet, Reach, Restart, Way};
 use cgw::transport::ssm;
-use cgw::tunnel::{CidrPair, Crypto, Suites, Tunnel};
 
 use super::{Call, Error, Exit, Proxy, Server, endpoint, exec, json, noise};
 use crate::proxy::Fate;
+use crate::push::{bundle, powershell, remote};
 
 const NEEDED: &str = "CGW_PWSH names a PowerShell 7; tests/run finds it";
 
@@ -197,45 +192,15 @@ async fn a_lost_reply_loses_no_command_and_sends_none_twice() {
     }
 }
 
-fn bundle(server: &Server) -> Bundle {
-    let parameters = Parameters {
-        stack: "office".parse().unwrap(),
-        is_ec2: true,
-        private_ip: server.cloud.id("private_ip").parse().unwrap(),
-        pair: CidrPair {
-            site: "172.31.0.0/16".parse().unwrap(),
-            cloud: "10.0.0.0/16".parse().unwrap(),
-        },
-        crypto: Crypto::Modern,
-        ping: None,
-    };
-    let tunnel = |last, letter: &str| Tunnel {
-        outside: Ipv4Addr::new(203, 0, 113, last),
-        key: Some(Secret::new(letter.repeat(64))),
-        suites: Suites::of(Crypto::Modern),
-    };
-    Bundle::render(&parameters, &AwsId::new("vpn-1"), &[tunnel(1, "a"), tunnel(2, "b")]).unwrap()
-}
-
 #[tokio::test]
 #[ignore = "needs PowerShell 7"]
 async fn a_whole_bundle_is_pushed_and_a_second_push_changes_nothing() {
     let server = server();
-    let stand = format!("{}/tests/pwsh/powershell.exe", env!("CARGO_MANIFEST_DIR"));
-    let (engine, address) = (std::env::var("CGW_PWSH").unwrap(), server.cloud.id("private_ip"));
-    let environment = format!("CGW_PWSH='{engine}' CGW_WINDOWS_ADDRESS={address}");
-    server.script("powershell.exe", &format!("{environment} exec '{stand}' \"$@\""));
+    let ip = server.cloud.id("private_ip");
+    server.script("powershell.exe", &powershell(&ip).expect(NEEDED));
     fs::create_dir(server.folder.path().join("state")).unwrap();
-    let reached = Reach::Remote(Box::new(Way {
-        transport: server.transport().await,
-        met: FirstMet::default(),
-        host: None,
-        patience: Duration::ZERO,
-        restart: Restart::Never,
-        remove_roles: false,
-        interrupt: Interrupt::never(),
-    }));
-    let (bundle, events) = (bundle(&server), cgw::event::Events::silent());
+    let (bundle, events) = (bundle(&ip), cgw::event::Events::silent());
+    let reached = remote(server.transport().await, None);
     let ip = Ipv4Addr::new(203, 0, 113, 200);
     assert_eq!(reached.set_up(ip, &bundle, &events).await.unwrap().changed, 11);
     let told = fs::read_to_string(server.folder.path().join("state/server.json")).unwrap();
