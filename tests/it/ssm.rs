@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region};
@@ -119,6 +119,12 @@ impl Server {
     /// Everything that AWS keeps of commands.
     async fn commands(&self) -> Vec<Command> {
         self.api.list_commands().send().await.unwrap().commands.unwrap_or_default()
+    }
+
+    /// All that AWS keeps of what was sent, which the SDK's own `Debug` does not show.
+    async fn history(&self) -> String {
+        let scripts = self.commands().await.into_iter().map(|one| one.parameters.unwrap());
+        scripts.map(|parameters| parameters["commands"].concat()).collect()
     }
 
     /// The parameters that are left.
@@ -259,12 +265,18 @@ fn a_run_that_ends_at_once_says_which_key_it_leaves() {
     let name = runtime.block_on(async {
         let clients = Clients::new(Events::new(Heard(tell)), Interrupt::never());
         let (transport, _) = server.reach(clients, &endpoint()).await;
-        let call = server.call("true", b"");
+        let (call, left) = (server.call("true", b""), Mutex::new(None));
+        let is_left = async || {
+            let found = server.parameters().await.pop().and_then(|one| one.name);
+            *left.lock().unwrap() = found;
+            left.lock().unwrap().is_some()
+        };
         tokio::select! {
             outcome = exec(&transport, &call) => panic!("it ended by itself: {outcome:?}"),
-            () = until(async || !server.parameters().await.is_empty()) => {}
+            () = until(is_left) => {}
         }
-        server.parameters().await[0].name.clone().unwrap()
+        // Nothing is awaited from here on: what was spawned never gets its turn.
+        left.into_inner().unwrap().unwrap()
     });
     drop(runtime);
     let [text] = told.into_iter().collect::<Vec<_>>().try_into().unwrap();
