@@ -19,7 +19,6 @@ use serde::Serialize;
 use super::action::{Action, Effect};
 use super::bucket::Buckets;
 use super::error::{Error, Verdict};
-use super::run_command::RunCommand;
 use crate::event::{Event, Events};
 use crate::interrupt::Interrupt;
 use crate::secret::Secret;
@@ -120,11 +119,6 @@ impl Clients {
         };
         self.made.insert(place.clone(), reader.clone());
         reader
-    }
-
-    /// Returns what runs commands on the machines of a place.
-    pub async fn run_command(&mut self, place: &Place) -> RunCommand {
-        RunCommand::new(&self.reader(place).await)
     }
 }
 

@@ -209,6 +209,12 @@ impl RunCommand {
 }
 
 impl Reader {
+    /// Returns what runs commands on the machines of this place.
+    #[must_use]
+    pub fn run_command(&self) -> RunCommand {
+        RunCommand::new(self)
+    }
+
     /// Says whether Systems Manager reaches an instance at present.
     pub async fn is_managed(&self, instance: &AwsId) -> Result<bool, Error> {
         let filter = InstanceInformationStringFilter::builder()

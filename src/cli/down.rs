@@ -75,7 +75,7 @@ pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
         options: &options.changing,
         vpc,
         planner: &|session| Ok(session.plan(&[])),
-        reach: reach(&options, &session, &changes),
+        reach: reach(&options, &session, &changes).await,
         again: "run `cgw down` again to take away the rest".to_owned(),
     };
     let Carried { code, plan, .. } = carry_out(&mut session, changes.approve(), change).await?;
@@ -96,6 +96,11 @@ pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
     Ok(code)
 }
 
+/// Says whether cgw itself has set the server up.
+fn is_remote(session: &Session) -> bool {
+    session.declared.via.is_some_and(Via::is_remote)
+}
+
 /// Says whether a step takes back what was set on the server.
 fn undoes_the_server(step: &Step) -> bool {
     matches!(step.state, Some(State::WindowsSetup(_)))
@@ -104,12 +109,12 @@ fn undoes_the_server(step: &Step) -> bool {
 /// How the server is reached, if there is something to take back that cgw has set there.
 ///
 /// That it cannot be logged in to stops nothing.
-fn reach(options: &Down, session: &Session, plan: &Plan) -> Option<Reach> {
-    let is_ours = !options.keep_windows && session.declared.via.unwrap_or_default() == Via::Ssh;
+async fn reach(options: &Down, session: &Session, plan: &Plan) -> Option<Reach> {
+    let is_ours = !options.keep_windows && is_remote(session);
     if !is_ours || !plan.changes().any(undoes_the_server) {
         return None;
     }
-    match options.login.way(session, options.changing.consistency()) {
+    match options.login.way(session, options.changing.consistency()).await {
         Ok(way) => {
             let way = Way { remove_roles: options.remove_roles, ..way };
             Some(Reach::Remote(Box::new(way)))
@@ -127,17 +132,16 @@ fn reach(options: &Down, session: &Session, plan: &Plan) -> Option<Reach> {
 
 /// What a person should know before the stack is taken down.
 fn notes(options: &Down, session: &Session, plan: &Plan) -> Vec<String> {
-    let via = session.declared.via.unwrap_or_default();
     let ends = |step: &Step| matches!(step.state, Some(State::VpnConnection(_)));
     let mut notes = Vec::new();
-    if via == Via::Ssh && !options.keep_windows && plan.changes().any(undoes_the_server) {
+    if is_remote(session) && !options.keep_windows && plan.changes().any(undoes_the_server) {
         notes.push(
             "first the server gets back the settings that it had before; the roles stay unless \
              --remove-roles is given"
                 .to_owned(),
         );
     } else if plan.steps.iter().any(|step| undoes_the_server(step) || ends(step))
-        && via != Via::None
+        && session.declared.via != Some(Via::None)
     {
         notes.push(format!(
             "the Windows Server keeps what was set there; {}",

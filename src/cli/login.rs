@@ -5,14 +5,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use zeroize::Zeroizing;
 
 use super::Stopped;
 use super::session::Session;
+use crate::aws::password;
 use crate::secret::Secret;
 use crate::server::{FirstMet, Restart, Way};
-use crate::spec::{Declared, FilePath, Fingerprint};
+use crate::spec::{Declared, FilePath, Fingerprint, Via};
 use crate::transport::Transport;
 use crate::transport::ssh::{Auth, HostKeys, Ssh, Tell};
+use crate::transport::ssm::Ssm;
+use crate::transport::winrm::{self, NoFingerprint, Security, Trust, Winrm};
 use crate::ui;
 
 /// Where the server is and who logs in, for commands that declare nothing.
@@ -33,12 +37,27 @@ pub struct ServerAt {
     /// Its host key has this fingerprint [default: what the record says]
     #[arg(long, value_name = "SHA256:…")]
     pub host_key: Option<Fingerprint>,
+    /// Its certificate for WinRM has this SHA-256 fingerprint [default: what the record says]
+    #[arg(long, value_name = "HEX")]
+    pub winrm_fingerprint: Option<String>,
+    /// Its certificate for WinRM was signed by one of those in this file (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub winrm_ca: Option<FilePath>,
 }
 
 impl From<ServerAt> for Declared {
     fn from(at: ServerAt) -> Self {
-        let ServerAt { host, port, user, identity, host_key } = at;
-        Self { host, port, user, identity, host_key, ..Self::default() }
+        let ServerAt { host, port, user, identity, host_key, winrm_fingerprint, winrm_ca } = at;
+        Self {
+            host,
+            port,
+            user,
+            host_key,
+            winrm_fingerprint,
+            winrm_ca,
+            identity,
+            ..Self::default()
+        }
     }
 }
 
@@ -48,6 +67,9 @@ pub struct Login {
     /// Read the password for the server from standard input
     #[arg(long)]
     pub password_stdin: bool,
+    /// Send the password itself over WinRM's TLS, where NTLM is forbidden
+    #[arg(long)]
+    pub winrm_basic: bool,
     /// The file of known host keys [default: ~/.ssh/known_hosts]
     #[arg(long, value_name = "FILE")]
     pub known_hosts: Option<PathBuf>,
@@ -55,13 +77,18 @@ pub struct Login {
 
 impl Login {
     /// Returns the way to the server of a stack that is there.
-    pub(super) fn way(&self, session: &Session, patience: Duration) -> Result<Way, Stopped> {
+    pub(super) async fn way(
+        &self,
+        session: &Session,
+        patience: Duration,
+    ) -> Result<Way, Stopped> {
+        let via = session.declared.via.unwrap_or(Via::Ssh);
         let host = session.server_address().ok_or_else(|| {
             Stopped::refused("the server's address is not known", "name it with --host")
         })?;
         let met = FirstMet::default();
         Ok(Way {
-            transport: self.ssh(session, met.clone())?,
+            transport: self.transport(session, via, met.clone()).await?,
             met,
             host: Some(host),
             patience,
@@ -71,24 +98,129 @@ impl Login {
         })
     }
 
-    /// Returns the way in over SSH, to a host that is still to be told.
+    /// Returns the way in, to a host that is still to be told.
     ///
     /// What can be known without a connection is known here, before anything is made.
-    pub(super) fn ssh(&self, session: &Session, met: FirstMet) -> Result<Transport, Stopped> {
-        let declared = &session.declared;
-        let login = Ssh {
-            host: String::new(),
-            port: declared.port.map_or(22, NonZeroU16::get),
-            user: declared.user.clone().unwrap_or_else(|| "Administrator".to_owned()),
-            auth: auth(self, session)?,
-            host_keys: host_keys(self, session, met)?,
-            connect_timeout: Duration::from_secs(15),
+    pub(super) async fn transport(
+        &self,
+        session: &Session,
+        via: Via,
+        met: FirstMet,
+    ) -> Result<Transport, Stopped> {
+        let transport = match via {
+            Via::Ssm => Transport::Ssm(ssm(session)?),
+            Via::Winrm | Via::WinrmHttp => Transport::Winrm(self.winrm(session, via).await?),
+            Via::Ssh | Via::Files | Via::None => Transport::Ssh(self.ssh(session, met)?),
         };
-        login.check().map_err(|error| {
+        transport.check().map_err(|error| {
             Stopped::refused(error.to_string(), error.hint().unwrap_or_default())
         })?;
-        Ok(Transport::Ssh(login))
+        Ok(transport)
     }
+
+    fn ssh(&self, session: &Session, met: FirstMet) -> Result<Ssh, Stopped> {
+        let declared = &session.declared;
+        Ok(Ssh {
+            host: String::new(),
+            port: declared.port.map_or(22, NonZeroU16::get),
+            user: user(session),
+            auth: auth(self, session)?,
+            host_keys: host_keys(self, session, met)?,
+            connect_timeout: CONNECT,
+        })
+    }
+
+    async fn winrm(&self, session: &Session, via: Via) -> Result<Winrm, Stopped> {
+        let declared = &session.declared;
+        let (port, security) = match via {
+            Via::WinrmHttp => (5985, Security::Sealed),
+            Via::Winrm | Via::Ssm | Via::Ssh | Via::Files | Via::None => {
+                let login = if self.winrm_basic { winrm::Login::Basic } else { winrm::Login::Ntlm };
+                (5986, Security::Tls { trust: trust(session)?, login })
+            }
+        };
+        Ok(Winrm {
+            host: String::new(),
+            port: declared.port.map_or(port, NonZeroU16::get),
+            user: user(session),
+            password: self.password(session).await?,
+            security,
+            connect_timeout: CONNECT,
+        })
+    }
+
+    /// The password that was given; else that of the EC2 instance, which the private key of its key
+    /// pair opens; else one that somebody types.
+    async fn password(&self, session: &Session) -> Result<Secret, Stopped> {
+        if self.password_stdin {
+            return password_from_stdin();
+        }
+        let declared = &session.declared;
+        if let (Some(key), Some(instance)) = (&declared.identity, &declared.instance) {
+            let refused = |text: String, hint| Stopped::refused(text, hint);
+            let pem = std::fs::read(&key.0).map(Zeroizing::new).map_err(|error| {
+                let shown = key.0.display();
+                refused(format!("cannot read the private key {shown}: {error}"), "check the path")
+            })?;
+            let told = |error: password::Error| {
+                refused(error.to_string(), error.hint().unwrap_or_default())
+            };
+            session.events.note("asking AWS for the administrator's password");
+            let data = session.site_reader().password_data(instance.id(), BOOT).await;
+            return password::open(&data.map_err(told)?, &pem, None).map_err(told);
+        }
+        let typed = ui::password("Password for the server").filter(|text| !text.is_empty());
+        typed.map(|text| Secret::new(text)).ok_or_else(|| {
+            Stopped::refused(
+                "WinRM needs a password, and nobody can be asked here",
+                "give it on standard input with --password-stdin, or the private key of the \
+                 instance's key pair with --identity",
+            )
+        })
+    }
+}
+
+/// How long connecting, and each step of logging in, may take.
+const CONNECT: Duration = Duration::from_secs(15);
+/// How long after its launch an instance may take to have a password (EC2, GetPasswordData).
+const BOOT: Duration = Duration::from_mins(15);
+
+fn user(session: &Session) -> String {
+    session.declared.user.clone().unwrap_or_else(|| "Administrator".to_owned())
+}
+
+fn ssm(session: &Session) -> Result<Ssm, Stopped> {
+    let instance = session.declared.instance.as_ref().ok_or_else(|| {
+        Stopped::refused(
+            "Systems Manager reaches only EC2 instances here",
+            "choose --via ssh, winrm or files for a server of your own",
+        )
+    })?;
+    Ok(Ssm {
+        instance: instance.id().clone(),
+        stack: session.stack.clone(),
+        carrier: session.site_reader().run_command(),
+    })
+}
+
+/// What the server's certificate is held against; with nothing to hold it against, it is told.
+fn trust(session: &Session) -> Result<Trust, Stopped> {
+    let declared = &session.declared;
+    match (&declared.winrm_fingerprint, &declared.winrm_ca) {
+        (Some(text), _) => text.parse().map(Trust::Pinned).map_err(|error: NoFingerprint| {
+            Stopped::refused(error.to_string(), "name it with --winrm-fingerprint")
+        }),
+        (None, Some(file)) => Ok(Trust::CaFile(file.0.clone())),
+        (None, None) => Ok(Trust::Nobody),
+    }
+}
+
+fn password_from_stdin() -> Result<Secret, Stopped> {
+    let mut line = Zeroizing::new(String::new());
+    std::io::stdin()
+        .read_line(&mut line)
+        .map_err(|error| Stopped::refused(format!("no password on standard input: {error}"), ""))?;
+    Ok(Secret::new(line.trim_end_matches(['\r', '\n'])))
 }
 
 /// The key that was named, the agent's keys, a password: in this order.
@@ -98,12 +230,7 @@ fn auth(options: &Login, session: &Session) -> Result<Vec<Auth>, Stopped> {
         ways.push(Auth::Key { path: identity.0.clone(), passphrase: None });
     }
     if options.password_stdin {
-        let mut line = String::new();
-        std::io::stdin().read_line(&mut line).map_err(|error| {
-            Stopped::refused(format!("no password on standard input: {error}"), "")
-        })?;
-        let line = zeroize::Zeroizing::new(line);
-        ways.push(Auth::Password(Secret::new(line.trim_end_matches(['\r', '\n']))));
+        ways.push(Auth::Password(password_from_stdin()?));
     } else if ways.is_empty() {
         ways.push(Auth::Agent(None));
         let password = ui::password("Password for the server (empty: the agent's keys)");

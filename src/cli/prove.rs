@@ -50,7 +50,7 @@ pub(super) async fn test(options: Test) -> Result<Code, Stopped> {
             "name one in the VPC with --ping, such as a Linux instance in the private subnet",
         )
     })?;
-    if session.declared.via.unwrap_or_default() != Via::Ssh {
+    if !session.declared.via.is_some_and(Via::is_remote) {
         return Err(Stopped::refused(
             "cgw does not log in to this stack's server",
             format!(
@@ -59,7 +59,7 @@ pub(super) async fn test(options: Test) -> Result<Code, Stopped> {
             ),
         ));
     }
-    let way = options.login.way(&session, Duration::from_secs(30))?;
+    let way = options.login.way(&session, Duration::from_secs(30)).await?;
     prove(&mut session, &options.common, &way, ping).await
 }
 

@@ -49,7 +49,7 @@ pub(super) async fn push(options: Push) -> Result<Code, Stopped> {
     show(&options.common, &situation, &changes);
     ask(&options.changing, "Run the steps on the server?")?;
     let Push { login, changing, reboot, .. } = &options;
-    let reach = Reaching { login, changing, reboot }.reach(&session, &situation, &changes)?;
+    let reach = Reaching { login, changing, reboot }.reach(&session, &situation, &changes).await?;
     let way = reach.clone();
     let change = change::Change {
         options: changing,

@@ -13,7 +13,7 @@ use crate::event::Events;
 use crate::interrupt::Trigger;
 use crate::lease;
 use crate::plan::{self, Plan};
-use crate::preflight::Request;
+use crate::preflight::{Request, Site, examine};
 use crate::resource::{self, Kind as _, StackRecord, State};
 use crate::spec::{Declared, File};
 use crate::time::{self, Instant};
@@ -46,6 +46,8 @@ pub(super) struct Session {
     read_at: Instant,
     operator: Option<Ipv4Addr>,
     quota_raised: bool,
+    /// Whether Systems Manager reaches the instance; asked only where a way is still to be chosen.
+    is_managed: bool,
 }
 
 /// What is asked for on the command line.
@@ -144,6 +146,7 @@ impl Session {
             read_at,
             operator,
             quota_raised,
+            is_managed: false,
         };
         let account = record.as_ref().and_then(|record| record.tags.value(SITE_ACCOUNT));
         if let (Some(account), Some(place)) = (account, &before) {
@@ -202,6 +205,19 @@ impl Session {
             site: &self.site,
             operator: self.operator,
             quota_raised: self.quota_raised,
+            is_managed: self.is_managed,
+        }
+    }
+
+    /// Asks whether Systems Manager reaches the server, if that decides how the scripts get there.
+    pub(super) async fn look_for_a_way(&mut self) {
+        let Ok(situation) = examine(&self.request()) else { return };
+        let (Site::Instance(server), None) = (&situation.site, self.declared.via) else { return };
+        match self.site_reader().is_managed(&server.instance).await {
+            Ok(is_managed) => self.is_managed = is_managed,
+            Err(error) => self.events.note(format!(
+                "whether Systems Manager reaches the server is not known: {error}"
+            )),
         }
     }
 
@@ -243,6 +259,12 @@ impl Session {
             format!("there is no stack {} in {}", self.stack, self.cloud),
             "name another with --stack, or its region with --region",
         )
+    }
+
+    /// Returns the reader of the server's side.
+    pub(super) fn site_reader(&self) -> &Reader {
+        let here = self.readers.iter().find(|reader| reader.place() == &self.site);
+        here.unwrap_or(&self.readers[0])
     }
 
     /// Returns the reader of the VPC's side.

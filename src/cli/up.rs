@@ -80,7 +80,8 @@ impl Plan {
 
 /// Shows what `up` would do. Holds only readers, so it cannot change anything.
 pub(super) async fn plan(options: Plan) -> Result<Code, Stopped> {
-    let session = Session::open(&options.common, options.asked()).await?;
+    let mut session = Session::open(&options.common, options.asked()).await?;
+    session.look_for_a_way().await;
     let situation = situation(&session)?;
     let changes = session.plan(&topology::desired(&situation));
     show(&options.common, &situation, &changes);
@@ -95,6 +96,7 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
     }
     let common = &options.plan.common;
     let mut session = Session::open(common, options.plan.asked()).await?;
+    session.look_for_a_way().await;
     if options.changing.yes {
         must_name_the_server(&session)?;
     }
@@ -116,7 +118,7 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
     allowed(&options, &changes)?;
     ask(&options.changing, "Carry this out?")?;
     let Up { login, changing, reboot, .. } = &options;
-    let reach = Reaching { login, changing, reboot }.reach(&session, &situation, &changes)?;
+    let reach = Reaching { login, changing, reboot }.reach(&session, &situation, &changes).await?;
     let way = reach.clone();
     let again =
         "run the same command to go on, or `cgw down` to take away what was made".to_owned();
@@ -271,7 +273,7 @@ pub(super) struct Reaching<'a> {
 
 impl Reaching<'_> {
     /// How the server is reached, if the plan sets it up.
-    pub(super) fn reach(
+    pub(super) async fn reach(
         &self,
         session: &Session,
         situation: &Situation,
@@ -287,10 +289,10 @@ impl Reaching<'_> {
                 scripts_in(&folder).map_err(Stopped::from)?;
                 Ok(Some(Reach::ByHand(folder)))
             }
-            Via::Ssh => {
+            Via::Ssm | Via::Ssh | Via::Winrm | Via::WinrmHttp => {
                 let met = FirstMet::default();
                 Ok(Some(Reach::Remote(Box::new(Way {
-                    transport: self.login.ssh(session, met.clone())?,
+                    transport: self.login.transport(session, situation.via, met.clone()).await?,
                     met,
                     host: session.declared.host.clone(),
                     // A new address takes a while to work.

@@ -68,6 +68,8 @@ pub struct Request<'a> {
     pub operator: Option<Ipv4Addr>,
     /// Whether the account's quotas are known to be higher than AWS's defaults.
     pub quota_raised: bool,
+    /// Whether Systems Manager reaches the instance.
+    pub is_managed: bool,
 }
 
 /// All that planning needs to know.
@@ -134,7 +136,7 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
             "name a host in the VPC with --ping: only what is behind the tunnels proves them",
         ));
     }
-    let via = request.declared.via.unwrap_or_default();
+    let via = way(request);
     let gateway_asn = cloud
         .gateway
         .as_ref()
@@ -152,6 +154,7 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
         joined.map_or(Ok(()), |refusal| Err(Stop::Refused(vec![refusal])))?;
     }
     let mut declared = request.declared.clone();
+    declared.via = Some(via);
     if let (Site::Instance(server), None) = (&site, &declared.instance) {
         declared.instance = server.instance.as_str().parse().ok();
     }
@@ -264,11 +267,23 @@ fn notes(cloud: &Cloud, site: &Site, customer: Option<&AwsId>, via: Via) -> Vec<
             "the scripts will be in a folder here, for a person to run on the server".to_owned(),
         );
     }
-    if via == Via::Ssh {
+    if via.is_remote() {
+        notes.push(format!("the scripts go to the server by {via}; --via names another way"));
         notes.push("the server restarts when the steps on it ask for it".to_owned());
         notes.push("the first step on the server refuses if it is a domain controller".to_owned());
     }
     notes
+}
+
+/// How the scripts reach the server, if that is not said.
+fn way(request: &Request<'_>) -> Via {
+    let Request { declared, is_managed, .. } = request;
+    match declared.via {
+        Some(via) => via,
+        None if *is_managed => Via::Ssm,
+        None if declared.identity.is_some() => Via::Ssh,
+        None => Via::Winrm,
+    }
 }
 
 /// Says whether an instance is the gateway of a stack, and of which.

@@ -90,6 +90,7 @@ const SERVER: &[&str] = &[
     "port",
     "user",
     "host-key",
+    "winrm-fingerprint",
     "identity",
 ];
 
@@ -189,17 +190,21 @@ declared! {
     crypto: Crypto, "crypto", "PROFILE", true;
     /// A host in the VPC that answers pings: proves the tunnel, and keeps it up from then on
     ping: Ipv4Addr, "ping", "ADDRESS", true;
-    /// How the scripts reach the server [default: ssh]
+    /// How the scripts reach the server [default: ssm if it is managed, else ssh with --identity, else winrm]
     via: Via, "via", "WAY", true;
     /// Where to reach the server [default: its public address]
     host: String, "host", "HOST", true;
-    /// Its SSH port [default: 22]
+    /// Its port [default: that of the way: 22, 5986, 5985]
     port: NonZeroU16, "port", "PORT", true;
     /// Whom to log in as [default: Administrator]
     user: String, "user", "NAME", true;
     /// The server's host key has this fingerprint [default: what the first login found]
     host_key: Fingerprint, "host-key", "SHA256:…", true;
-    /// The private key to log in with [default: the agent's keys, then a password]
+    /// Its certificate for WinRM has this SHA-256 fingerprint
+    winrm_fingerprint: String, "winrm-fingerprint", "HEX", true;
+    /// Its certificate for WinRM was signed by one of those in this file (PEM)
+    winrm_ca: FilePath, "winrm-ca", "FILE", false;
+    /// The private key to log in with, or to open the password of an EC2 instance with [default: the agent's keys, then a password]
     identity: FilePath, "identity", "FILE", false;
     /// Another endpoint than AWS's own, such as LocalStack's
     endpoint_url: Endpoint, "endpoint-url", "URL", false;

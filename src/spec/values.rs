@@ -206,16 +206,32 @@ where
 }
 
 /// How the scripts reach the server.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Via {
+    /// By AWS Systems Manager, if the instance is managed by it: needs no open port and no password.
+    Ssm,
     /// Pushed over SSH.
-    #[default]
     Ssh,
+    /// Pushed over WinRM with TLS.
+    Winrm,
+    /// Pushed over WinRM without TLS, every message sealed by NTLM.
+    WinrmHttp,
     /// Written into the folder `cgw-STACK`, for a person to run.
     Files,
     /// Not at all: the AWS side only.
     None,
+}
+
+impl Via {
+    /// Says whether cgw itself runs the scripts on the server.
+    #[must_use]
+    pub fn is_remote(self) -> bool {
+        match self {
+            Self::Ssm | Self::Ssh | Self::Winrm | Self::WinrmHttp => true,
+            Self::Files | Self::None => false,
+        }
+    }
 }
 
 macro_rules! by_value_enum {
@@ -235,7 +251,10 @@ by_value_enum!(Via, Crypto);
 impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Ssm => "ssm",
             Self::Ssh => "ssh",
+            Self::Winrm => "winrm",
+            Self::WinrmHttp => "winrm-http",
             Self::Files => "files",
             Self::None => "none",
         })

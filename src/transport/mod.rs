@@ -74,6 +74,15 @@ impl Transport {
         }
     }
 
+    /// Checks what can be known without a connection.
+    pub fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Ssh(ssh) => ssh.check(),
+            Self::Ssm(_) => Ok(()),
+            Self::Winrm(winrm) => winrm.check(),
+        }
+    }
+
     /// Returns the same way to another host.
     #[must_use]
     pub fn at(&self, host: &str) -> Self {

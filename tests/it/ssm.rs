@@ -103,7 +103,7 @@ impl Server {
         let ssm = Ssm {
             instance: AwsId::new(self.cloud.id("instance")),
             stack: "office".parse().unwrap(),
-            carrier: clients.run_command(&place).await,
+            carrier: clients.reader(&place).await.run_command(),
         };
         (Transport::Ssm(ssm), clients.reader(&place).await)
     }
