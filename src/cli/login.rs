@@ -77,11 +77,7 @@ pub struct Login {
 
 impl Login {
     /// Returns the way to the server of a stack that is there.
-    pub(super) async fn way(
-        &self,
-        session: &Session,
-        patience: Duration,
-    ) -> Result<Way, Stopped> {
+    pub(super) async fn way(&self, session: &Session, patience: Duration) -> Result<Way, Stopped> {
         let via = session.declared.via.unwrap_or(Via::Ssh);
         let host = session.server_address().ok_or_else(|| {
             Stopped::refused("the server's address is not known", "name it with --host")
@@ -170,7 +166,7 @@ impl Login {
             return password::open(&data.map_err(told)?, &pem, None).map_err(told);
         }
         let typed = ui::password("Password for the server").filter(|text| !text.is_empty());
-        typed.map(|text| Secret::new(text)).ok_or_else(|| {
+        typed.map(Secret::new).ok_or_else(|| {
             Stopped::refused(
                 "WinRM needs a password, and nobody can be asked here",
                 "give it on standard input with --password-stdin, or the private key of the \

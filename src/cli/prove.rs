@@ -117,11 +117,12 @@ fn tunnels_up(session: &Session) -> Vec<Ipv4Addr> {
 
 fn tell(proof: &Proof, ping: Ipv4Addr) -> String {
     let Proof { sent, received, main_mode, quick_mode } = proof;
-    let mut text = format!("ping {ping}: {received} of {sent} answered\n");
-    for (phase, all) in [("first", main_mode), ("second", quick_mode)] {
-        for Associated { peer, suite } in all {
-            text.push_str(&format!("{phase} phase with {peer}: {suite}\n"));
-        }
-    }
-    text
+    let phases = [("first", main_mode), ("second", quick_mode)];
+    let negotiated = phases.into_iter().flat_map(|(phase, all)| {
+        all.iter().map(move |Associated { peer, suite }| {
+            format!("{phase} phase with {peer}: {suite}\n")
+        })
+    });
+    let first = format!("ping {ping}: {received} of {sent} answered\n");
+    std::iter::once(first).chain(negotiated).collect()
 }

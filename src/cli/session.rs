@@ -28,6 +28,7 @@ const SITE_ACCOUNT: &str = "cgw:declared:site-account";
 const MOMENT: Duration = Duration::from_secs(5);
 
 /// A stack that is looked at.
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub(super) struct Session {
     pub(super) stack: Stack,
     pub(super) declared: Declared,
@@ -215,9 +216,9 @@ impl Session {
         let (Site::Instance(server), None) = (&situation.site, self.declared.via) else { return };
         match self.site_reader().is_managed(&server.instance).await {
             Ok(is_managed) => self.is_managed = is_managed,
-            Err(error) => self.events.note(format!(
-                "whether Systems Manager reaches the server is not known: {error}"
-            )),
+            Err(error) => self
+                .events
+                .note(format!("whether Systems Manager reaches the server is not known: {error}")),
         }
     }
 

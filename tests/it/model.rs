@@ -207,6 +207,7 @@ pub(crate) fn situation(world: &World, declared: &Declared) -> Result<Situation,
         site: &site,
         operator: None,
         quota_raised: false,
+        is_managed: false,
     })
 }
 

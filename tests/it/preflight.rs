@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use cgw::aws::{NODE, Place, STACK, Tags};
 use cgw::preflight::{Refusal, Request, Situation, Stop, examine};
-use cgw::spec::Declared;
+use cgw::spec::{Declared, Via};
 use cgw::tunnel::Crypto;
 use cgw::world::{Customer, ElasticAddress, Gateway, Group, Region, Route, World};
 
@@ -18,6 +18,7 @@ struct Case {
     place: Place,
     operator: Option<Ipv4Addr>,
     quota_raised: bool,
+    is_managed: bool,
 }
 
 impl Case {
@@ -28,6 +29,7 @@ impl Case {
             place: place(),
             operator: None,
             quota_raised: false,
+            is_managed: false,
         };
         change(&mut case);
         case
@@ -46,6 +48,7 @@ impl Case {
             site: &self.place,
             operator: self.operator,
             quota_raised: self.quota_raised,
+            is_managed: self.is_managed,
         })
     }
 
@@ -346,4 +349,31 @@ fn by_default_only_tables_without_a_way_out_get_a_route() {
     });
     let tables: BTreeSet<_> = case.examine().unwrap().cloud.tables.into_iter().collect();
     assert_eq!(tables, BTreeSet::from([id("rtb-00000001")]));
+}
+
+#[test]
+fn the_way_to_the_server_is_chosen_once_and_said() {
+    let of = |change: &dyn Fn(&mut Case)| {
+        let situation = Case::of(|case| change(case)).examine().unwrap();
+        assert_eq!(situation.declared.via, Some(situation.via));
+        let note = format!("the scripts go to the server by {};", situation.via);
+        assert!(situation.notes.iter().any(|n| n.starts_with(&note)), "{:?}", situation.notes);
+        situation.via
+    };
+    let key = || Some("key.pem".parse().unwrap());
+    assert_eq!(of(&|case| case.is_managed = true), Via::Ssm);
+    assert_eq!(of(&|case| case.declared.identity = key()), Via::Ssh);
+    assert_eq!(of(&|_| {}), Via::Winrm);
+    let said = |case: &mut Case| (case.is_managed, case.declared.via) = (true, Some(Via::Ssh));
+    assert_eq!(of(&said), Via::Ssh);
+}
+
+#[test]
+fn a_host_to_ping_is_behind_the_tunnels() {
+    let refused = |ping: &str| {
+        let case = Case::of(|case| case.declared.ping = Some(ping.parse().unwrap()));
+        case.refusals().into_iter().map(|refusal| refusal.text).collect::<Vec<_>>()
+    };
+    assert_eq!(refused("10.0.1.10"), Vec::<String>::new());
+    assert_eq!(refused("8.8.8.8"), ["8.8.8.8 is not in the VPC's network 10.0.0.0/16"]);
 }

@@ -92,7 +92,9 @@ class Counts:
 
     def wait(self, what, value):
         with self.changed:
-            self.changed.wait_for(lambda: self.counter[what] >= value)
+            # Whoever waits in vain is told so, and does not keep the service alive.
+            if not self.changed.wait_for(lambda: self.counter[what] >= value, 60):
+                raise TimeoutError(f"{what}: {self.counter[what]} instead of {value}")
 
 
 class Handler(BaseHTTPRequestHandler):

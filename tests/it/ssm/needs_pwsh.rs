@@ -10,7 +10,7 @@ use aws_sdk_ssm::operation::get_command_invocation::GetCommandInvocationOutput;
 use aws_sdk_ssm::types::ParameterType;
 use cgw::transport::ssm;
 
-use super::{Call, Error, Exit, Proxy, Server, endpoint, exec, json, noise};
+use super::{Call, Error, Exit, Proxy, Server, endpoint, exec, noise};
 use crate::proxy::Fate;
 use crate::push::{bundle, powershell, remote};
 
