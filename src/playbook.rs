@@ -18,8 +18,10 @@ use crate::tunnel::{
 
 static SCRIPTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/playbooks/windows-server");
 
+mod own;
 mod request;
 
+pub use own::{Own, OwnError};
 pub use request::{Request, Then, command};
 
 /// The script that unpacks a bundle on the server; it comes on the command line, not in the bundle.
@@ -48,6 +50,8 @@ pub struct Parameters {
     pub crypto: Crypto,
     /// A host in the VPC that is pinged to keep a tunnel up.
     pub ping: Option<Ipv4Addr>,
+    /// Steps that replace or join those of the playbook.
+    pub own: Own,
 }
 
 /// Why no scripts could be made.
@@ -98,7 +102,10 @@ pub const SAMPLE: &str = "aws-windows-sample.txt";
 #[must_use]
 pub fn is_script(name: &str) -> bool {
     let others = [PARAMETERS, CONFIGURATION, SAMPLE];
-    SCRIPTS.get_file(name).is_some() || others.contains(&name) || NETSH.contains(&name)
+    SCRIPTS.get_file(name).is_some()
+        || others.contains(&name)
+        || NETSH.contains(&name)
+        || own::is_step(name)
 }
 
 impl Bundle {
@@ -111,9 +118,10 @@ impl Bundle {
         let values = values(parameters, connection, tunnels)?;
         let text =
             Zeroizing::new(serde_json::to_vec_pretty(&values).expect("JSON of text and numbers"));
-        let scripts =
-            scripts().map(|(name, text)| (name.to_owned(), Zeroizing::new(text.to_vec())));
-        let mut files: Vec<_> = scripts.collect();
+        let owned = |(name, text): (&str, &[u8])| (name.to_owned(), Zeroizing::new(text.to_vec()));
+        let ours = scripts().filter(|(name, _)| !parameters.own.has(name));
+        let mut files: Vec<_> = ours.map(owned).collect();
+        files.extend(parameters.own.files().map(owned));
         files.push((PARAMETERS.to_owned(), text));
         files.sort_by(|a, b| a.0.cmp(&b.0));
         let mut digest = Sha256::new();
@@ -377,6 +385,7 @@ mod tests {
             },
             crypto,
             ping: None,
+            own: Own::default(),
         }
     }
 

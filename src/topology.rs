@@ -304,6 +304,7 @@ pub fn parameters(s: &Situation) -> Parameters {
         pair: s.pair,
         crypto: s.crypto,
         ping: s.declared.ping,
+        own: s.own.clone(),
     }
 }
 

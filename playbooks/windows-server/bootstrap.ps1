@@ -2,7 +2,7 @@
 # it stays tiny: lines that start with # and empty lines are left out when it is sent.
 #
 # Standard input is one JSON document: {"stack": "...", "script": "...", "arguments": {...}, "files": {"<name>": "<base64>"}}.
-# The exit code is that of the script; 3 when another run is under way and there are files; 1 for everything else.
+# The exit code is that of the script; 3 when another run is under way; 4 when the script is not there; 1 for the rest.
 #
 # With -EncodedCommand the host itself reads a redirected standard input and hands its lines over in $input, so that
 # [Console]::In is empty by then. With -File it does not. Hence both, in this order.
@@ -42,7 +42,9 @@ try {
         }
         $lock.Dispose()
     }
-    & (Join-Path $folder $bundle.script) @arguments
+    $path = Join-Path $folder $bundle.script
+    if (-not (Test-Path -LiteralPath $path)) { $code = 4; throw 'nothing is set up here' }
+    & $path @arguments
     $code = $LASTEXITCODE
 } catch {
     [Console]::Error.WriteLine("cgw: $($_.Exception.Message)")

@@ -1,7 +1,7 @@
 # Prints the journal of a run as it grows, up to its last line. With -Start it begins that run first, as a scheduled task:
 # it goes on when this session is lost, and who comes again follows it from the beginning.
 #
-# Exit code 0 if the run ended and nothing failed in it, 1 otherwise. After an undo that succeeded the folder goes too.
+# Exit code 0 if the run ended and nothing failed in it, 3 if another one is under way, 1 otherwise. After an undo that succeeded the folder goes too.
 param([string] $Digest, [ValidateSet('run.ps1', 'undo.ps1')] [string] $Start, [switch] $RemoveRoles)
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
@@ -15,7 +15,10 @@ function Test-Running { "$((Get-ScheduledTask -TaskName $task -ErrorAction Silen
 
 try {
     if ($Start) {
-        if (Test-Running) { throw 'another run is under way' }
+        if (Test-Running) {
+            [Console]::Error.WriteLine('cgw: another run is under way')
+            exit 3
+        }
         [IO.File]::Delete((Get-JournalPath))
         # Who starts a run has come over a new connection.
         Exit-Guard $stack

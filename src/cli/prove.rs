@@ -119,9 +119,8 @@ fn tell(proof: &Proof, ping: Ipv4Addr) -> String {
     let Proof { sent, received, main_mode, quick_mode } = proof;
     let phases = [("first", main_mode), ("second", quick_mode)];
     let negotiated = phases.into_iter().flat_map(|(phase, all)| {
-        all.iter().map(move |Associated { peer, suite }| {
-            format!("{phase} phase with {peer}: {suite}\n")
-        })
+        all.iter()
+            .map(move |Associated { peer, suite }| format!("{phase} phase with {peer}: {suite}\n"))
     });
     let first = format!("ping {ping}: {received} of {sent} answered\n");
     std::iter::once(first).chain(negotiated).collect()

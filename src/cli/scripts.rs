@@ -31,6 +31,7 @@ pub(super) async fn scripts(options: Scripts) -> Result<Code, Stopped> {
     if !session.exists {
         return Err(session.is_unknown());
     }
+    session.must_know_own_steps()?;
     let situation = examine(&session.request()).map_err(|stop| match stop {
         Stop::Refused(refusals) => Stopped::from(refusals),
         Stop::Choose(_) => Stopped::refused("which server?", "name it with --instance"),

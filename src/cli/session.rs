@@ -13,6 +13,7 @@ use crate::event::Events;
 use crate::interrupt::Trigger;
 use crate::lease;
 use crate::plan::{self, Plan};
+use crate::playbook::Own;
 use crate::preflight::{Request, Site, examine};
 use crate::resource::{self, Kind as _, StackRecord, State};
 use crate::spec::{Declared, File};
@@ -49,6 +50,9 @@ pub(super) struct Session {
     quota_raised: bool,
     /// Whether Systems Manager reaches the instance; asked only where a way is still to be chosen.
     is_managed: bool,
+    own: Own,
+    /// Why the user's own steps are not known.
+    own_refused: Option<String>,
 }
 
 /// What is asked for on the command line.
@@ -132,6 +136,14 @@ impl Session {
         }
         let exists = world.stacks().contains(stack.as_str());
         let operator = operator(&declared);
+        let read = declared.playbook.as_ref().map(|folder| Own::read(&folder.0));
+        let (own, own_refused) = match read.transpose() {
+            Ok(own) => (own.unwrap_or_default(), None),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+                (Own::default(), Some(format!("{error}{}", cause.unwrap_or_default())))
+            }
+        };
         let quota_raised = asked.quota_raised;
         let session = Self {
             stack,
@@ -148,6 +160,8 @@ impl Session {
             operator,
             quota_raised,
             is_managed: false,
+            own,
+            own_refused,
         };
         let account = record.as_ref().and_then(|record| record.tags.value(SITE_ACCOUNT));
         if let (Some(account), Some(place)) = (account, &before) {
@@ -207,6 +221,7 @@ impl Session {
             operator: self.operator,
             quota_raised: self.quota_raised,
             is_managed: self.is_managed,
+            own: &self.own,
         }
     }
 
@@ -226,6 +241,17 @@ impl Session {
     pub(super) fn plan(&self, desired: &[Node]) -> Plan {
         let live = resource::find(&self.world, &self.stack);
         plan::plan(&self.stack, desired, &live, &self.world)
+    }
+
+    /// Refuses where the user's own steps are declared but not known.
+    pub(super) fn must_know_own_steps(&self) -> Result<(), Stopped> {
+        match &self.own_refused {
+            Some(text) => Err(Stopped::refused(
+                text.clone(),
+                "name the folder with --playbook, or forget it with --unset playbook",
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Plans as if no node of a kind had been found.

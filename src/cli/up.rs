@@ -170,6 +170,7 @@ pub(super) async fn afterwards(
 }
 
 pub(super) fn situation(session: &Session) -> Result<Situation, Stopped> {
+    session.must_know_own_steps()?;
     examine(&session.request()).map_err(|stop| match stop {
         Stop::Refused(refusals) => refusals.into(),
         Stop::Choose(candidates) => {

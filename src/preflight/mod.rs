@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::address::{AwsId, Stack};
 use crate::aws::Place;
+use crate::playbook::Own;
 use crate::spec::{Declared, List, Via};
 use crate::tunnel::{CidrPair, Crypto};
 use crate::world::{Connection, Customer, Instance, Region, World};
@@ -70,6 +71,8 @@ pub struct Request<'a> {
     pub quota_raised: bool,
     /// Whether Systems Manager reaches the instance.
     pub is_managed: bool,
+    /// The steps of the user's own folder.
+    pub own: &'a Own,
 }
 
 /// All that planning needs to know.
@@ -89,6 +92,8 @@ pub struct Situation {
     pub crypto: Crypto,
     /// How the scripts reach the server.
     pub via: Via,
+    /// Steps that replace or join those of the playbook.
+    pub own: Own,
     /// TCP ports of instances in the VPC that the site may reach.
     pub workload_ports: Vec<u16>,
     /// Networks that may administer the server.
@@ -178,6 +183,7 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
         pair,
         crypto,
         via,
+        own: request.own.clone(),
         asn,
         customer,
         notes,

@@ -33,6 +33,8 @@ const START: Duration = Duration::from_mins(5);
 const ROUNDS: usize = 3;
 /// The exit code with which the bootstrap says that another run is under way.
 const BUSY: i32 = 3;
+/// The exit code with which it says that nothing was ever pushed there.
+const NOTHING: i32 = 4;
 
 /// The server's side of a job, over as many connections as it takes.
 pub(super) struct Session<'a> {
@@ -118,7 +120,12 @@ impl Session<'_> {
 
     /// Takes back what the steps have set. What that needs of a restart is left to a person.
     pub(super) async fn undo(&self, request: &Request<'_>) -> Result<Report, Error> {
-        let Ended { last, failed, .. } = self.run(request).await?;
+        let Ended { last, failed, .. } = match self.run(request).await {
+            Err(Error::Unfinished { code: NOTHING, .. }) => {
+                return Ok(Report { changed: 0, restart: Restarted::NotNeeded });
+            }
+            ended => ended?,
+        };
         let restart = if last.reboot { Restarted::Due } else { Restarted::NotNeeded };
         match failed {
             Some((id, error)) => Err(Error::Step { id, error }),

@@ -190,6 +190,8 @@ declared! {
     crypto: Crypto, "crypto", "PROFILE", true;
     /// A host in the VPC that answers pings: proves the tunnel, and keeps it up from then on
     ping: Ipv4Addr, "ping", "ADDRESS", true;
+    /// A folder with steps for the server that replace or join those of the playbook
+    playbook: FilePath, "playbook", "FOLDER", true;
     /// How the scripts reach the server [default: ssm if it is managed, else ssh with --identity, else winrm]
     via: Via, "via", "WAY", true;
     /// Where to reach the server [default: its public address]

@@ -23,7 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("transport", &["address", "aws", "event", "secret", "time"]),
     ("server", &["address", "event", "interrupt", "playbook", "time", "transport"]),
     ("spec", &["address", "tunnel"]),
-    ("preflight", &["address", "aws", "spec", "tunnel", "world"]),
+    ("preflight", &["address", "aws", "playbook", "spec", "tunnel", "world"]),
     (
         "resource",
         &["address", "aws", "diff", "event", "playbook", "secret", "server", "tunnel", "world"],

@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 use cgw::address::{Address, AwsId, Id, Stack};
 use cgw::aws::{NODE, Place, STACK, Tags, announcement};
 use cgw::plan::{Change, Key, Plan, Step, plan};
-use cgw::playbook::Bundle;
+use cgw::playbook::{Bundle, Own};
 use cgw::preflight::{Request, Situation, Stop, examine};
 use cgw::resource::{self, PublicAddress, Spec, Table, Target};
 use cgw::secret::Secret;
@@ -208,6 +208,7 @@ pub(crate) fn situation(world: &World, declared: &Declared) -> Result<Situation,
         operator: None,
         quota_raised: false,
         is_managed: false,
+        own: &Own::default(),
     })
 }
 

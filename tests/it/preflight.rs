@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use cgw::aws::{NODE, Place, STACK, Tags};
+use cgw::playbook::Own;
 use cgw::preflight::{Refusal, Request, Situation, Stop, examine};
 use cgw::spec::{Declared, Via};
 use cgw::tunnel::Crypto;
@@ -49,6 +50,7 @@ impl Case {
             operator: self.operator,
             quota_raised: self.quota_raised,
             is_managed: self.is_managed,
+            own: &Own::default(),
         })
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cgw::address::AwsId;
 use cgw::interrupt::Interrupt;
-use cgw::playbook::{Bundle, Parameters};
+use cgw::playbook::{Bundle, Own, Parameters};
 use cgw::secret::Secret;
 use cgw::server::{FirstMet, Reach, Restart, Way};
 use cgw::transport::Transport;
@@ -51,6 +51,7 @@ pub(crate) fn bundle(private_ip: &str) -> Bundle {
         },
         crypto,
         ping: None,
+        own: Own::default(),
     };
     let tunnel = |last, letter: &str| Tunnel {
         outside: Ipv4Addr::new(203, 0, 113, last),

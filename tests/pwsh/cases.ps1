@@ -61,7 +61,7 @@ function Push($Given) {
     Invoke-Session $Given.stack 'follow.ps1' @{ Digest = $digest; Start = 'run.ps1' } $all
 }
 function Confirm($Arguments = @{}) { Invoke-Session 'prod' 'confirm.ps1' $Arguments @{} }
-function Undo([switch] $RemoveRoles) { Invoke-Session 'prod' 'follow.ps1' @{ Digest = $digest; Start = 'undo.ps1'; RemoveRoles = [bool] $RemoveRoles } $files }
+function Undo([switch] $RemoveRoles) { Invoke-Session 'prod' 'follow.ps1' @{ Digest = $digest; Start = 'undo.ps1'; RemoveRoles = [bool] $RemoveRoles } @{} }
 function Get-Proof { ConvertFrom-Json -AsHashtable ((Invoke-Session 'prod' 'prove.ps1' @{ Ping = '10.0.1.10' } @{}).lines[0] -replace '^cgw-proof ') }
 function Start-Guard { Start-Timer 'cgw guard prod' }
 function Reset { New-Server; if (Test-Path (Join-Path $Folder 'cgw')) { Remove-Item -Recurse -Force (Join-Path $Folder 'cgw') } }
@@ -182,7 +182,7 @@ Expect 'undo: all steps but the roles are taken back' ($run.code -eq 0 -and (Get
 Expect 'undo: the marker says so' ($run.marker -eq (Get-Marker 'changed=10 reboot=true failed=0') -and $run.error -eq '')
 Expect 'undo: the guard and the folder of the stack are gone' ((Get-Server).tasks.Count -eq 0 -and -not (Test-Path $run.stack))
 $run = Undo
-Expect 'undo again: there is nothing to undo' ($run.code -eq 0 -and $run.marker -match 'changed=0 reboot=false failed=0' -and -not (Test-Path $run.stack))
+Expect 'undo again: there is nothing to undo' ($run.code -eq 4 -and $run.error -match 'nothing is set up here' -and $run.lines.Count -eq 0)
 Reset
 [void] (Push (Get-Given))
 Expect 'undo: no key is kept for it' $(& { $kept = [IO.File]::ReadAllText((Join-Path $Folder 'cgw/prod/settings.json')); @($keys | Where-Object { $kept.Contains($_) }).Count -eq 0 -and $kept.Contains('vpn-0abc Tunnel 1') })
