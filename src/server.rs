@@ -19,7 +19,7 @@ mod proof;
 mod session;
 
 pub use folder::{scripts_in, write_folder};
-pub use proof::{Associated, Proof};
+pub use proof::{Associated, Failover, Proof};
 use session::Session;
 
 /// How the server is reached.
@@ -137,6 +137,9 @@ pub enum Error {
          it was before"
     )]
     PutBack,
+    /// The wait for a connection was interrupted.
+    #[error("interrupted while the server was not reached")]
+    Interrupted,
     /// The wait for the restart was interrupted.
     #[error("interrupted while the server restarts")]
     Restarting,
@@ -181,7 +184,7 @@ impl Error {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Transport(error) => error.may_pass() && !error.had_begun(),
-            Self::Restarting => true,
+            Self::Restarting | Self::Interrupted => true,
             Self::Step { .. }
             | Self::RestartFirst { .. }
             | Self::Unfinished { .. }
@@ -199,7 +202,7 @@ impl Error {
     pub fn is_reached(&self) -> bool {
         match self {
             Self::Transport(error) => error.had_begun(),
-            Self::Occupied { .. } | Self::Write { .. } => false,
+            Self::Interrupted | Self::Occupied { .. } | Self::Write { .. } => false,
             Self::Step { .. }
             | Self::RestartFirst { .. }
             | Self::Unfinished { .. }
@@ -208,6 +211,31 @@ impl Error {
             | Self::Restarting
             | Self::NotBack { .. }
             | Self::NotReady { .. } => true,
+        }
+    }
+
+    /// Says whether nobody answers there at all: a login that is refused is an answer.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Transport(error) if error.may_pass() && !error.had_begun())
+    }
+
+    /// Says whether a server that restarts answers like that: it ends what runs, and lets nobody in
+    /// before it is up. What it proves to be does not change.
+    fn comes_of_a_restart(&self) -> bool {
+        match self {
+            Self::Transport(error) => !error.is_another_host(),
+            Self::Unfinished { .. } => true,
+            Self::Step { .. }
+            | Self::RestartFirst { .. }
+            | Self::Busy
+            | Self::PutBack
+            | Self::Interrupted
+            | Self::Restarting
+            | Self::NotBack { .. }
+            | Self::NotReady { .. }
+            | Self::Occupied { .. }
+            | Self::Write { .. } => false,
         }
     }
 
@@ -232,6 +260,7 @@ impl Error {
                 "run the same command again when the server is back; it takes the tunnels' rules \
                  back 15 minutes after its start unless that is done before"
             }
+            Self::Interrupted => "run the same command again",
             Self::Write { .. } | Self::Occupied { .. } => {
                 "take a folder that is empty or not there yet, or move that one away"
             }
@@ -266,8 +295,7 @@ pub enum Restarted {
 #[must_use]
 pub fn undo_by_hand(stack: &Stack) -> String {
     format!(
-        "take it back by running undo.ps1 there as Administrator, in C:\\ProgramData\\cgw\\{stack} or \
-         where the scripts were run"
+        "take it back by running undo.ps1 there as Administrator, in C:\\ProgramData\\cgw\\{stack}"
     )
 }
 
@@ -302,6 +330,16 @@ impl Way {
     pub async fn undo(&self, stack: &Stack, events: &Events) -> Result<Report, Error> {
         let session = self.session("", events);
         session.undo(&Request::Undo { stack, remove_roles: self.remove_roles }).await
+    }
+
+    /// Switches the tunnel that carries traffic off until the other one does, and on again.
+    pub async fn fail_over(
+        &self,
+        stack: &Stack,
+        ping: Ipv4Addr,
+        events: &Events,
+    ) -> Result<Failover, Error> {
+        self.session("", events).fail_over(stack, ping).await
     }
 
     /// Pings a host in the VPC from the server, which brings a tunnel up.

@@ -15,6 +15,7 @@ use crate::resource::{
     Subnet, Table, Target, TunnelRules, VpnConnection, VpnGateway, VpnGatewayAttachment, spec,
 };
 use crate::spec::{Via, host_key_tag};
+use crate::tunnel::Crypto;
 use crate::world::{Direction, Rule};
 
 /// A node that should be.
@@ -308,10 +309,16 @@ pub fn parameters(s: &Situation) -> Parameters {
     }
 }
 
-/// What only the owner of a server outside EC2 can do.
+/// What only the owner of the server and of the hosts behind it can do.
 #[must_use]
 pub fn for_the_owner(s: &Situation) -> Vec<String> {
-    match &s.site {
+    // AWS, «Best practices for a customer gateway device»: with NAT traversal, by cipher.
+    let mss = if s.crypto == Crypto::Strong { 1398 } else { 1382 };
+    let segments = format!(
+        "where hosts behind the server send large packets, let their TCP segments be at most {mss} \
+         bytes (MSS): no one tells them when a packet does not fit through a tunnel"
+    );
+    let own = match &s.site {
         Site::Instance(_) => Vec::new(),
         Site::Own { private_ip, .. } => vec![
             format!("forward UDP 500 and UDP 4500 from the public address to {private_ip}"),
@@ -320,5 +327,6 @@ pub fn for_the_owner(s: &Situation) -> Vec<String> {
                 s.pair.cloud
             ),
         ],
-    }
+    };
+    own.into_iter().chain([segments]).collect()
 }

@@ -15,8 +15,10 @@ function Get-Direction($Value) {
     else { 'Disabled' }
 }
 
-$address = Get-NetIPAddress -IPAddress $Parameters.privateIp
-$adapter = Get-NetAdapter -InterfaceIndex $address.InterfaceIndex
+if (Test-Untouched 'checksum-offload') { return New-Outcome $null $null $false $false }
+$index = Get-AdapterIndex
+if ($Undo -and -not $index) { return New-GoneOutcome }
+$adapter = Get-NetAdapter -InterfaceIndex $index
 $wanted = [ordered]@{ ipv4 = 'Disabled'; tcp4 = 'Disabled'; udp4 = 'Disabled' }
 Complete-Step -SaveAs 'checksum-offload' -Reboot -Wanted $wanted -Read {
     $offload = Get-NetAdapterChecksumOffload -Name $adapter.Name

@@ -22,6 +22,7 @@ if ($Undo) {
     $before = Get-Saved 'roles'
     $ours = @($features | Where-Object { $Parameters.removeRoles -and $before.Contains($_) -and $before[$_] -ne 'Installed' -and $was[$_] -eq 'Installed' })
     if ($ours.Count -eq 0) { return New-Outcome $was $was $false $false }
+    if ("$((Get-RemoteAccess -ErrorAction SilentlyContinue).RoutingStatus)" -eq 'Installed') { return New-Outcome $was $was $false $false $ours }
     $result = Uninstall-WindowsFeature -Name $ours
     if (-not $result.Success) { throw "Uninstall-WindowsFeature said $($result.ExitCode)" }
     return New-Outcome $was (Get-FeatureState) $true ("$($result.RestartNeeded)" -eq 'Yes')

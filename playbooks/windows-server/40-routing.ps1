@@ -6,15 +6,27 @@ param($Parameters, [switch] $Undo)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
-Import-Module -Name RemoteAccess
-$index = (Get-NetIPAddress -IPAddress $Parameters.privateIp).InterfaceIndex
+if (Test-Untouched 'routing') { return New-Outcome $null $null $false $false }
+$index = Get-AdapterIndex
+if ($Undo -and -not $index) { return New-GoneOutcome }
+# Where an undo has removed the role already, routing is gone with it; the forwarding is the adapter's.
+$hasRole = "$((Get-WindowsFeature -Name RSAT-RemoteAccess-PowerShell).InstallState)" -eq 'Installed'
+if ($hasRole -or -not $Undo) { Import-Module -Name RemoteAccess }
+function Get-Mode($Access) {
+    $more = @('DAStatus', 'VpnStatus', 'VpnS2SStatus' | Where-Object { "$($Access.$_)" -eq 'Installed' })
+    if (-not $Access) { return 'Uninstalled' }
+    (@("$($Access.RoutingStatus)" -replace '^$', 'Uninstalled') + $more) -join ' '
+}
+
 $wanted = [ordered]@{ routing = 'Installed'; start = 'Auto'; state = 'Running'; forwarding = 'Enabled' }
-Complete-Step -SaveAs 'routing' -Wanted $wanted -Read {
+# Somebody who has set up a VPN there since needs the service: then all of it stays.
+Complete-Step -SaveAs 'routing' -Wanted $wanted -Whole -Read {
     $service = Get-CimInstance -ClassName Win32_Service -Filter "Name='RemoteAccess'"
     [ordered]@{
-        routing = "$((Get-RemoteAccess -ErrorAction SilentlyContinue).RoutingStatus)" -replace '^$', 'Uninstalled'
-        start = "$($service.StartMode)"
-        state = "$($service.State)"
+        routing = Get-Mode $(if ($hasRole) { Get-RemoteAccess -ErrorAction SilentlyContinue })
+        # A service that is not there is as good as disabled.
+        start = "$($service.StartMode)" -replace '^$', 'Disabled'
+        state = "$($service.State)" -replace '^$', 'Stopped'
         forwarding = "$((Get-NetIPInterface -InterfaceIndex $index -AddressFamily IPv4).Forwarding)"
     }
 } -Set {

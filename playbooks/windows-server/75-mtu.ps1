@@ -6,11 +6,12 @@ param($Parameters, [switch] $Undo)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
-$index = (Get-NetIPAddress -IPAddress $Parameters.privateIp).InterfaceIndex
+if (Test-Untouched 'mtu') { return New-Outcome $null $null $false $false }
+$index = Get-AdapterIndex
+if ($Undo -and -not $index) { return New-GoneOutcome }
 $is = (Get-NetIPInterface -InterfaceIndex $index -AddressFamily IPv4).NlMtu
 # A smaller one is somebody's choice.
 $wanted = [ordered]@{ mtu = "$([Math]::Min(1500, $is))" }
-if ($Undo) { $wanted.mtu = '1500' }
 Complete-Step -SaveAs 'mtu' -Wanted $wanted -Read {
     [ordered]@{ mtu = "$((Get-NetIPInterface -InterfaceIndex $index -AddressFamily IPv4).NlMtu)" }
 } -Set {

@@ -9,14 +9,15 @@ $ErrorActionPreference = 'Stop'
 
 $task = "cgw keepalive $($Parameters.stack)"
 
-# What it pings; 'absent' if there is none.
+# What it pings and from where, if it does; 'absent' if there is none.
 function Get-Target {
     $found = Get-ScheduledTask -TaskName $task -ErrorAction SilentlyContinue
     if (-not $found) { return 'absent' }
-    if ("$(@($found.Actions)[0].Arguments)" -match '-Ping ([\d.]+)$') { $Matches[1] } else { 'something else' }
+    $arguments = if ("$(@($found.Actions)[0].Arguments)" -match '-From ([\d.]+) -Ping ([\d.]+)$') { "$($Matches[2]) from $($Matches[1])" } else { 'something else' }
+    if ("$($found.State)" -in 'Running', '4') { $arguments } else { "$arguments, but it does not run" }
 }
 
-$wanted = if ($Parameters.ping -and -not $Undo) { "$($Parameters.ping)" } else { 'absent' }
+$wanted = if ($Parameters.ping -and -not $Undo) { "$($Parameters.ping) from $($Parameters.privateIp)" } else { 'absent' }
 $is = Get-Target
 $was = [ordered]@{ ping = $is }
 if ($is -eq $wanted) { return New-Outcome $was $was $false $false }
@@ -25,8 +26,9 @@ if ($is -ne 'absent') {
     Remove-Task $task
 }
 if ($wanted -ne 'absent') {
-    Register-Script $task 'keepalive.ps1' "-From $($Parameters.privateIp) -Ping $wanted" (New-ScheduledTaskTrigger -AtStartup) -Endless
+    Register-Script $task 'keepalive.ps1' "-From $($Parameters.privateIp) -Ping $($Parameters.ping)" (New-ScheduledTaskTrigger -AtStartup) -Endless
     Start-ScheduledTask -TaskName $task
+    for ($try = 0; (Get-Target) -ne $wanted -and $try -lt 10; $try++) { Start-Sleep -Seconds 1 }
 }
 $now = [ordered]@{ ping = Get-Target }
 if ($now.ping -ne $wanted) { throw "set, but it reads back otherwise: $($now.ping)" }

@@ -18,7 +18,7 @@ try {
     if (-not $text) { $text = [Console]::In.ReadToEnd() }
     try { $bundle = ConvertFrom-Json -InputObject $text } catch { throw 'standard input is not a JSON document' }
     if ("$($bundle.stack)" -cnotmatch '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\z') { throw 'the name of the stack is not allowed' }
-    if ("$($bundle.script)" -cnotmatch '^(follow|confirm|prove)\.ps1\z') { throw 'the name of the script is not allowed' }
+    if ("$($bundle.script)" -cnotmatch '^(follow|confirm|prove|failover)\.ps1\z') { throw 'the name of the script is not allowed' }
     $arguments = @{}
     foreach ($one in $bundle.arguments.PSObject.Properties) { $arguments[$one.Name] = $one.Value }
 

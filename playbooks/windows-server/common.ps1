@@ -32,7 +32,8 @@ function Write-Line([string] $Text) {
 # $put, which holds just those that differ; it can read $was too. Both blocks see the names of this function: its own ones are
 # $was, $put, $kept, $before, $field, $now, $left. -SaveAs names where the state before the first change is kept.
 # $BeforeChange is run.ps1's: what has to be done before a change, if anything.
-# An undo leaves alone what somebody has changed since: with -Whole the whole thing as soon as one text of it is theirs.
+# An undo leaves alone what somebody has changed since, which is all that this stack has not set itself (set.json): with -Whole
+# the whole thing as soon as one text of it is theirs.
 function Complete-Step([scriptblock] $Read, $Wanted, [scriptblock] $Set, [string] $SaveAs, [switch] $Whole, [switch] $Reboot) {
     $was = & $Read
     $put = [ordered]@{}
@@ -41,12 +42,15 @@ function Complete-Step([scriptblock] $Read, $Wanted, [scriptblock] $Set, [string
         $before = Get-Saved $SaveAs
         foreach ($field in $before.Keys) {
             if ("$($was[$field])" -eq "$($before[$field])") { continue }
-            if ($Wanted.Contains($field) -and "$($was[$field])" -eq "$($Wanted[$field])") { $put[$field] = "$($before[$field])" } else { $kept += $field }
+            if ("$($was[$field])" -in @(Get-Set $SaveAs $field)) { $put[$field] = "$($before[$field])" } else { $kept += $field }
         }
         if ($Whole -and $kept.Count -gt 0) { $put = [ordered]@{} }
     } else {
         foreach ($field in $Wanted.Keys) { if ("$($was[$field])" -ne "$($Wanted[$field])") { $put[$field] = "$($Wanted[$field])" } }
-        if ($put.Count -gt 0) { Save-Once $SaveAs $was }
+        if ($put.Count -gt 0) {
+            Save-Once $SaveAs $was
+            Save-Set $SaveAs $put
+        }
     }
     if ($put.Count -eq 0) { return New-Outcome $was $was $false $false $kept }
     if ($BeforeChange) { & $BeforeChange }
@@ -113,6 +117,30 @@ function Get-Saved([string] $Key) {
     $texts
 }
 
+# set.json: all texts that this stack has set of each field, so that an undo knows its own from somebody else's.
+function Read-Set {
+    $path = Join-Path $PSScriptRoot 'set.json'
+    $set = [ordered]@{}
+    if (Test-Path -LiteralPath $path) { foreach ($one in (Read-Json $path).PSObject.Properties) { $set[$one.Name] = @($one.Value) } }
+    $set
+}
+
+function Get-Set([string] $Key, [string] $Field) { (Read-Set)["$Key $Field"] }
+
+function Save-Set([string] $Key, $Texts) {
+    $set = Read-Set
+    foreach ($field in $Texts.Keys) { $set["$Key $field"] = @(@($set["$Key $field"]) + "$($Texts[$field])" | Where-Object { $null -ne $_ } | Select-Object -Unique) }
+    Write-Json (Join-Path $PSScriptRoot 'set.json') $set
+}
+
+# Says whether an undo has nothing to do for a step: it has never changed anything.
+function Test-Untouched([string] $Key) { $Undo -and (Get-Saved $Key).Count -eq 0 }
+
+# The index of the adapter that holds the private address; nothing where it is gone.
+function Get-AdapterIndex { (Get-NetIPAddress -IPAddress $Parameters.privateIp -ErrorAction SilentlyContinue).InterfaceIndex }
+
+function New-GoneOutcome { New-Outcome $null $null $false $false "what is set on the adapter with $($Parameters.privateIp), which is gone" }
+
 # The names of the rules that this stack has made, as rules.json remembers them.
 function Get-RuleName {
     $path = Join-Path $PSScriptRoot 'rules.json'
@@ -134,8 +162,13 @@ function New-PrivateFile([string] $Path, [string] $Text) {
     [IO.File]::WriteAllText($Path, $Text)
 }
 
+# Creates a folder that only they may enter. Everyone may create folders under ProgramData: one that is somebody else's is refused.
 function New-PrivateFolder([string] $Path) {
-    (New-Object IO.DirectoryInfo $Path).Create((New-PrivateAcl 'DirectorySecurity' 'OICI'))
+    $acl = New-PrivateAcl 'DirectorySecurity' 'OICI'
+    $info = New-Object IO.DirectoryInfo $Path
+    if (-not $info.Exists) { return $info.Create($acl) }
+    if ($info.GetAccessControl().GetSecurityDescriptorSddlForm('Owner') -notin 'O:BA', 'O:SY') { throw "$Path belongs to another user" }
+    $info.SetAccessControl($acl)
 }
 
 function New-PrivateAcl([string] $Kind, [string] $Inherit) {
@@ -213,6 +246,7 @@ function Test-Inside([string] $Address, [string] $Cidr) {
 # What is wrong with the parameters, a line each; nothing when they are right. Never quotes a key.
 function Get-ParameterProblem($Parameters) {
     if ($Parameters.version -ne 1) { 'version is not 1' }
+    if ("$($Parameters.stack)" -cnotmatch '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\z') { 'the name of the stack is not allowed' }
     if ($Parameters.device -notin 'ec2', 'external') { 'device is neither ec2 nor external' }
     if ($null -eq (ConvertTo-AddressNumber $Parameters.privateIp)) { 'privateIp is not an IPv4 address' }
     foreach ($name in 'siteCidr', 'cloudCidr') {

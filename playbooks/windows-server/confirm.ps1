@@ -1,8 +1,10 @@
 # Run over a new connection, this says that the server can still be reached: the guard is disarmed. It prints one line,
 # cgw-state {"boot", "reboot", "routing", "rules", "guard"}, with "guard" as it was found; exit code 0.
 #
+# Once the guard has put the firewall back nothing is confirmed, and no restart ordered.
+#
 # -Restart  the server restarts in a few seconds. The guard is armed for after that, so run this once more then: within 15
-#           minutes of the start, else it takes the rules of the tunnels back
+#           minutes of the start, else it takes the rules of the tunnels back; if no restart comes, after an hour
 # -At       the server restarts at that time of its own clock (HH:MM); nobody may be there then, so the guard is off
 # -After    the boot that was before the restart: as long as it is still that one nothing is confirmed
 param([switch] $Restart, [string] $At, [long] $After = 0)
@@ -19,23 +21,26 @@ function Request-Restart([int] $Seconds) {
 
 try {
     if ($At -and $At -notmatch '^([01]\d|2[0-3]):[0-5]\d\z') { throw "$At is no time of the day, HH:MM" }
-    Write-State
-    if ($After -and (Test-SameBoot $After (Get-BootSecond))) { exit 0 }
+    $found = Get-GuardState
     $settings = Join-Path $PSScriptRoot 'settings.json'
-    if (-not (Test-Path -LiteralPath $settings)) { exit 0 }
-    $stack = (Read-Json $settings).stack
-    if ($Restart) {
-        Register-Guard $stack (New-StartTrigger 'PT15M')
-        Request-Restart 5
-        exit 0
+    $isSetUp = Test-Path -LiteralPath $settings
+    $isNew = -not ($After -and (Test-SameBoot $After (Get-BootSecond)))
+    if ($isSetUp) { $stack = (Read-Json $settings).stack }
+    # The guard is armed before the restart is ordered; one that has come already has the say.
+    if ($isSetUp -and $Restart -and $found -ne 'restored') {
+        New-PrivateFolder (Get-GuardFolder)
+        Register-Guard $stack @((New-ScheduledTaskTrigger -Once -At ((Get-Date).AddMinutes(60))), (New-StartTrigger 'PT15M'))
+        if ((Get-GuardState) -ne 'restored') { Request-Restart 5 } else { $found = 'restored' }
+    } elseif ($isSetUp -and $isNew -and $found -ne 'restored') {
+        if (-not (Exit-Guard $stack)) { $found = 'restored' }
     }
-    Exit-Guard $stack
-    if ($At) {
+    if ($isSetUp -and $At -and $found -ne 'restored') {
         $moment = [datetime]::ParseExact($At, 'HH:mm', [Globalization.CultureInfo]::InvariantCulture)
         $wait = ($moment - (Get-Date)).TotalSeconds
         if ($wait -lt 0) { $wait += 86400 }
         Request-Restart ([int] $wait)
     }
+    Write-State $found
     exit 0
 } catch {
     [Console]::Error.WriteLine("cgw: $($_.Exception.Message)")

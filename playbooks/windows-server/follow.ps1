@@ -21,7 +21,7 @@ try {
         }
         [IO.File]::Delete((Get-JournalPath))
         # Who starts a run has come over a new connection.
-        Exit-Guard $stack
+        [void] (Exit-Guard $stack)
         Register-Script $task $Start "-Digest $Digest$(if ($RemoveRoles) { ' -RemoveRoles' })"
         Start-ScheduledTask -TaskName $task
     }

@@ -1,28 +1,40 @@
 # Puts the policy of Windows Firewall back, with its rules for IPsec: nobody has come over a new connection to say that the
-# server can still be reached. A scheduled task runs this; Enter-Guard arms it, confirm.ps1 disarms it.
+# server can still be reached. A scheduled task runs this; Enter-Guard and confirm.ps1 -Restart arm it, confirm.ps1 disarms it.
 #
 # Where there is no policy to put back (it was confirmed, and then the restart shut everybody out), or where netsh refuses it,
-# all that the steps have set is taken back.
+# all that the steps have set is taken back. If that fails too, it tries again in two minutes, and at every start.
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 . (Join-Path $PSScriptRoot 'tasks.ps1')
 
-$stack = (Read-Json (Join-Path $PSScriptRoot 'settings.json')).stack
+$stack = Split-Path -Path $PSScriptRoot -Leaf
+$firing = Get-FiringFolder
+# Who confirms at the same moment moves the same folder away: one of both has it.
+if (-not (Test-Path -LiteralPath $firing)) {
+    try { Move-Item -LiteralPath (Get-GuardFolder) -Destination $firing } catch { exit 0 }
+}
 # A run that goes on would set again what is put back here.
-$run = Get-RunTask $stack
-if (Get-ScheduledTask -TaskName $run -ErrorAction SilentlyContinue) { Stop-ScheduledTask -TaskName $run }
-$how = 'policy'
+try { Stop-ScheduledTask -TaskName (Get-RunTask $stack) } catch { Write-Verbose 'no run goes on' }
+$how = $null
 try {
-    if (-not (Test-Path -LiteralPath (Get-GuardPolicy))) { throw 'there is no policy to put back' }
-    Invoke-Netsh @('advfirewall', 'import', (Get-GuardPolicy)) $null
+    $policy = Join-Path $firing 'policy.wfw'
+    if (-not (Test-Path -LiteralPath $policy)) { throw 'there is no policy to put back' }
+    Invoke-Netsh @('advfirewall', 'import', $policy) $null
+    $how = 'policy'
 } catch {
-    $how = 'undo'
     # A run that has just been stopped may hold the lock for a moment.
     for ($try = 0; $try -lt 10; $try++) {
         & (Join-Path $PSScriptRoot 'undo.ps1')
         if ($LASTEXITCODE -ne 3) { break }
         Start-Sleep -Seconds 1
     }
+    if ($LASTEXITCODE -eq 0) { $how = 'undo' }
+}
+if (-not $how) {
+    Register-Guard $stack @((New-ScheduledTaskTrigger -Once -At ((Get-Date).AddMinutes(2))), (New-StartTrigger 'PT2M'))
+    exit 1
 }
 Write-Json (Join-Path $PSScriptRoot 'restored.json') @{ how = $how; at = [datetime]::UtcNow.ToString('s') + 'Z' }
-Exit-Guard $stack
+Remove-Item -LiteralPath $firing -Recurse -Force
+Remove-Task (Get-GuardTask $stack)
+exit 0

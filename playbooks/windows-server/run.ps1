@@ -9,7 +9,7 @@
 # INVARIANT: no pre-shared key leaves this process, and parameters.json is gone as soon as it has been read.
 #
 # follow.ps1 starts this as a task and gives the digest of the bundle. A person who runs it by hand, as Administrator, needs
-# no argument, and then confirms with confirm.ps1 from a new session.
+# no argument, and then confirms with confirm.ps1 from a new session; the scripts are in C:\ProgramData\cgw\STACK from then on.
 param([string] $Digest = 'by-hand')
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
@@ -18,10 +18,29 @@ $ProgressPreference = 'SilentlyContinue'
 
 $parameters = $null
 $lock = $null
+$source = Join-Path $PSScriptRoot 'parameters.json'
+
+# What a person has copied somewhere goes to where only SYSTEM and Administrators can write: tasks of SYSTEM will run it.
+function Move-Scripts([string] $Stack) {
+    $folder = Join-Path (Join-Path $env:ProgramData 'cgw') $Stack
+    if ($PSScriptRoot -eq $folder) { return }
+    New-PrivateFolder (Split-Path -Path $folder -Parent)
+    New-PrivateFolder $folder
+    foreach ($file in Get-ChildItem -LiteralPath $PSScriptRoot -File) { Copy-Item -LiteralPath $file.FullName -Destination $folder -Force }
+    Remove-Item -LiteralPath $source -Force
+    Join-Path $folder 'run.ps1'
+}
+
 try {
+    if ($Digest -eq 'by-hand') {
+        $given = Read-Json $source
+        $problems = @(Get-ParameterProblem $given)
+        if ($problems.Count -gt 0) { throw "parameters.json: $($problems -join '; ')" }
+        $elsewhere = Move-Scripts $given.stack
+        if ($elsewhere) { & $elsewhere; exit $LASTEXITCODE }
+    }
     $lock = Enter-Run
     Start-Journal $Digest
-    $source = Join-Path $PSScriptRoot 'parameters.json'
     $parameters = Read-Json $source
     Remove-Item -LiteralPath $source -Force
     $manifest = Read-Json (Join-Path $PSScriptRoot 'manifest.json')
@@ -78,14 +97,14 @@ try {
     }
     Complete-Journal $Digest $changed $pending $failed
     if ($Digest -eq 'by-hand' -and (Get-GuardState) -eq 'armed') {
-        Write-Line 'In 5 minutes the firewall is put back as it was, unless you run confirm.ps1 here from a new session before that.'
+        Write-Line "In 5 minutes the firewall is put back as it was, unless you run $(Join-Path $PSScriptRoot 'confirm.ps1') from a new session before."
     }
     if ($failed -gt 0) { exit 1 }
     exit 0
 } catch {
     $text = Protect-Text $_.Exception.Message $parameters
     [Console]::Error.WriteLine("cgw: $text")
-    if (-not $lock) { exit 3 }
+    if (-not $lock) { exit $(if ($text -match 'another run') { 3 } else { 1 }) }
     [IO.File]::AppendAllText((Get-JournalPath), "cgw-failed $text`r`n")
     exit 1
 } finally {

@@ -3,7 +3,7 @@
 # One run at a time on a server, whatever its stack: the settings of IPsec are the machine's. The lock ends with the process.
 function Enter-Run {
     $root = Join-Path $env:ProgramData 'cgw'
-    if (-not (Test-Path -LiteralPath $root)) { New-PrivateFolder $root }
+    New-PrivateFolder $root
     try { [IO.File]::Open((Join-Path $root 'lock'), 'OpenOrCreate', 'ReadWrite', 'None') } catch { throw 'another run is under way' }
 }
 
@@ -82,12 +82,13 @@ function Remove-Task([string] $Name) {
 # INVARIANT: the policy is exported before anything is changed, and never again while the guard is armed. It holds keys: its
 # folder is closed to others, and goes with the guard.
 function Get-GuardFolder { Join-Path $PSScriptRoot 'guard' }
+function Get-FiringFolder { Join-Path $PSScriptRoot 'guard-firing' }
 function Get-GuardPolicy { Join-Path (Get-GuardFolder) 'policy.wfw' }
 function Get-GuardTask([string] $Stack) { "cgw guard $Stack" }
 
-# none; armed; restored, once it has put the policy back, until the next run.
+# none; armed; restored, as soon as it puts the policy back, until the next run.
 function Get-GuardState {
-    if (Test-Path -LiteralPath (Join-Path $PSScriptRoot 'restored.json')) { return 'restored' }
+    if ((Test-Path -LiteralPath (Join-Path $PSScriptRoot 'restored.json')) -or (Test-Path -LiteralPath (Get-FiringFolder))) { return 'restored' }
     if (Test-Path -LiteralPath (Get-GuardFolder)) { 'armed' } else { 'none' }
 }
 
@@ -101,7 +102,7 @@ function Enter-Guard([string] $Stack) {
         }
         Register-Guard $Stack @((New-ScheduledTaskTrigger -Once -At ((Get-Date).AddMinutes(5))), (New-StartTrigger 'PT5M'))
     } catch {
-        if ($state -eq 'none') { Exit-Guard $Stack }
+        if ($state -eq 'none') { [void] (Exit-Guard $Stack) }
         throw
     }
 }
@@ -114,16 +115,24 @@ function New-StartTrigger([string] $Delay) {
 
 function Register-Guard([string] $Stack, $Trigger) { Register-Script (Get-GuardTask $Stack) 'guard.ps1' '' $Trigger }
 
+# Disarms the guard; $false where its time has come at the same moment. Whoever moves the folder away has the say.
 function Exit-Guard([string] $Stack) {
+    $folder = Get-GuardFolder
+    $off = "$folder-off"
+    if (Test-Path -LiteralPath $folder) {
+        try { Move-Item -LiteralPath $folder -Destination $off } catch { return $false }
+    }
+    if (Test-Path -LiteralPath $off) { Remove-Item -LiteralPath $off -Recurse -Force }
+    if ((Get-GuardState) -eq 'restored') { return $false }
     Remove-Task (Get-GuardTask $Stack)
-    if (Test-Path -LiteralPath (Get-GuardFolder)) { Remove-Item -LiteralPath (Get-GuardFolder) -Recurse -Force }
+    $true
 }
 
 # How the machine is, for who has just connected.
-function Write-State {
+function Write-State([string] $Guard) {
     $service = Get-CimInstance -ClassName Win32_Service -Filter "Name='RemoteAccess'"
     $rules = [ordered]@{}
     foreach ($name in Get-RuleName) { $rules[$name] = @(Get-NetIPsecRule -DisplayName $name -PolicyStore ActiveStore -ErrorAction SilentlyContinue).Count }
-    $state = [ordered]@{ boot = Get-BootSecond; reboot = Test-RestartPending; routing = "$($service.State)"; rules = $rules; guard = Get-GuardState }
+    $state = [ordered]@{ boot = Get-BootSecond; reboot = Test-RestartPending; routing = "$($service.State)"; rules = $rules; guard = $Guard }
     Write-Line "cgw-state $(ConvertTo-Line $state $null)"
 }

@@ -22,7 +22,9 @@ try {
     if (Test-Path -LiteralPath $source) {
         $parameters = Read-Json $source
         $parameters | Add-Member -MemberType NoteProperty -Name removeRoles -Value ([bool] $RemoveRoles)
-        $steps = @(Read-Json (Join-Path $PSScriptRoot 'manifest.json'))
+        # Windows PowerShell hands an array of JSON over as one object: first a variable, then its members.
+        $manifest = Read-Json (Join-Path $PSScriptRoot 'manifest.json')
+        $steps = @($manifest)
         [array]::Reverse($steps)
     }
     $changed = 0
@@ -44,8 +46,8 @@ try {
         Write-Journal (ConvertTo-Line $line $parameters)
     }
     if ($failed -eq 0 -and $steps) {
-        Exit-Guard $parameters.stack
-        foreach ($name in 'rules.json', 'saved.json', 'settings.json', 'pending.json', 'restored.json') { [IO.File]::Delete((Join-Path $PSScriptRoot $name)) }
+        [void] (Exit-Guard $parameters.stack)
+        foreach ($name in 'rules.json', 'saved.json', 'set.json', 'settings.json', 'pending.json', 'restored.json') { [IO.File]::Delete((Join-Path $PSScriptRoot $name)) }
     }
     Complete-Journal $Digest $changed $reboot $failed
     if ($failed -gt 0) { exit 1 }

@@ -13,6 +13,9 @@ pub enum Fault {
     /// The two ends do not agree on what goes through.
     #[error("no ping came back: the key exchange stopped at its second phase")]
     Phase2,
+    /// The host answers, but not through a tunnel.
+    #[error("the host answers, but not through a tunnel")]
+    Beside,
     /// A tunnel is up, and the ping is lost beside it or behind it.
     #[error("a tunnel is up, but no ping came back")]
     Behind,
@@ -32,6 +35,10 @@ impl Fault {
                 "the networks or the second phase's suite differ: run `cgw push`, and compare the \
                  networks of the VPN connection with --site-cidr and the VPC"
             }
+            Self::Beside => {
+                "another way leads there (a peering, a transit gateway, a public address), or the \
+                 rules of the tunnels are not in force: run `cgw push`"
+            }
             Self::Behind => {
                 "look at the host (does it answer a ping: security group, its own firewall?), at the \
                  route tables of its subnet, and at forwarding and the source/destination check of \
@@ -50,14 +57,13 @@ pub fn judge(proof: &Proof, crypto: Crypto) -> Result<Vec<String>, Fault> {
             (true, true) => Fault::Phase1,
         });
     }
+    if proof.quick_mode.is_empty() {
+        return Err(Fault::Beside);
+    }
     let mut warnings = Vec::new();
     if proof.received < proof.sent {
         let lost = proof.sent - proof.received;
         warnings.push(format!("{lost} of {} pings were lost", proof.sent));
-    }
-    // Without one it went another way than through a tunnel.
-    if proof.quick_mode.is_empty() {
-        warnings.push("the host answers, but not through a tunnel".to_owned());
     }
     let wanted = main_mode(crypto);
     for one in &proof.main_mode {
@@ -109,8 +115,7 @@ mod tests {
         assert_eq!(warned.len(), 2, "{warned:?}");
         assert!(warned[0].contains("2 of 5"), "{warned:?}");
         assert!(warned[1].contains("fell back to AES128-SHA1-DH2"), "{warned:?}");
-        let warned = judge(&proof(5, &[], &[]), Crypto::Modern).unwrap();
-        assert!(warned[0].contains("not through a tunnel"), "{warned:?}");
+        assert_eq!(judge(&proof(5, &[], &[]), Crypto::Modern), Err(Fault::Beside));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::session::{Asked, Session};
 use super::{Code, Common, Stopped, Whereabouts};
 use crate::check;
 use crate::resource::{self, State};
-use crate::server::{Associated, Proof, Way};
+use crate::server::{Associated, Failover, Proof, Way};
 use crate::spec::Via;
 use crate::ui;
 
@@ -27,6 +27,9 @@ pub struct Test {
     /// The host in the VPC to ping [default: what the record says]
     #[arg(long, value_name = "ADDRESS")]
     pub ping: Option<Ipv4Addr>,
+    /// Switch the tunnel that carries the traffic off for a moment, and see the other take over
+    #[arg(long)]
+    pub failover: bool,
     /// Where the server is.
     #[command(flatten)]
     pub server: ServerAt,
@@ -60,7 +63,35 @@ pub(super) async fn test(options: Test) -> Result<Code, Stopped> {
         ));
     }
     let way = options.login.way(&session, Duration::from_secs(30)).await?;
-    prove(&mut session, &options.common, &way, ping).await
+    let code = prove(&mut session, &options.common, &way, ping).await?;
+    if options.failover { fail_over(&session, &options.common, &way, ping).await } else { Ok(code) }
+}
+
+/// Switches the tunnel that carries the traffic off, and measures until a ping is back.
+async fn fail_over(
+    session: &Session,
+    common: &Common,
+    way: &Way,
+    ping: Ipv4Addr,
+) -> Result<Code, Stopped> {
+    session.events.note("switching a tunnel off; the server switches it on again, whatever comes");
+    let failover = way.fail_over(&session.stack, ping, &session.events).await?;
+    let Failover { from, to, seconds } = &failover;
+    if common.json {
+        ui::data(&ui::json_line("failover", &failover));
+    }
+    let Some(seconds) = seconds else {
+        return Err(Stopped::with(
+            Code::Failed,
+            format!("no ping came back with the tunnel {from} switched off"),
+            "the other tunnel does not come up: compare both with `cgw status`, and run `cgw push`",
+        ));
+    };
+    if !common.json {
+        let to = to.map_or("another way".to_owned(), |to| to.to_string());
+        ui::data(&format!("failover from {from} to {to}: {seconds} s without a ping\n"));
+    }
+    Ok(Code::Done)
 }
 
 /// Pings from the server, and says what came of it and what AWS says of the tunnels.
@@ -105,7 +136,7 @@ pub(super) async fn prove(
 }
 
 /// The outside addresses of the tunnels that AWS shows as up.
-fn tunnels_up(session: &Session) -> Vec<Ipv4Addr> {
+pub(super) fn tunnels_up(session: &Session) -> Vec<Ipv4Addr> {
     let live = resource::find(&session.world, &session.stack);
     let connections = live.iter().filter_map(|node| {
         let State::VpnConnection(state) = &node.state else { return None };

@@ -1,6 +1,7 @@
 //! `up` and `plan`: from what is declared to a plan, and with `up` to the thing itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -8,7 +9,7 @@ use serde_json::json;
 
 use super::change::{self, Carried, ask, carry_out};
 use super::login::Login;
-use super::prove::prove;
+use super::prove::{prove, tunnels_up};
 use super::session::{Asked, Session, Unnamed};
 use super::status::{Report, Secrets};
 use super::{Changing, Code, Common, Stopped};
@@ -18,6 +19,7 @@ use crate::render::cost;
 use crate::resource::{Spec, State};
 use crate::server::{FirstMet, Reach, Restart, Way, scripts_in};
 use crate::spec::{Declared, Via};
+use crate::time::{self, Backoff};
 use crate::{topology, ui};
 
 /// Options of `plan`.
@@ -160,11 +162,49 @@ pub(super) async fn afterwards(
             let host = session.server_address();
             prove(session, common, &Way { host, ..*way }, ping).await
         }
-        (Reach::Remote(_) | Reach::ByHand(_), _) => {
+        (Reach::ByHand(folder), _) => by_hand(session, &folder).await,
+        (Reach::Remote(_), None) => {
             session.events.note(
                 "not proven: no ping was sent through a tunnel; `cgw test --ping ADDRESS` does",
             );
             Ok(Code::Done)
+        }
+    }
+}
+
+/// Waits for a person to run the scripts and for AWS to show a tunnel as up, if there is a person.
+async fn by_hand(session: &mut Session, folder: &Path) -> Result<Code, Stopped> {
+    let question = format!(
+        "Run what is in {} on the server, and prove.ps1 there last. Is that done?",
+        folder.display()
+    );
+    if ui::confirm(&question) != Some(true) {
+        session.events.note("not proven: `cgw status` shows a tunnel as UP once it is");
+        return Ok(Code::Done);
+    }
+    let mut rests =
+        Backoff::new(Duration::from_secs(5), Duration::from_secs(20), Duration::from_mins(10));
+    session.events.note("waiting until AWS shows a tunnel as up, some minutes");
+    loop {
+        session.observe_again().await?;
+        if let Some(up) = tunnels_up(session).first() {
+            session.events.note(format!("the tunnel {up} is up"));
+            return Ok(Code::Done);
+        }
+        let rest = rests.next_rest().ok_or_else(|| {
+            Stopped::with(
+                Code::Failed,
+                "AWS shows no tunnel as up",
+                "only traffic from the server starts a tunnel: run prove.ps1 -Ping ADDRESS there, \
+                 with a host in the VPC",
+            )
+        })?;
+        let interrupted = tokio::select! {
+            () = time::sleep(rest) => false,
+            _ = tokio::signal::ctrl_c() => true,
+        };
+        if interrupted {
+            return Err(Stopped::with(Code::Interrupted, "interrupted", "nothing is half done"));
         }
     }
 }

@@ -36,6 +36,13 @@ pub enum Request<'a> {
         /// The host.
         ping: Ipv4Addr,
     },
+    /// Switch the tunnel that carries traffic off until the other one does.
+    Failover {
+        /// Whose tunnels.
+        stack: &'a Stack,
+        /// The host that is pinged meanwhile.
+        ping: Ipv4Addr,
+    },
     /// Say that the server can still be reached, and hear how it is.
     Confirm {
         /// Whose guard is disarmed.
@@ -66,7 +73,7 @@ impl Request<'_> {
             Self::Run(bundle) => Some(&bundle.digest),
             Self::Undo { .. } => Some("undo"),
             Self::Follow { run, .. } => Some(run),
-            Self::Prove { .. } | Self::Confirm { .. } => None,
+            Self::Prove { .. } | Self::Failover { .. } | Self::Confirm { .. } => None,
         }
     }
 
@@ -78,6 +85,7 @@ impl Request<'_> {
             Self::Undo { stack, .. }
             | Self::Follow { stack, .. }
             | Self::Prove { stack, .. }
+            | Self::Failover { stack, .. }
             | Self::Confirm { stack, .. } => stack,
         }
     }
@@ -100,6 +108,7 @@ impl Request<'_> {
             }
             Self::Follow { .. } => ("follow.ps1", json!({ "Digest": run }), Map::new()),
             Self::Prove { ping, .. } => ("prove.ps1", json!({ "Ping": ping }), Map::new()),
+            Self::Failover { ping, .. } => ("failover.ps1", json!({ "Ping": ping }), Map::new()),
             Self::Confirm { then, .. } => {
                 let arguments = match then {
                     Then::Nothing => json!({}),

@@ -127,7 +127,10 @@ impl Kind for WindowsSetup {
         if let Some(Reach::Remote(way)) = &hands.server {
             match way.undo(at.stack(), &hands.events).await {
                 Ok(report) => tell(hands, &report),
-                Err(error) if error.is_reached() => return Err(error.into()),
+                Err(error) if !error.is_unreachable() => {
+                    hands.events.note("`cgw down --keep-windows` leaves the server as it is");
+                    return Err(error.into());
+                }
                 Err(error) => hands.events.warn(format!(
                     "the server keeps what was set there, because it cannot be reached: {error}; {}",
                     undo_by_hand(at.stack())

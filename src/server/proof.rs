@@ -20,6 +20,17 @@ pub struct Proof {
     pub quick_mode: Vec<Associated>,
 }
 
+/// What came of switching a tunnel off: the `cgw-failover` line of `failover.ps1`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failover {
+    /// The tunnel that carried the traffic, by its outside address.
+    pub from: Ipv4Addr,
+    /// The one that took over, if it is known.
+    pub to: Option<Ipv4Addr>,
+    /// After how many seconds a ping came back.
+    pub seconds: Option<f64>,
+}
+
 /// A security association of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

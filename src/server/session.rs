@@ -5,9 +5,10 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::journal::{Journal, Last};
-use super::{Error, Proof, Report, Restart, Restarted, Way};
+use super::{Error, Failover, Proof, Report, Restart, Restarted, Way};
 use crate::address::Stack;
 use crate::event::{Event, Events};
 use crate::playbook::{self, Bundle, Request, Then};
@@ -186,19 +187,18 @@ impl Session<'_> {
     async fn confirm(&self, stack: &Stack, then: Then<'_>) -> Result<(), Error> {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5), GUARD);
         loop {
-            match self.state(stack, then).await {
+            let error = match self.state(stack, then).await {
                 Ok(state) if state.guard == Guard::Restored => return Err(Error::PutBack),
                 Ok(_) => return Ok(()),
-                // It restarts perhaps; to ask for that twice would restart it twice.
-                Err(Error::Transport(error)) if then == Then::Restart && error.had_begun() => {
-                    return Ok(());
-                }
-                Err(Error::Transport(error)) if error.may_pass() => {
-                    self.say_again(&error);
-                    time::sleep(backoff.next_rest().ok_or(error)?).await;
-                }
-                Err(error) => return Err(error),
+                Err(error) if !error.comes_of_a_restart() => return Err(error),
+                Err(error) => error,
+            };
+            // It restarts perhaps; to ask for that twice would restart it twice.
+            if then == Then::Restart && error.is_reached() {
+                return Ok(());
             }
+            self.say_again(&error);
+            time::sleep(backoff.next_rest().ok_or(error)?).await;
         }
     }
 
@@ -208,63 +208,69 @@ impl Session<'_> {
         let too_long = || Error::NotBack { minutes: RESTART.as_secs() / 60 };
         let (short, long) = (Duration::from_secs(1), Duration::from_secs(15));
         let mut backoff = Backoff::new(short, long, RESTART);
-        let state = loop {
+        let mut state = loop {
             let rest = backoff.next_rest().ok_or_else(too_long)?;
             self.way.interrupt.sleep(rest).await.map_err(|_| Error::Restarting)?;
             match self.state(stack, Then::After(before)).await {
+                Ok(state) if state.guard == Guard::Restored => return Err(Error::PutBack),
                 // The boot time is worked out from the clock, which may be set meanwhile.
                 Ok(state) if (state.boot - before).abs() >= 120 => break state,
                 Ok(_) => {}
-                Err(Error::Transport(error)) if error.may_pass() => self.say_again(&error),
+                Err(error) if error.comes_of_a_restart() => self.say_again(&error),
                 Err(error) => return Err(error),
             }
         };
-        if state.guard == Guard::Restored {
-            return Err(Error::PutBack);
-        }
         let mut backoff = Backoff::new(short, long, START);
-        let mut state = state;
         while let (true, Some(what)) = (all, state.wrong()) {
             let rest = backoff.next_rest().ok_or(Error::NotReady { what })?;
             self.way.interrupt.sleep(rest).await.map_err(|_| Error::Restarting)?;
-            state = self.state(stack, Then::Nothing).await?;
+            match self.state(stack, Then::Nothing).await {
+                Ok(now) => state = now,
+                Err(error) if error.comes_of_a_restart() => self.say_again(&error),
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
 
     async fn state(&self, stack: &Stack, then: Then<'_>) -> Result<State, Error> {
-        let mut state = None;
-        let request = Request::Confirm { stack, then };
-        let mut hear = |line: &str| {
-            let told = line.strip_prefix("cgw-state ").map(serde_json::from_str);
-            state = told.and_then(Result::ok).or(state.take());
-        };
-        let Exit { code, stderr } = self.exec(&request, PROMPT, &mut hear).await?;
-        match state {
-            Some(state) if code == 0 => Ok(state),
-            Some(_) | None => Err(Error::Unfinished { code, stderr }),
-        }
+        self.ask(&Request::Confirm { stack, then }, "cgw-state ", PROMPT).await
     }
 
     /// Has a host in the VPC pinged.
     pub(super) async fn prove(&self, stack: &Stack, ping: Ipv4Addr) -> Result<Proof, Error> {
-        let mut proof = None;
-        let mut hear = |line: &str| {
-            let told = line.strip_prefix("cgw-proof ").map(serde_json::from_str);
-            proof = told.and_then(Result::ok).or(proof.take());
-        };
+        // It changes nothing, so it can be asked again.
         let request = Request::Prove { stack, ping };
         let mut rests = rests_within(self.way.patience);
         loop {
-            match self.exec(&request, PINGS, &mut hear).await {
-                Ok(Exit { code, stderr }) => {
-                    return proof.filter(|_| code == 0).ok_or(Error::Unfinished { code, stderr });
+            match self.ask(&request, "cgw-proof ", PINGS).await {
+                Err(Error::Transport(error)) if error.may_pass() => {
+                    self.rest(&mut rests, error).await?;
                 }
-                // It changes nothing, so it can be asked again.
-                Err(error) if error.may_pass() => self.rest(&mut rests, error).await?,
-                Err(error) => return Err(error.into()),
+                answer => return answer,
             }
         }
+    }
+
+    /// Has the tunnel that carries traffic switched off until the other one does.
+    pub(super) async fn fail_over(&self, stack: &Stack, ping: Ipv4Addr) -> Result<Failover, Error> {
+        self.ask(&Request::Failover { stack, ping }, "cgw-failover ", PINGS).await
+    }
+
+    /// Asks for one line that begins with `word` and goes on as JSON.
+    async fn ask<T: DeserializeOwned + Send>(
+        &self,
+        request: &Request<'_>,
+        word: &str,
+        limit: Duration,
+    ) -> Result<T, Error> {
+        let mut answer = None;
+        let mut hear = |line: &str| {
+            let told = line.strip_prefix(word).map(serde_json::from_str);
+            answer = told.and_then(Result::ok).or(answer.take());
+        };
+        let Exit { code, stderr } = self.exec(request, limit, &mut hear).await?;
+        answer.filter(|_| code == 0).ok_or(Error::Unfinished { code, stderr })
     }
 
     async fn exec(
@@ -282,14 +288,12 @@ impl Session<'_> {
         let Some(rest) = rests.next_rest() else {
             return Err(error.into());
         };
+        let error = Error::from(error);
         self.say_again(&error);
-        match self.way.interrupt.sleep(rest).await {
-            Ok(()) => Ok(()),
-            Err(_) => Err(error.into()),
-        }
+        self.way.interrupt.sleep(rest).await.map_err(|_| Error::Interrupted)
     }
 
-    fn say_again(&self, error: &transport::Error) {
+    fn say_again(&self, error: &Error) {
         self.events.say(&Event::Retrying { action: self.transport.name(), why: error.to_string() });
     }
 }

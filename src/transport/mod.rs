@@ -316,6 +316,19 @@ impl Error {
         })
     }
 
+    /// Says whether the machine does not prove to be the right one.
+    #[must_use]
+    pub fn is_another_host(&self) -> bool {
+        matches!(
+            self,
+            Self::HostKeyUnknown { .. }
+                | Self::HostKeyChanged { .. }
+                | Self::HostKeyRevoked { .. }
+                | Self::CertificateUnknown { .. }
+                | Self::CertificateChanged { .. }
+        )
+    }
+
     /// Says whether the call had perhaps begun on the machine.
     #[must_use]
     pub fn had_begun(&self) -> bool {

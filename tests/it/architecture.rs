@@ -28,7 +28,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         "resource",
         &["address", "aws", "diff", "event", "playbook", "secret", "server", "tunnel", "world"],
     ),
-    ("topology", &["address", "aws", "playbook", "preflight", "resource", "spec", "world"]),
+    (
+        "topology",
+        &["address", "aws", "playbook", "preflight", "resource", "spec", "tunnel", "world"],
+    ),
     ("lease", &["address", "aws", "event", "interrupt", "time"]),
     ("plan", &["address", "aws", "diff", "event", "resource", "server", "topology", "world"]),
     (

@@ -235,6 +235,10 @@ fn a_server_that_cannot_be_reached_keeps_what_it_has_and_stops_nothing() {
     let before = cloud.dump();
     windows.up(&cloud, &["--reboot", "never"]).ok();
     // Nothing listens there.
+    let refused = windows.down(&cloud, &["--user", "nobody"]);
+    assert_eq!(refused.code(), Some(1), "a login that is refused is no silence: {}", refused.err);
+    assert!(refused.err.contains("--keep-windows"), "{}", refused.err);
+    assert!(cloud.nodes().contains_key("windows-setup"), "the server is not forgotten");
     let run = windows.down(&cloud, &["--host", "127.0.0.2", "--port", "1"]).ok();
     assert!(run.err.contains("the server keeps what was set there"), "{}", run.err);
     assert!(run.err.contains("undo.ps1"), "{}", run.err);
@@ -332,6 +336,9 @@ fn a_ping_proves_the_tunnel_and_how_far_a_failed_one_came_tells_what_is_wrong() 
     let test = |more: &[&str]| windows.cgw(&cloud, "test", &[&["--stack", &stack], more].concat());
     let proof = test(&["--json"]).ok();
     assert!(proof.out.contains(r#""proven":true"#), "{}", proof.out);
+    let failed_over = test(&["--failover"]).ok();
+    assert!(failed_over.out.contains("failover from 192.0.2."), "{}", failed_over.out);
+    assert!(windows.server()["rules"][0]["enable"] == "True", "it is on again");
     windows.set("peer", &json!("no-host"));
     let run = test(&[]);
     assert_eq!(run.code(), Some(1));

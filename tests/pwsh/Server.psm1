@@ -73,7 +73,7 @@ function Invoke-Change([scriptblock] $Change) {
 
 # What has been negotiated with the other end of the first rule: the first suite that both have.
 function Show-SA([string] $Cipher, [string] $Hash, [string] $Group) {
-    foreach ($rule in $script:Server.rules | Select-Object -First 1) {
+    foreach ($rule in @($script:Server.rules | Where-Object { $_.enable -eq 'True' }) | Select-Object -First 1) {
         [pscustomobject] @{ RemoteEndpoint = $rule.remotetunnelendpoint; $Cipher = 65003; $Hash = 65001; $Group = 14 } } }
 # The other end answers the third ping: 'answers', or 'silent' to key exchange, 'no-quick' mode, 'no-host' behind it.
 function Invoke-Ping([string[]] $Arguments) {
@@ -81,7 +81,7 @@ function Invoke-Ping([string[]] $Arguments) {
     if ($line -notmatch '^-n 1 -w 1000 -S [\d.]+ [\d.]+$') { throw "ping.exe $line" }
     Use-Server { $script:Server.pings = [Math]::Min(9, $script:Server.pings + 1) }
     $global:LASTEXITCODE = 0
-    if ($script:Server.pings -gt 2 -and $script:Server.peer -eq 'answers' -and $script:Server.rules.Count -gt 0) { "Antwort von 10.0.1.10: Bytes=32 Zeit=12ms TTL=62" } else { 'Zielhost nicht erreichbar.' }
+    if ($script:Server.pings -gt 2 -and $script:Server.peer -eq 'answers' -and @($script:Server.rules | Where-Object { $_.enable -eq 'True' }).Count -gt 0) { "Antwort von 10.0.1.10: Bytes=32 Zeit=12ms TTL=62" } else { 'Zielhost nicht erreichbar.' }
 }
 # The task of a run is there for a run that changes nothing too; those of the guard and of pings are changes like others.
 function Invoke-TaskChange($Name, [scriptblock] $Change) { if ("$Name" -notlike 'cgw run*') { Invoke-Change $Change } else { & $Change } }
@@ -293,6 +293,8 @@ $models = @{
     'Set-NetIPsecQuickModeCryptoSet' = { param($p) Confirm-Default 'Set' $p 2; if (-not $script:Server.quickMode) { throw 'no such set' }; Invoke-Change { $script:Server.quickMode = New-Set $script:Server.quickMode $p } }
     'Remove-NetIPsecMainModeCryptoSet' = { param($p) Confirm-Default 'Remove' $p 1; if (-not $script:Server.mainMode) { throw 'no such set' }; Invoke-Change { $script:Server.mainMode = $null } }
     'Remove-NetIPsecQuickModeCryptoSet' = { param($p) Confirm-Default 'Remove' $p 2; if (-not $script:Server.quickMode) { throw 'no such set' }; Invoke-Change { $script:Server.quickMode = $null } }
+    'Enable-NetIPsecRule' = { param($p) Invoke-Change { foreach ($rule in $script:Server.rules) { if ($rule.name -eq "$($p.DisplayName)") { $rule.enable = 'True' } } } }
+    'Disable-NetIPsecRule' = { param($p) Invoke-Change { $script:Server.pings = 0; foreach ($rule in $script:Server.rules) { if ($rule.name -eq "$($p.DisplayName)") { $rule.enable = 'False' } } } }
     'Get-NetIPsecRule' = { param($p)
         if ($p.PolicyStore -eq 'ActiveStore' -and -not $script:Server.inForce) { return }
         if ($p.PolicyStore -eq 'RSOP') { foreach ($name in $script:Server.policyRules) { [pscustomobject] @{ DisplayName = $name } }; return }
@@ -463,12 +465,14 @@ function Install-Stand([string] $Data, [string] $Cache) {
         if ($Cache) { [IO.File]::WriteAllText("$Cache.$PID", $text); [IO.File]::Move("$Cache.$PID", $Cache, $true) }
     }
     . ([scriptblock]::Create($text))
+    # Windows PowerShell hands an array of JSON over as one object.
+    $global:PSDefaultParameterValues['ConvertFrom-Json:NoEnumerate'] = $true
     $texts = @(
         'function global:Get-CimInstance { [CmdletBinding()] param($ClassName, $Filter) Get-CimModel $ClassName $Filter }'
         'function global:Set-Service { [CmdletBinding()] param($Name, [ValidateSet("Automatic", "Manual", "Disabled")] $StartupType) Set-ServiceModel $Name ($StartupType -replace "^Automatic$", "Auto") "" }'
         'function global:Stop-Service { [CmdletBinding()] param($Name, [switch] $Force) Set-ServiceModel $Name "" Stopped }'
         'function global:Start-Service { [CmdletBinding()] param($Name) Set-ServiceModel $Name "" Running }'
-        'function global:Import-Module { [CmdletBinding()] param($Name) if ($Name -ne "RemoteAccess") { throw "no module $Name" } }'
+        'function global:Import-Module { [CmdletBinding()] param($Name) if ($Name -ne "RemoteAccess" -or (Get-Server).features["RSAT-RemoteAccess-PowerShell"] -ne "Installed") { throw "no module $Name" } }'
         'function global:Start-Sleep { [CmdletBinding()] param($Seconds, $Milliseconds) Suspend-Model }'
         'function global:Set-Acl { [CmdletBinding()] param($LiteralPath, $AclObject) Set-AclModel $LiteralPath $AclObject }'
         'function global:Get-ItemProperty { [CmdletBinding()] param($Path, $Name)

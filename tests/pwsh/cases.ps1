@@ -266,11 +266,68 @@ foreach ($prepare in { }, { Set-OwnThings }) {
     Expect "the guard's time comes after each of $changes changes $($wrong -join ', ')" ($wrong.Count -eq 0)
 }
 
+# What comes in the same moment, and what comes too late.
+Reset
+[void] (Push (Get-Given))
+Start-Guard
+$sure = Confirm @{ Restart = $true }
+Expect 'once the guard has come no restart is ordered' ($sure.state.guard -eq 'restored' -and (Get-History).shutdowns -eq 0 -and (Get-Server).tasks.Count -eq 0)
+Reset
+[void] (Push (Get-Given))
+$rules = (Get-Server).rules.Count
+[IO.Directory]::Move((Join-Path $Folder 'cgw/prod/guard'), (Join-Path $Folder 'cgw/prod/guard-firing'))
+$sure = Confirm
+Expect 'who confirms while the guard fires is told' ($sure.state.guard -eq 'restored' -and (Get-Server).tasks.Contains('cgw guard prod'))
+Start-Guard
+Expect 'and the guard goes on' ((Get-Server).rules.Count -eq 0 -and (Get-Server).tasks.Count -eq 0)
+Reset
+[void] (Push (Get-Given))
+[IO.Directory]::Delete((Join-Path $Folder 'cgw/prod/guard'), $true)
+Start-Guard
+Expect 'a guard that was disarmed in the same moment does nothing' ((Get-Server).rules.Count -eq $rules)
+Reset
+[void] (Push (Get-Given))
+(Get-History).failAt = (Get-History).calls + 1
+Start-Guard
+(Get-History).failAt = 0
+Expect 'a policy that is refused: the steps are undone' ((Get-Server).rules.Count -eq 0 -and (Confirm).state.guard -eq 'restored')
+
+# Undo after a run that was refused, with other wishes, without its adapter, and beside somebody's own VPN.
+Reset
+(Get-Server).firewalls.Public = 'False'
+$before = Get-Snapshot
+[void] (Push (Get-Given))
+$run = Undo
+Expect 'undo of a run that was refused: nothing, and no failure' ($run.code -eq 0 -and (Get-Snapshot) -eq $before -and -not (Test-Path $run.stack))
+Reset
+[void] (Push (Get-Given))
+[void] (Confirm)
+(Get-Server).firewalls.Public = 'False'
+$given = Get-Given
+$given.tunnels[0].outsideIp = '203.0.113.30'
+$given.mainMode.minutes = 60
+[void] (Push $given)
+(Get-Server).firewalls.Public = 'True'
+$run = Undo -RemoveRoles
+Expect 'undo after a second run with other wishes was refused: whole' ($run.code -eq 0 -and (Get-Snapshot) -eq $plain)
+Reset
+[void] (Push (Get-Given))
+[void] (Confirm)
+(Get-Server).address = '172.31.16.99'
+$run = Undo
+Expect 'undo without the adapter: the rest is undone, and what stays is named' ($run.code -eq 0 -and (Get-Server).rules.Count -eq 0 -and "$($run.steps.mtu.kept)" -match 'which is gone')
+Reset
+[void] (Push (Get-Given))
+[void] (Confirm)
+(Get-Server).access.VpnStatus = 'Installed'
+$run = Undo -RemoveRoles
+Expect 'undo beside a VPN that somebody set up since: their service runs on' ((Get-Server).services.RemoteAccess -eq 'Auto Running' -and (Get-Server).access.RoutingStatus -eq 'Installed' -and 'routing' -in $run.steps.routing.kept)
+
 # The restart: over a connection that proves the way, with the guard armed for after it.
 Reset
 [void] (Push (Get-Given))
 $sure = Confirm @{ Restart = $true }
-Expect 'a restart is ordered once, and guarded' ($sure.code -eq 0 -and (Get-History).shutdowns -eq 1 -and (Get-History).shutdown -match '^/r /t 5 ' -and "$((Get-Server).tasks['cgw guard prod'].triggers)" -eq 'startup PT15M')
+Expect 'a restart is ordered once, and guarded' ($sure.code -eq 0 -and (Get-History).shutdowns -eq 1 -and (Get-History).shutdown -match '^/r /t 5 ' -and "$((Get-Server).tasks['cgw guard prod'].triggers)" -eq 'once startup PT15M')
 $sure = Confirm @{ After = 1767225600 }
 Expect 'before the restart nothing is confirmed' ($sure.code -eq 0 -and $sure.state.boot -eq 1767225600 -and (Get-Server).tasks.Contains('cgw guard prod'))
 Restart-Server
@@ -294,14 +351,27 @@ $task = (Get-Server).tasks['cgw keepalive prod']
 Expect 'with a host to ping a task keeps a tunnel up from every start on' ($run.steps.keepalive.changed -and $task.state -eq 'Running' -and $task.arguments -match 'keepalive.ps1" -From 172.31.16.10 -Ping 10.0.1.10$' -and "$($task.triggers)" -eq 'startup')
 Expect 'again: nothing' (-not (Push $given).steps.keepalive.changed)
 $given.ping = '10.0.1.11'
-Expect 'another host: the task pings that one' ((Push $given).steps.keepalive.was.ping -eq '10.0.1.10' -and (Get-Server).tasks['cgw keepalive prod'].arguments -match '10.0.1.11$')
+Expect 'another host: the task pings that one' ((Push $given).steps.keepalive.was.ping -eq '10.0.1.10 from 172.31.16.10' -and (Get-Server).tasks['cgw keepalive prod'].arguments -match '10.0.1.11$')
 $proof = Get-Proof
 Expect 'the proof waits for the first reply, and says what was negotiated' ($proof.received -eq 5 -and $proof.sent -eq 5 -and $proof.mainMode[0].peer -eq '203.0.113.10' -and "$($proof.mainMode[0].encryption) $($proof.mainMode[0].hash) $($proof.mainMode[0].keyExchange)" -eq 'AES256 SHA256 DH14' -and $proof.quickMode[0].keyExchange -eq 'DH14')
+$steady = Get-Snapshot
+$failed = Invoke-Session 'prod' 'failover.ps1' @{ Ping = '10.0.1.10' } @{}
+$told = ConvertFrom-Json -AsHashtable ($failed.lines[0] -replace '^cgw-failover ')
+Expect 'a failover: the other tunnel takes over, then all is as before' ($failed.code -eq 0 -and $told.from -eq '203.0.113.10' -and $told.to -eq '203.0.113.20' -and $null -ne $told.seconds -and (Get-Snapshot) -eq ($steady -replace '"pings":\d+', "`"pings`":$((Get-Server).pings)"))
+(Get-History).failAt = (Get-History).calls + 2
+(Get-History).after = $true
+$failed = Invoke-Session 'prod' 'failover.ps1' @{ Ping = '10.0.1.10' } @{}
+(Get-History).failAt = 0
+Expect 'a failover that is cut off after the rule went off: it is on again, and no task is left' ($failed.code -eq 1 -and (Get-Server).rules[0].enable -eq 'True' -and -not (Get-Server).tasks.Contains('cgw failover prod'))
+(Get-Server).rules[0].enable = 'False'
+$both = Invoke-Captured { & (Join-Path $failed.stack 'failover.ps1') -Enable }
+Expect 'what its task runs switches the rules on' ($both.code -eq 0 -and (Get-Server).rules[0].enable -eq 'True')
 foreach ($one in @('no-host', 1, 1), @('no-quick', 1, 0), @('silent', 0, 0)) {
     (Get-Server).peer = $one[0]
     $proof = Get-Proof
     Expect "the other end is $($one[0]): no reply, and how far it came" ($proof.received -eq 0 -and $proof.mainMode.Count -eq $one[1] -and $proof.quickMode.Count -eq $one[2])
 }
+Expect 'without an answer nothing is switched off' ((Invoke-Session 'prod' 'failover.ps1' @{ Ping = '10.0.1.10' } @{}).error -match 'does not answer' -and (Get-Server).rules[0].enable -eq 'True')
 Expect 'what is no address is not pinged' ((Invoke-Session 'prod' 'prove.ps1' @{ Ping = '10.0.1.10; x' } @{}).error -match 'not an IPv4 address')
 $given.Remove('ping')
 Expect 'no host any more: the task is gone' ((Push $given).steps.keepalive.now.ping -eq 'absent' -and -not (Get-Server).tasks.Contains('cgw keepalive prod'))
@@ -334,6 +404,16 @@ Reset
 $run = Push (Get-Given)
 Expect '2012 R2: netsh sets up routing, display names are read' ($run.code -eq 0 -and (Get-Server).access.type -eq 'lanonly')
 Expect '2012 R2: again nothing' ((Get-ChangedIds (Push (Get-Given))) -eq '')
+foreach ($version in '6.3.9600', '10.0.14393', '10.0.17763', '10.0.20348', '10.0.26100') {
+    Reset
+    (Get-Server).version = $version
+    $before = Get-Snapshot
+    $first = Push (Get-Given)
+    [void] (Confirm)
+    $second = Push (Get-Given)
+    $undone = Undo -RemoveRoles
+    Expect "Windows $version`: set up, again nothing, undone whole" ($first.code -eq 0 -and (Get-ChangedIds $first) -eq $everything -and (Get-ChangedIds $second) -eq '' -and $undone.code -eq 0 -and (Get-Snapshot) -eq $before)
+}
 Reset
 $given = Get-Given
 $given.mainMode.suites = @(@{ keyExchange = 'DH20'; encryption = 'AES256'; hash = 'SHA384' })
@@ -419,10 +499,12 @@ $copy = Join-Path $Folder 'by-hand'
 Copy-Item -Recurse $Playbook $copy
 [IO.File]::WriteAllText((Join-Path $copy 'parameters.json'), (ConvertTo-Json (Get-Given) -Depth 6))
 $run = Invoke-Captured { & (Join-Path $copy 'run.ps1') }
-Expect 'by hand: it says what to do against the guard' ($run.code -eq 0 -and $run.lines[-1] -match 'run confirm.ps1 here from a new session' -and (Get-Server).tasks.Contains('cgw guard prod'))
-$sure = Invoke-Captured { & (Join-Path $copy 'confirm.ps1') }
-Expect 'by hand: the same, and the keys are gone' ($sure.code -eq 0 -and (Get-Snapshot) -eq $final -and $run.marker -match 'cgw-done by-hand changed=11' -and -not (Test-Path (Join-Path $copy 'parameters.json')))
-$run = Invoke-Captured { & (Join-Path $copy 'undo.ps1') -RemoveRoles }
+Expect 'by hand: it says what to do against the guard' ($run.code -eq 0 -and $run.lines[-1] -match 'unless you run .*cgw/prod/confirm.ps1 from a new session' -and (Get-Server).tasks.Contains('cgw guard prod'))
+$there = Join-Path $Folder 'cgw/prod'
+$sure = Invoke-Captured { & (Join-Path $there 'confirm.ps1') }
+Expect 'by hand: the same, and the keys are gone' ($sure.code -eq 0 -and (Get-Snapshot) -eq $final -and $run.marker -match 'cgw-done by-hand changed=11' -and -not (Test-Path (Join-Path $copy 'parameters.json')) -and -not (Test-Path (Join-Path $there 'parameters.json')))
+Expect 'by hand: the scripts are where only Administrators can write' ((Get-History).acls[$there] -eq 'O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)')
+$run = Invoke-Captured { & (Join-Path $there 'undo.ps1') -RemoveRoles }
 Expect 'by hand: undone, whole' ($run.code -eq 0 -and (Get-Snapshot) -eq $plain -and $run.marker -match 'cgw-done by-hand')
 foreach ($stack in '..', 'a/b', '', '-x') { $g = Get-Given; $g.stack = $stack; Expect "the stack's name '$stack' is refused" ((Push $g).error -match 'not allowed') }
 exit $failures

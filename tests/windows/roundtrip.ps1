@@ -25,7 +25,7 @@ $adapter = Get-NetAdapter -InterfaceIndex $way.InterfaceIndex
 # What `cgw scripts` writes for a stack with the suites of «modern».
 function Get-Parameters {
     @{
-        version = 1; stack = 'roundtrip'; connection = 'vpn-0a1b2c3d4e5f60001'; device = 'ec2'; reboot = 'never'; minimalRoles = $false
+        version = 1; stack = 'roundtrip'; connection = 'vpn-0a1b2c3d4e5f60001'; device = 'ec2'; minimalRoles = $false
         privateIp = $address
         siteCidr = $address -replace '\.\d+$', '.0/24'
         cloudCidr = '198.51.100.0/24'
@@ -74,6 +74,7 @@ function Get-Snapshot {
         routing = [ordered]@{
             service = if ($service) { "$($service.StartMode) $($service.State)" } else { 'Disabled Stopped' }
             forwarding = "$((Get-NetIPInterface -InterfaceIndex $way.InterfaceIndex -AddressFamily IPv4).Forwarding)"
+            mtu = "$((Get-NetIPInterface -InterfaceIndex $way.InterfaceIndex -AddressFamily IPv4).NlMtu)"
         }
         features = @(Get-WindowsFeature -Name $features | Sort-Object -Property Name | ForEach-Object { "$($_.Name) $($_.InstallState)" })
     }
@@ -107,7 +108,7 @@ function Invoke-Playbook([string] $Script) {
     $code = $LASTEXITCODE
     $said | ForEach-Object { Write-Host "       $_" }
     Assert-That ($code -eq 0) "$Script ends with exit code 0"
-    $changed = if ("$($said[-1])" -match '^cgw-\w+ .*changed=(\d+) reboot=\w+ failed=0$') { $Matches[1] }
+    $changed = if ("$($said -match '^cgw-done ')" -match ' changed=(\d+) reboot=\w+ failed=0 ') { $Matches[1] }
     Assert-That ($null -ne $changed) "$Script ends with its marker, and nothing failed"
     $lines = @($said | Where-Object { "$_".StartsWith('{') } | ForEach-Object { ConvertFrom-Json -InputObject $_ })
     Assert-That ($lines.Count -gt 0) "$Script says what it did"
@@ -122,6 +123,16 @@ function Invoke-Run {
     Assert-That (-not (Test-Path -LiteralPath (Join-Path $stack 'parameters.json'))) 'the parameters are gone'
 }
 
+function Test-Guard { [bool] (Get-ScheduledTask -TaskName 'cgw guard roundtrip' -ErrorAction SilentlyContinue) }
+
+# Nobody comes over a new connection here; without this the guard would put the firewall back.
+function Confirm-Run {
+    & powershell.exe -NoProfile -ExecutionPolicy Bypass -File (Join-Path $stack 'confirm.ps1') | ForEach-Object { Write-Host "       $_" }
+    Assert-That ($LASTEXITCODE -eq 0) 'confirm.ps1 ends with exit code 0'
+    Assert-That (-not (Test-Guard)) 'no guard is armed after the confirmation'
+    Assert-That (-not (Test-Path -LiteralPath (Join-Path $stack 'guard'))) 'and no policy is left'
+}
+
 New-Item -ItemType Directory -Path $Report, $stack -Force | Out-Null
 Copy-Item -Path (Join-Path $playbook '*') -Destination $stack
 
@@ -131,6 +142,8 @@ Assert-That (-not (Get-NetIPsecRule -DisplayName $rules -PolicyStore PersistentS
 
 Write-Host "`n# apply"
 Invoke-Run | Out-Null
+Assert-That (Test-Guard) 'the guard is armed'
+Confirm-Run
 $applied = Save-Snapshot 'applied'
 foreach ($name in $rules) {
     foreach ($where in 'PersistentStore', 'ActiveStore') {
@@ -144,7 +157,19 @@ foreach ($section in $sections | Where-Object { $_ -notin 'offload', 'features' 
 Write-Host "`n# apply again"
 $run = Invoke-Run
 Assert-That ($run.changed -eq '0') 'a second run changes nothing'
+Assert-That (-not (Test-Guard)) 'and arms no guard'
 Assert-Same (Save-Snapshot 'again') $applied $sections 'after a second run'
+
+Write-Host "`n# the guard"
+Remove-NetIPsecRule -DisplayName $rules[0] -PolicyStore PersistentStore
+$lacking = Save-Snapshot 'lacking'
+Invoke-Run | Out-Null
+Start-ScheduledTask -TaskName 'cgw guard roundtrip'
+for ($wait = 0; (Test-Guard) -and $wait -lt 60; $wait++) { Start-Sleep -Seconds 1 }
+Assert-Same (Save-Snapshot 'restored') $lacking $sections 'after the guard has come'
+Invoke-Run | Out-Null
+Confirm-Run
+Assert-Same (Save-Snapshot 'mended') $applied $sections 'after one more run'
 
 Write-Host "`n# undo"
 $undo = Invoke-Playbook 'undo.ps1'

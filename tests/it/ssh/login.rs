@@ -135,3 +135,54 @@ mod needs_root {
         assert_eq!(tried, ["password", "keyboard-interactive"]);
     }
 }
+
+/// What OpenSSH offers by default in the version that a Windows Server comes with (its `myproposal.h`).
+const OFFERS: &[(&str, &[&str])] = &[
+    (
+        "2019 and 2022, OpenSSH 7.7 and 8.1",
+        &[
+            "KexAlgorithms curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,\
+             ecdh-sha2-nistp384,ecdh-sha2-nistp521,diffie-hellman-group-exchange-sha256,\
+             diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,\
+             diffie-hellman-group14-sha256,diffie-hellman-group14-sha1",
+            "HostKeyAlgorithms ecdsa-sha2-nistp256,ssh-ed25519,rsa-sha2-512,rsa-sha2-256,ssh-rsa",
+            "PubkeyAcceptedAlgorithms ecdsa-sha2-nistp256,ssh-ed25519,rsa-sha2-512,rsa-sha2-256,ssh-rsa",
+        ],
+    ),
+    (
+        "2025, OpenSSH 9.5",
+        &[
+            "KexAlgorithms sntrup761x25519-sha512@openssh.com,curve25519-sha256,\
+             curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,\
+             ecdh-sha2-nistp521,diffie-hellman-group-exchange-sha256,\
+             diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,\
+             diffie-hellman-group14-sha256",
+            "HostKeyAlgorithms ssh-ed25519,ecdsa-sha2-nistp256,rsa-sha2-512,rsa-sha2-256",
+            "PubkeyAcceptedAlgorithms ssh-ed25519,ecdsa-sha2-nistp256,rsa-sha2-512,rsa-sha2-256",
+        ],
+    ),
+];
+/// The same in all of them.
+const CIPHERS: [&str; 2] = [
+    "Ciphers chacha20-poly1305@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr,\
+     aes128-gcm@openssh.com,aes256-gcm@openssh.com",
+    "MACs umac-64-etm@openssh.com,umac-128-etm@openssh.com,hmac-sha2-256-etm@openssh.com,\
+     hmac-sha2-512-etm@openssh.com,hmac-sha1-etm@openssh.com,umac-64@openssh.com,\
+     umac-128@openssh.com,hmac-sha2-256,hmac-sha2-512,hmac-sha1",
+];
+
+#[tokio::test]
+async fn what_each_windows_server_offers_is_enough() {
+    for (server, offer) in OFFERS {
+        let config = offer.iter().chain(&CIPHERS).copied().collect();
+        let sshd = Sshd::with(&Setup { config, ..Setup::default() });
+        for kind in ["ed25519", "rsa"] {
+            let file = sshd.another_key(kind, &["-t", kind]);
+            let ssh = Ssh { auth: key(&file, None), ..sshd.ssh() };
+            let exit = greet(&ssh).await.unwrap_or_else(|error| {
+                panic!("Windows Server {server}, {kind}: {error:?}\n{}", sshd.log())
+            });
+            assert_eq!(exit.code, 0, "{server}, {kind}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+# Switches the rule of the tunnel that carries traffic off, measures until a ping is back through the other one, and switches
+# it on again. One line: cgw-failover {"from", "to", "seconds", "received"}; "to" and "seconds" are null when no ping came back.
+#
+# Guide, step 4: the second tunnel comes up when the first goes down. A scheduled task switches the rule on again after three
+# minutes, and at every start, should this be cut off: it runs this script with -Enable.
+param([string] $Ping, [int] $Wait = 90, [switch] $Enable)
+$ErrorActionPreference = 'Stop'
+$ProgressPreference = 'SilentlyContinue'
+. (Join-Path $PSScriptRoot 'common.ps1')
+. (Join-Path $PSScriptRoot 'tasks.ps1')
+. (Join-Path $PSScriptRoot 'ping.ps1')
+
+function Enable-Rules {
+    foreach ($name in Get-RuleName) { Enable-NetIPsecRule -DisplayName $name -PolicyStore PersistentStore }
+    Remove-Task $task
+}
+
+# The tunnel whose rule has negotiated; the first one that is met is the one that traffic takes.
+function Get-Carrier { @(Get-Association | Where-Object { $_.kind -eq 'quick' } | ForEach-Object { $_.peer } | Select-Object -Unique) }
+
+$lock = $null
+$off = $false
+try {
+    $settings = Join-Path $PSScriptRoot 'settings.json'
+    if (-not (Test-Path -LiteralPath $settings)) { throw 'nothing is set up from this folder' }
+    $parameters = Read-Json $settings
+    $task = "cgw failover $($parameters.stack)"
+    if ($Enable) { Enable-Rules; exit 0 }
+    if (-not (Test-Inside $Ping $parameters.cloudCidr)) { throw "$Ping is not in the VPC's network" }
+    $lock = Enter-Run
+    if (-not (Wait-Reply $Ping $Wait)) { throw "$Ping does not answer: there is nothing to fail over" }
+    $from = @(Get-Carrier)[0]
+    $rule = @($parameters.tunnels | Where-Object { $_.outsideIp -eq $from })[0].name
+    if (-not $rule) { throw "$Ping answers, but not through a tunnel" }
+    Register-Script $task 'failover.ps1' '-Enable' @((New-ScheduledTaskTrigger -Once -At ((Get-Date).AddMinutes(3))), (New-StartTrigger 'PT1M'))
+    $off = $true
+    Disable-NetIPsecRule -DisplayName $rule -PolicyStore PersistentStore
+    $watch = [Diagnostics.Stopwatch]::StartNew()
+    $back = Wait-Reply $Ping $Wait
+    $watch.Stop()
+    $to = @(Get-Carrier | Where-Object { $_ -ne $from })[0]
+    $line = [ordered]@{ from = $from; to = $null; seconds = $null; received = [bool] $back }
+    if ($back) { $line.to = $to; $line.seconds = [Math]::Round($watch.Elapsed.TotalSeconds, 1) }
+    Enable-Rules
+    $off = $false
+    Write-Line "cgw-failover $(ConvertTo-Line $line $null)"
+    exit 0
+} catch {
+    [Console]::Error.WriteLine("cgw: $($_.Exception.Message)")
+    exit 1
+} finally {
+    if ($off) { Enable-Rules }
+    if ($lock) { $lock.Dispose() }
+}
