@@ -83,7 +83,8 @@ impl FromStr for Restart {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |part: &str, below: u32| {
-            part.len() == 2 && part.parse::<u32>().is_ok_and(|number| number < below)
+            let is_plain = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+            is_plain && part.parse::<u32>().is_ok_and(|number| number < below)
         };
         match text {
             "now" => Ok(Self::Now),
