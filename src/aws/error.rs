@@ -124,12 +124,16 @@ const TABLE: &[Row] = &[
 ];
 
 fn verdict(action: Action, code: &str, status: u16) -> Verdict {
-    TABLE
-        .iter()
-        .find(|(of, named, _)| *named == code && of.is_none_or(|of| of == action))
-        .map_or(if status >= 500 && status != 501 { Verdict::Lost } else { Verdict::No }, |row| {
-            row.2
-        })
+    let is_of = |row: &&(Option<Action>, &str, Verdict)| {
+        row.1 == code && row.0.is_none_or(|of| of == action)
+    };
+    match (status, TABLE.iter().find(is_of)) {
+        // Not implemented, whatever it is called.
+        (501, _) => Verdict::No,
+        (_, Some(row)) => row.2,
+        (500.., None) => Verdict::Lost,
+        (_, None) => Verdict::No,
+    }
 }
 
 impl Error {
@@ -295,6 +299,8 @@ mod tests {
     fn a_server_error_without_a_row_is_a_lost_reply_but_not_implemented_is_no() {
         assert_eq!(verdict(Action::CreateRoute, "Strange", 503), Verdict::Lost);
         assert_eq!(verdict(Action::CreateRoute, "Strange", 501), Verdict::No);
+        let action = Action::DescribeInstanceInformation;
+        assert_eq!(verdict(action, "InternalFailure", 501), Verdict::No);
         assert_eq!(verdict(Action::CreateRoute, "Strange", 400), Verdict::No);
     }
 

@@ -70,7 +70,8 @@ pub(super) async fn scripts(options: Scripts) -> Result<Code, Stopped> {
     server::write_folder(&options.folder, scripts.chain(others)).map_err(Stopped::from)?;
     let folder = options.folder.display();
     session.events.note(format!(
-        "wrote {folder}: run run.ps1 there as Administrator, or the two tunnel-N.cmd; the files \
+        "wrote {folder}: run run.ps1 there as Administrator, then confirm.ps1 from a new session, or \
+         the two tunnel-N.cmd; the files \
          hold pre-shared keys, delete them afterwards"
     ));
     Ok(Code::Done)

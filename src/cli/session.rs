@@ -229,12 +229,17 @@ impl Session {
     pub(super) async fn look_for_a_way(&mut self) {
         let Ok(situation) = examine(&self.request()) else { return };
         let (Site::Instance(server), None) = (&situation.site, self.declared.via) else { return };
-        match self.site_reader().is_managed(&server.instance).await {
-            Ok(is_managed) => self.is_managed = is_managed,
-            Err(error) => self
-                .events
-                .note(format!("whether Systems Manager reaches the server is not known: {error}")),
-        }
+        // Only a default hangs on it: it is not waited for long.
+        let asking = self.site_reader().is_managed(&server.instance);
+        let why = match time::within(MOMENT, asking).await {
+            Ok(Ok(is_managed)) => {
+                self.is_managed = is_managed;
+                return;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        self.events.note(format!("whether Systems Manager reaches the server is not known: {why}"));
     }
 
     /// Plans what is desired against what was observed.
