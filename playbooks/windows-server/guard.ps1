@@ -13,8 +13,8 @@ $firing = Get-FiringFolder
 if (-not (Test-Path -LiteralPath $firing)) {
     try { Move-Item -LiteralPath (Get-GuardFolder) -Destination $firing } catch { exit 0 }
 }
-# A run that goes on would set again what is put back here.
-try { Stop-ScheduledTask -TaskName (Get-RunTask $stack) } catch { Write-Verbose 'no run goes on' }
+# A run that goes on would set again what is put back here; mostly there is none.
+try { Stop-ScheduledTask -TaskName (Get-RunTask $stack) } catch { $null }
 $how = $null
 try {
     $policy = Join-Path $firing 'policy.wfw'
