@@ -184,7 +184,7 @@ impl Error {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Transport(error) => error.may_pass() && !error.had_begun(),
+            Self::Transport(_) => self.is_unreachable(),
             Self::Restarting | Self::Interrupted => true,
             Self::Step { .. }
             | Self::RestartFirst { .. }
@@ -199,8 +199,7 @@ impl Error {
     }
 
     /// Says whether the server was reached, whatever came then.
-    #[must_use]
-    pub fn is_reached(&self) -> bool {
+    fn is_reached(&self) -> bool {
         match self {
             Self::Transport(error) => error.had_begun(),
             Self::Interrupted | Self::Occupied { .. } | Self::Write { .. } => false,

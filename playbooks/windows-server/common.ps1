@@ -92,18 +92,19 @@ function Write-Json([string] $Path, $Value) {
     Move-Item -LiteralPath "$Path.new" -Destination $Path -Force
 }
 
-# saved.json: machine-wide settings as they were before this stack changed them for the first time.
-function Read-Saved {
-    $path = Join-Path $PSScriptRoot 'saved.json'
-    $saved = [ordered]@{}
+# A file of this folder that holds one JSON object, by name and in order; empty where there is none.
+function Read-Table([string] $File) {
+    $path = Join-Path $PSScriptRoot $File
+    $table = [ordered]@{}
     if (Test-Path -LiteralPath $path) {
-        foreach ($one in (Read-Json $path).PSObject.Properties) { $saved[$one.Name] = $one.Value }
+        foreach ($one in (Read-Json $path).PSObject.Properties) { $table[$one.Name] = $one.Value }
     }
-    $saved
+    $table
 }
 
+# saved.json: machine-wide settings as they were before this stack changed them for the first time.
 function Save-Once([string] $Key, $Value) {
-    $saved = Read-Saved
+    $saved = Read-Table 'saved.json'
     if ($saved.Contains($Key)) { return }
     $saved[$Key] = $Value
     Write-Json (Join-Path $PSScriptRoot 'saved.json') $saved
@@ -112,23 +113,16 @@ function Save-Once([string] $Key, $Value) {
 # The texts that were kept under a name, in order; none if nothing was changed.
 function Get-Saved([string] $Key) {
     $texts = [ordered]@{}
-    $saved = Read-Saved
+    $saved = Read-Table 'saved.json'
     if ($saved.Contains($Key)) { foreach ($one in $saved[$Key].PSObject.Properties) { $texts[$one.Name] = $one.Value } }
     $texts
 }
 
 # set.json: all texts that this stack has set of each field, so that an undo knows its own from somebody else's.
-function Read-Set {
-    $path = Join-Path $PSScriptRoot 'set.json'
-    $set = [ordered]@{}
-    if (Test-Path -LiteralPath $path) { foreach ($one in (Read-Json $path).PSObject.Properties) { $set[$one.Name] = @($one.Value) } }
-    $set
-}
-
-function Get-Set([string] $Key, [string] $Field) { (Read-Set)["$Key $Field"] }
+function Get-Set([string] $Key, [string] $Field) { (Read-Table 'set.json')["$Key $Field"] }
 
 function Save-Set([string] $Key, $Texts) {
-    $set = Read-Set
+    $set = Read-Table 'set.json'
     foreach ($field in $Texts.Keys) { $set["$Key $field"] = @(@($set["$Key $field"]) + "$($Texts[$field])" | Where-Object { $null -ne $_ } | Select-Object -Unique) }
     Write-Json (Join-Path $PSScriptRoot 'set.json') $set
 }

@@ -46,8 +46,7 @@ pub struct Down {
 
 /// Takes a stack down: the same planner with nothing desired.
 pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
-    let mut asked = Asked::from(&options.at);
-    asked.declared = asked.declared.or(options.server.clone().into());
+    let asked = Asked::of_server(&options.at, &options.server);
     let mut session = Session::open(&options.common, asked).await?;
     if !session.exists {
         session.events.note(format!("stack {}: nothing is there", session.stack));
@@ -96,22 +95,22 @@ pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
     Ok(code)
 }
 
-/// Says whether cgw itself has set the server up.
-fn is_remote(session: &Session) -> bool {
-    session.declared.via.is_some_and(Via::is_remote)
-}
-
 /// Says whether a step takes back what was set on the server.
 fn undoes_the_server(step: &Step) -> bool {
     matches!(step.state, Some(State::WindowsSetup(_)))
+}
+
+/// Says whether cgw is to take back what it has set on the server.
+fn is_undone(options: &Down, session: &Session, plan: &Plan) -> bool {
+    let is_remote = session.declared.via.is_some_and(Via::is_remote);
+    is_remote && !options.keep_windows && plan.changes().any(undoes_the_server)
 }
 
 /// How the server is reached, if there is something to take back that cgw has set there.
 ///
 /// That it cannot be logged in to stops nothing.
 async fn reach(options: &Down, session: &Session, plan: &Plan) -> Option<Reach> {
-    let is_ours = !options.keep_windows && is_remote(session);
-    if !is_ours || !plan.changes().any(undoes_the_server) {
+    if !is_undone(options, session, plan) {
         return None;
     }
     match options.login.way(session, options.changing.consistency()).await {
@@ -134,7 +133,7 @@ async fn reach(options: &Down, session: &Session, plan: &Plan) -> Option<Reach> 
 fn notes(options: &Down, session: &Session, plan: &Plan) -> Vec<String> {
     let ends = |step: &Step| matches!(step.state, Some(State::VpnConnection(_)));
     let mut notes = Vec::new();
-    if is_remote(session) && !options.keep_windows && plan.changes().any(undoes_the_server) {
+    if is_undone(options, session, plan) {
         notes.push(
             "first the server gets back the settings that it had before; the roles stay unless \
              --remove-roles is given"

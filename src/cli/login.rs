@@ -82,11 +82,21 @@ impl Login {
         let host = session.server_address().ok_or_else(|| {
             Stopped::refused("the server's address is not known", "name it with --host")
         })?;
+        Ok(Way { host: Some(host), ..self.way_by(session, via, patience).await? })
+    }
+
+    /// Returns the way to a server whose address may be known only later, unless it was declared.
+    pub(super) async fn way_by(
+        &self,
+        session: &Session,
+        via: Via,
+        patience: Duration,
+    ) -> Result<Way, Stopped> {
         let met = FirstMet::default();
         Ok(Way {
             transport: self.transport(session, via, met.clone()).await?,
             met,
-            host: Some(host),
+            host: session.declared.host.clone(),
             patience,
             restart: Restart::Never,
             remove_roles: false,
@@ -97,7 +107,7 @@ impl Login {
     /// Returns the way in, to a host that is still to be told.
     ///
     /// What can be known without a connection is known here, before anything is made.
-    pub(super) async fn transport(
+    async fn transport(
         &self,
         session: &Session,
         via: Via,
@@ -165,8 +175,7 @@ impl Login {
             let data = session.site_reader().password_data(instance.id(), BOOT).await;
             return password::open(&data.map_err(told)?, &pem, None).map_err(told);
         }
-        let typed = ui::password("Password for the server").filter(|text| !text.is_empty());
-        typed.map(Secret::new).ok_or_else(|| {
+        typed("Password for the server").ok_or_else(|| {
             Stopped::refused(
                 "WinRM needs a password, and nobody can be asked here",
                 "give it on standard input with --password-stdin, or the private key of the \
@@ -211,6 +220,11 @@ fn trust(session: &Session) -> Result<Trust, Stopped> {
     }
 }
 
+/// A password that somebody types, if there is somebody and it is not empty.
+fn typed(prompt: &str) -> Option<Secret> {
+    ui::password(prompt).filter(|text| !text.is_empty()).map(Secret::new)
+}
+
 fn password_from_stdin() -> Result<Secret, Stopped> {
     let mut line = Zeroizing::new(String::new());
     std::io::stdin()
@@ -229,9 +243,8 @@ fn auth(options: &Login, session: &Session) -> Result<Vec<Auth>, Stopped> {
         ways.push(Auth::Password(password_from_stdin()?));
     } else if ways.is_empty() {
         ways.push(Auth::Agent(None));
-        let password = ui::password("Password for the server (empty: the agent's keys)");
-        let password = password.filter(|text| !text.is_empty());
-        ways.extend(password.map(|text| Auth::Password(Secret::new(text))));
+        let password = typed("Password for the server (empty: the agent's keys)");
+        ways.extend(password.map(Auth::Password));
     } else {
         ways.push(Auth::Agent(None));
     }

@@ -40,8 +40,7 @@ pub struct Test {
 
 /// Proves that the tunnels of a stack carry traffic; changes nothing.
 pub(super) async fn test(options: Test) -> Result<Code, Stopped> {
-    let mut asked = Asked::from(&options.at);
-    asked.declared = asked.declared.or(options.server.clone().into());
+    let mut asked = Asked::of_server(&options.at, &options.server);
     asked.declared.ping = options.ping;
     let mut session = Session::open(&options.common, asked).await?;
     if !session.exists {

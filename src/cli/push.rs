@@ -38,8 +38,7 @@ pub struct Push {
 
 /// Runs the steps on the server again, as after somebody has undone them there by hand.
 pub(super) async fn push(options: Push) -> Result<Code, Stopped> {
-    let mut asked = Asked::from(&options.at);
-    asked.declared = asked.declared.or(options.server.clone().into());
+    let asked = Asked::of_server(&options.at, &options.server);
     let mut session = Session::open(&options.common, asked).await?;
     if !session.exists {
         return Err(session.is_unknown());

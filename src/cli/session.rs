@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::login::ServerAt;
 use super::{Common, Stopped, Whereabouts};
 use crate::address::Stack;
 use crate::aws::{Clients, Place, Reader};
@@ -71,6 +72,14 @@ pub(super) enum Unnamed {
     MayBeNew,
     /// The only one that exists.
     MustExist,
+}
+
+impl Asked {
+    /// What is asked of a stack that is there, with another way to its server than the recorded.
+    pub(super) fn of_server(at: &Whereabouts, server: &ServerAt) -> Self {
+        let asked = Self::from(at);
+        Self { declared: asked.declared.or(server.clone().into()), ..asked }
+    }
 }
 
 impl From<&Whereabouts> for Asked {

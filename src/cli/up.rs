@@ -17,7 +17,7 @@ use crate::plan::{Change, Left, Plan as Changes, Step};
 use crate::preflight::{Situation, Stop, examine};
 use crate::render::cost;
 use crate::resource::{Spec, State};
-use crate::server::{FirstMet, Reach, Restart, Way, scripts_in};
+use crate::server::{Reach, Restart, Way, scripts_in};
 use crate::spec::{Declared, Via};
 use crate::time::{self, Backoff};
 use crate::{topology, ui};
@@ -158,7 +158,10 @@ pub(super) async fn afterwards(
 ) -> Result<Code, Stopped> {
     match (way, session.declared.ping) {
         (Reach::Remote(way), Some(ping)) => {
-            session.observe_again().await?;
+            // The address may be a new one, unless it was declared.
+            if session.declared.host.is_none() {
+                session.observe_again().await?;
+            }
             let host = session.server_address();
             prove(session, common, &Way { host, ..*way }, ping).await
         }
@@ -330,18 +333,11 @@ impl Reaching<'_> {
                 scripts_in(&folder).map_err(Stopped::from)?;
                 Ok(Some(Reach::ByHand(folder)))
             }
-            Via::Ssm | Via::Ssh | Via::Winrm | Via::WinrmHttp => {
-                let met = FirstMet::default();
-                Ok(Some(Reach::Remote(Box::new(Way {
-                    transport: self.login.transport(session, situation.via, met.clone()).await?,
-                    met,
-                    host: session.declared.host.clone(),
-                    // A new address takes a while to work.
-                    patience: self.changing.consistency() * 4,
-                    restart: self.reboot.clone(),
-                    remove_roles: false,
-                    interrupt: session.cloud_reader().interrupt().clone(),
-                }))))
+            via @ (Via::Ssm | Via::Ssh | Via::Winrm | Via::WinrmHttp) => {
+                // A new address takes a while to work.
+                let patience = self.changing.consistency() * 4;
+                let way = self.login.way_by(session, via, patience).await?;
+                Ok(Some(Reach::Remote(Box::new(Way { restart: self.reboot.clone(), ..way }))))
             }
         }
     }

@@ -99,10 +99,15 @@ fn call(text: &str, stdin: Vec<u8>) -> Call {
     Call { program: script(text), stdin: Zeroizing::new(stdin), deadline: LONG }
 }
 
-async fn run(machine: &impl Machine, call: &Call) -> (Result<Exit, Error>, Vec<String>) {
+/// Runs a call and returns the lines beside the result.
+pub(crate) async fn exec(transport: &Transport, call: &Call) -> (Result<Exit, Error>, Vec<String>) {
     let mut lines = Vec::new();
-    let exit = machine.transport().exec(call, &mut |line| lines.push(line.to_owned())).await;
+    let exit = transport.exec(call, &mut |line| lines.push(line.to_owned())).await;
     (exit, lines)
+}
+
+async fn run(machine: &impl Machine, call: &Call) -> (Result<Exit, Error>, Vec<String>) {
+    exec(&machine.transport(), call).await
 }
 
 async fn gives_exit_code_lines_and_stderr(machine: &impl Machine) {

@@ -14,6 +14,7 @@ use cgw::transport::{Call, Error, Exit, Step, Transport};
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
+use crate::contract;
 use crate::sshd::{Setup, Sshd};
 
 mod host_keys;
@@ -28,10 +29,7 @@ fn call(program: &str) -> Call {
 
 /// Runs a call and returns the lines beside the result.
 async fn exec(ssh: &Ssh, call: &Call) -> (Result<Exit, Error>, Vec<String>) {
-    let mut lines = Vec::new();
-    let transport = Transport::Ssh(ssh.clone());
-    let exit = transport.exec(call, &mut |line| lines.push(line.to_owned())).await;
-    (exit, lines)
+    contract::exec(&Transport::Ssh(ssh.clone()), call).await
 }
 
 /// Logs in and runs a command of no interest.

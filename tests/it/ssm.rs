@@ -21,6 +21,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::cloud::{Cloud, endpoint};
+use crate::contract::exec;
 use crate::proxy::Proxy;
 
 mod needs_pwsh;
@@ -141,12 +142,6 @@ impl Server {
 
 fn credentials(cloud: &Cloud) -> Credentials {
     Credentials::new(&cloud.account, "any", None, None, "tests")
-}
-
-async fn exec(transport: &Transport, call: &Call) -> (Result<Exit, Error>, Vec<String>) {
-    let mut lines = Vec::new();
-    let exit = transport.exec(call, &mut |line| lines.push(line.to_owned())).await;
-    (exit, lines)
 }
 
 /// Bytes that no compression makes fewer.

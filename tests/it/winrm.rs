@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
+use crate::contract;
 use crate::winrmd::{Winrmd, script};
 
 mod login;
@@ -27,10 +28,7 @@ fn call(text: &str) -> Call {
 
 /// Runs a call and returns the lines beside the result.
 async fn exec(winrm: &Winrm, call: &Call) -> (Result<Exit, Error>, Vec<String>) {
-    let mut lines = Vec::new();
-    let transport = Transport::Winrm(winrm.clone());
-    let exit = transport.exec(call, &mut |line| lines.push(line.to_owned())).await;
-    (exit, lines)
+    contract::exec(&Transport::Winrm(winrm.clone()), call).await
 }
 
 /// Logs in and runs a command of no interest.
