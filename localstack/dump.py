@@ -48,7 +48,8 @@ def objects(ec2, call, member, name):
     found = getattr(ec2, call)()[member]
     if member == "Reservations":
         found = [i for reservation in found for i in reservation["Instances"]]
-    living = [o for o in found if o.get("State") != "deleted"]
+    # A gateway's state is a word, an instance's a code and a word; both stay listed for a while when they are gone.
+    living = [o for o in found if o.get("State") != "deleted" and o.get("State", {}) != {"Code": 48, "Name": "terminated"}]
     for one in living:
         # A detached gateway goes on naming the VPC that it has left.
         if "VpcAttachments" in one:

@@ -198,6 +198,7 @@ macro_rules! given_ids {
 given_ids! {
     VpcId, "vpc-", "a VPC's id", "vpc- and 8 or 17 hexadecimal digits";
     InstanceId, "i-", "an instance's id", "i- and 8 or 17 hexadecimal digits";
+    SubnetId, "subnet-", "a subnet's id", "subnet- and 8 or 17 hexadecimal digits";
     RouteTableId, "rtb-", "a route table's id", "rtb- and 8 or 17 hexadecimal digits";
     AllocationId, "eipalloc-", "an Elastic IP's allocation id",
         "eipalloc- and 8 or 17 hexadecimal digits";

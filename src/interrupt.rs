@@ -12,7 +12,7 @@ use crate::time;
 pub struct Interrupted;
 
 /// Interrupts all that listen.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Trigger(watch::Sender<bool>);
 
 /// Listens for the interrupt.

@@ -1,6 +1,8 @@
 //! Turns `playbooks/` and parameters into a script bundle with a digest.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 
 use include_dir::{Dir, include_dir};
@@ -18,11 +20,13 @@ use crate::tunnel::{
 
 static SCRIPTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/playbooks/windows-server");
 
+mod first_start;
 mod own;
 mod request;
 
+pub use first_start::{Opening, user_data};
 pub use own::{Own, OwnError};
-pub use request::{Request, Then, command};
+pub use request::{Off, Request, Then, command};
 
 /// The script that unpacks a bundle on the server; it comes on the command line, not in the bundle.
 const BOOTSTRAP: &str = "bootstrap.ps1";
@@ -50,9 +54,18 @@ pub struct Parameters {
     pub crypto: Crypto,
     /// A host in the VPC that is pinged to keep a tunnel up.
     pub ping: Option<Ipv4Addr>,
+    /// Whether only the roles are installed that routing needs.
+    pub minimal_roles: bool,
+    /// Whether rules of others for the same tunnels are switched off.
+    pub replace_rules: bool,
+    /// The ports over which the server is administered: who is connected must not be cut off.
+    pub admin_ports: BTreeSet<u16>,
     /// Steps that replace or join those of the playbook.
     pub own: Own,
 }
+
+/// The ports of SSH, remote desktop and WinRM.
+pub const ADMIN_PORTS: [u16; 4] = [22, 3389, 5985, 5986];
 
 /// Why no scripts could be made.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +92,7 @@ pub struct Bundle {
     pub digest: String,
     /// Whose server it is for.
     pub stack: Stack,
-    /// The files by name; `parameters.json` holds the keys.
+    /// The files by name; [`KEYS`] holds the keys.
     pub files: Vec<(String, Zeroizing<Vec<u8>>)>,
 }
 
@@ -89,8 +102,13 @@ impl std::fmt::Debug for Bundle {
     }
 }
 
-/// The name of the file in a bundle that holds the keys.
+/// The name of the file in a bundle that says what is to be set; the keys are not in it.
 pub const PARAMETERS: &str = "parameters.json";
+/// The name of the file in a bundle that holds the keys: a line for each tunnel, its outside address
+/// and its key.
+///
+/// They are apart because the server reads JSON with a command whose input it may log.
+pub const KEYS: &str = "keys.txt";
 /// The names of the files with the guide's own commands, one a tunnel.
 pub const NETSH: [&str; 2] = ["tunnel-1.cmd", "tunnel-2.cmd"];
 /// The name of the file that holds AWS's configuration of the connection as it is.
@@ -101,7 +119,7 @@ pub const SAMPLE: &str = "aws-windows-sample.txt";
 /// Says whether a file of this name can be one that cgw wrote into a folder of scripts.
 #[must_use]
 pub fn is_script(name: &str) -> bool {
-    let others = [PARAMETERS, CONFIGURATION, SAMPLE];
+    let others = [PARAMETERS, KEYS, CONFIGURATION, SAMPLE];
     SCRIPTS.get_file(name).is_some()
         || others.contains(&name)
         || NETSH.contains(&name)
@@ -116,13 +134,18 @@ impl Bundle {
         tunnels: &[Tunnel],
     ) -> Result<Self, Error> {
         let values = values(parameters, connection, tunnels)?;
-        let text =
-            Zeroizing::new(serde_json::to_vec_pretty(&values).expect("JSON of text and numbers"));
+        let text = serde_json::to_vec_pretty(&values).expect("JSON of text and numbers");
+        let mut keys = Zeroizing::new(Vec::with_capacity(256));
+        for tunnel in tunnels {
+            writeln!(keys, "{} {}", tunnel.outside, usable_key(tunnel)?.expose())
+                .expect("a Vec takes all that is written");
+        }
         let owned = |(name, text): (&str, &[u8])| (name.to_owned(), Zeroizing::new(text.to_vec()));
         let ours = scripts().filter(|(name, _)| !parameters.own.has(name));
         let mut files: Vec<_> = ours.map(owned).collect();
         files.extend(parameters.own.files().map(owned));
-        files.push((PARAMETERS.to_owned(), text));
+        files.push((PARAMETERS.to_owned(), Zeroizing::new(text)));
+        files.push((KEYS.to_owned(), keys));
         files.sort_by(|a, b| a.0.cmp(&b.0));
         let mut digest = Sha256::new();
         for (name, contents) in &files {
@@ -137,9 +160,9 @@ impl Bundle {
         Ok(Self { digest, stack: parameters.stack.clone(), files })
     }
 
-    fn parameters(&self) -> Option<Value> {
-        let (_, text) = self.files.iter().find(|(name, _)| name == PARAMETERS)?;
-        serde_json::from_slice(text).ok()
+    fn file(&self, name: &str) -> &[u8] {
+        let file = self.files.iter().find(|(is, _)| is == name);
+        file.map_or(&[], |(_, contents)| contents)
     }
 }
 
@@ -148,14 +171,19 @@ fn values(parameters: &Parameters, connection: &AwsId, tunnels: &[Tunnel]) -> Re
         return Err(Error::NotTwo { connection: connection.clone(), count: tunnels.len() });
     }
     let mut rules = Vec::new();
+    let mut suites = main_mode(parameters.crypto);
     for (n, tunnel) in tunnels.iter().enumerate() {
+        let crypto = crypto_of(parameters, tunnel);
         rules.push(json!({
             "name": rule_name(connection, n),
             "outsideIp": tunnel.outside,
-            "presharedKey": usable_key(tunnel)?.expose(),
+            "quickMode": netsh_quick_mode(crypto),
+            "pfs": netsh_group(crypto.phase2().group),
         }));
+        let more = main_mode(crypto).into_iter().filter(|suite| !suites.contains(suite));
+        suites.extend(more.collect::<Vec<_>>());
     }
-    let Phase2 { cipher, hash, group } = parameters.crypto.phase2();
+    let Phase2 { cipher, hash, .. } = parameters.crypto.phase2();
     // With GCM the cmdlets, like netsh, want the cipher's name for the hash too.
     let esp_hash = if cipher == Cipher::Aes256Gcm { "AESGCM256" } else { cmdlet_hash(hash) };
     Ok(json!({
@@ -166,21 +194,21 @@ fn values(parameters: &Parameters, connection: &AwsId, tunnels: &[Tunnel]) -> Re
         "privateIp": parameters.private_ip,
         "siteCidr": parameters.pair.site,
         "cloudCidr": parameters.pair.cloud,
-        "minimalRoles": false,
+        "minimalRoles": parameters.minimal_roles,
+        "replaceRules": parameters.replace_rules,
+        "adminPorts": parameters.admin_ports,
         "ping": parameters.ping,
         "mainMode": {
-            "suites": main_mode(parameters.crypto),
+            "suites": suites,
             "minutes": PHASE1_SECONDS / 60,
             "sessions": 0,
         },
         "quickMode": {
-            "netsh": netsh_quick_mode(parameters.crypto),
             "encapsulation": "ESP",
             "espHash": esp_hash,
             "encryption": cmdlet_cipher(cipher),
             "minutes": PHASE2_SECONDS / 60,
             "kilobytes": PHASE2_KILOBYTES,
-            "pfs": netsh_group(group),
         },
         "tunnels": rules,
     }))
@@ -226,6 +254,12 @@ pub fn quick_mode(crypto: Crypto) -> Suite {
         encryption: cmdlet_cipher(cipher).to_owned(),
         hash: hash.to_owned(),
     }
+}
+
+/// The profile that AWS has a tunnel set to: while they are changed one after the other, not that of
+/// the other one.
+fn crypto_of(parameters: &Parameters, tunnel: &Tunnel) -> Crypto {
+    tunnel.suites.profile().unwrap_or(parameters.crypto)
 }
 
 /// The name of a tunnel's rule, as the guide forms it.
@@ -284,6 +318,7 @@ pub fn netsh_file(
     tunnel: &Tunnel,
 ) -> Result<Secret, Error> {
     let name = rule_name(connection, n);
+    let crypto = crypto_of(parameters, tunnel);
     let rule = [
         ("Name", name.clone()),
         ("Enable", "Yes".to_owned()),
@@ -298,10 +333,10 @@ pub fn netsh_file(
         ("Action", "RequireInClearOut".to_owned()),
         ("Auth1", "ComputerPSK".to_owned()),
         ("Auth1PSK", usable_key(tunnel)?.expose().to_owned()),
-        ("QMSecMethods", netsh_quick_mode(parameters.crypto)),
+        ("QMSecMethods", netsh_quick_mode(crypto)),
         ("ExemptIPsecProtectedConnections", "No".to_owned()),
         ("ApplyAuthz", "No".to_owned()),
-        ("QMPFS", netsh_group(parameters.crypto.phase2().group).to_owned()),
+        ("QMPFS", netsh_group(crypto.phase2().group).to_owned()),
     ];
     let words: Vec<String> = rule.iter().map(|(key, value)| format!("\"{key}={value}\"")).collect();
     Ok(Secret::new(format!(
@@ -324,7 +359,10 @@ pub fn check(
     tunnels: &[Tunnel],
     configuration: Option<&Secret>,
 ) -> Result<(), String> {
-    let values = bundle.parameters().ok_or("the parameters are no JSON")?;
+    let values: Value = serde_json::from_slice(bundle.file(PARAMETERS))
+        .map_err(|_| "the parameters are no JSON")?;
+    let keys = std::str::from_utf8(bundle.file(KEYS)).map_err(|_| "the keys are no text")?;
+    let keys: BTreeMap<&str, &str> = keys.lines().filter_map(|l| l.split_once(' ')).collect();
     let told = |path: &str| values.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let mut wrong = Vec::new();
     let mut expect = |what: &str, is: &str, should: &str| {
@@ -335,7 +373,6 @@ pub fn check(
     expect("private address", told("/privateIp"), &parameters.private_ip.to_string());
     expect("site CIDR", told("/siteCidr"), &parameters.pair.site.to_string());
     expect("VPC CIDR", told("/cloudCidr"), &parameters.pair.cloud.to_string());
-    expect("quick mode", told("/quickMode/netsh"), &netsh_quick_mode(parameters.crypto));
     let configured = match configuration {
         Some(xml) => read_configuration(xml.expose()).map_err(|error| error.to_string())?,
         None => Vec::new(),
@@ -344,8 +381,11 @@ pub fn check(
     expect("number of rules", &rules.to_string(), &tunnels.len().to_string());
     for n in 0..rules {
         let address = told(&format!("/tunnels/{n}/outsideIp"));
-        let key = told(&format!("/tunnels/{n}/presharedKey"));
+        let key = keys.get(address).copied().unwrap_or_default();
         let of_api = tunnels.iter().find(|t| t.outside.to_string() == address);
+        let crypto = of_api.map_or(parameters.crypto, |tunnel| crypto_of(parameters, tunnel));
+        let quick_mode = told(&format!("/tunnels/{n}/quickMode"));
+        expect(&format!("rule {}: quick mode", n + 1), quick_mode, &netsh_quick_mode(crypto));
         let api_key = of_api.and_then(|t| t.key.as_ref()).map_or("", Secret::expose);
         expect(&format!("rule {}: key", n + 1), key, api_key);
         let of_file = configured.iter().find(|t| t.outside.to_string() == address);
@@ -360,7 +400,7 @@ pub fn check(
         if parameters.pair.cloud.contains(&tunnel.outside) {
             wrong.push(format!("{} lies in the VPC's network", tunnel.outside));
         }
-        if tunnel.suites != crate::tunnel::Suites::of(parameters.crypto) {
+        if tunnel.suites.profile().is_none() {
             wrong.push(format!("AWS's suites of the tunnel to {}", tunnel.outside));
         }
     }
@@ -385,6 +425,9 @@ mod tests {
             },
             crypto,
             ping: None,
+            minimal_roles: false,
+            replace_rules: false,
+            admin_ports: ADMIN_PORTS.into(),
             own: Own::default(),
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::address::Stack;
 use crate::event::Events;
 use crate::interrupt::Interrupt;
-use crate::playbook::{Bundle, Request};
+use crate::playbook::{Bundle, Off, Request};
 use crate::transport::{self, Transport};
 
 mod folder;
@@ -19,7 +19,7 @@ mod proof;
 mod session;
 
 pub use folder::{scripts_in, write_folder};
-pub use proof::{Associated, Failover, Proof};
+pub use proof::{Associated, Failover, Proof, TunnelBytes};
 use session::Session;
 
 /// How the server is reached.
@@ -315,7 +315,7 @@ impl Reach {
                 write_folder(folder, files)?;
                 events.note(format!(
                     "the scripts are in {}: copy the folder to the server, run run.ps1 there as \
-                     Administrator, and then confirm.ps1 from a new session; parameters.json holds \
+                     Administrator, and then confirm.ps1 from a new session; keys.txt holds \
                      the keys, delete it afterwards",
                     folder.display()
                 ));
@@ -332,14 +332,16 @@ impl Way {
         session.undo(&Request::Undo { stack, remove_roles: self.remove_roles }).await
     }
 
-    /// Switches the tunnel that carries traffic off until the other one does, and on again.
+    /// Switches a tunnel off until the other one carries the traffic, and on again unless it is to
+    /// stay off.
     pub async fn fail_over(
         &self,
         stack: &Stack,
         ping: Ipv4Addr,
+        off: Off,
         events: &Events,
     ) -> Result<Failover, Error> {
-        self.session("", events).fail_over(stack, ping).await
+        self.session("", events).fail_over(stack, ping, off).await
     }
 
     /// Pings a host in the VPC from the server, which brings a tunnel up.

@@ -1,20 +1,22 @@
 //! Situation → desired nodes: the one place to read what depends on what; pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
 
 use ipnet::Ipv4Net;
 use serde::Serialize;
 
 use crate::address::{Address, AwsId, Id, Stack};
 use crate::aws::Place;
-use crate::playbook::Parameters;
-use crate::preflight::{Cloud, Ec2Server, PublicIp, Site, Situation};
+use crate::playbook::{ADMIN_PORTS, Opening, Parameters, user_data};
+use crate::preflight::{Cloud, Ec2Server, Launching, PublicIp, Site, Situation};
 use crate::resource::{
-    CustomerGateway, ElasticIp, ElasticIpAssociation, GatewaySecurityGroup, GroupSpec, Kind as _,
-    PublicAddress, Ref, RouteTable, SecurityGroupMembership, SourceDestCheck, Spec, StackRecord,
-    Subnet, Table, Target, TunnelRules, VpnConnection, VpnGateway, VpnGatewayAttachment, spec,
+    CustomerGateway, ElasticIp, ElasticIpAssociation, GatewaySecurityGroup, GroupSpec, Inside,
+    Kind as _, PublicAddress, Ref, RouteTable, SecurityGroupMembership, SourceDestCheck, Spec,
+    StackRecord, Subnet, Table, Target, TunnelRules, VpnConnection, VpnGateway,
+    VpnGatewayAttachment, WorkloadSecurityGroup, spec,
 };
-use crate::spec::{Via, host_key_tag};
+use crate::spec::{Declared, Via, host_key_tag};
 use crate::tunnel::Crypto;
 use crate::world::{Direction, Rule};
 
@@ -39,6 +41,9 @@ pub fn desired(s: &Situation) -> Vec<Node> {
     let mut nodes = Nodes { stack: &s.stack, all: Vec::new() };
     nodes.add(&s.cloud.place, "", Spec::StackRecord(record(s)));
     if let Site::Instance(server) = &s.site {
+        if server.is_launched {
+            nodes.add(&server.place, "", Spec::GatewayInstance(launched_server(s, server)));
+        }
         site_address(&mut nodes, server);
         site_interface(&mut nodes, s, server);
     }
@@ -50,7 +55,48 @@ pub fn desired(s: &Situation) -> Vec<Node> {
         site_tunnel(&mut nodes, s, server);
     }
     windows(&mut nodes, s);
+    if s.probe {
+        probe(&mut nodes, &s.cloud);
+    }
     nodes.all
+}
+
+/// Returns what comes before all else where a server is to be launched: the record, and the server.
+#[must_use]
+pub fn launched(stack: &Stack, declared: &Declared, launching: &Launching) -> Vec<Node> {
+    let mut nodes = Nodes { stack, all: Vec::new() };
+    let cloud = &launching.cloud;
+    let record = record_of(stack, &cloud.vpc, declared.to_tags());
+    nodes.add(&cloud.place, "", Spec::StackRecord(record));
+    let admins: Vec<Ipv4Net> =
+        declared.admin_cidr.iter().flat_map(|list| &list.0).map(|cidr| cidr.0).collect();
+    let server = spec::GatewayInstance {
+        size: launching.size.clone(),
+        subnet: launching.subnet.clone(),
+        key_pair: launching.key_pair.clone(),
+        user_data: opening(launching.via).map_or_else(String::new, |how| user_data(how, &admins)),
+    };
+    nodes.add(&launching.place, "", Spec::GatewayInstance(server));
+    nodes.all
+}
+
+/// How a new server lets the scripts in, if they come over a connection to it.
+fn opening(via: Via) -> Option<Opening> {
+    match via {
+        Via::Ssh => Some(Opening::Ssh),
+        Via::Winrm | Via::WinrmHttp => Some(Opening::Winrm),
+        Via::Ssm | Via::Files | Via::None => None,
+    }
+}
+
+/// The server that was launched, as it is.
+fn launched_server(s: &Situation, server: &Ec2Server) -> spec::GatewayInstance {
+    spec::GatewayInstance {
+        size: s.declared.launch.clone().unwrap_or_default(),
+        subnet: server.subnet.clone(),
+        key_pair: s.declared.key_pair.clone(),
+        user_data: String::new(),
+    }
 }
 
 struct Nodes<'a> {
@@ -90,9 +136,13 @@ fn record(s: &Situation) -> GroupSpec {
         tags.insert("cgw:declared:site-account".to_owned(), server.account.clone());
         tags.insert("cgw:declared:site-region".to_owned(), server.place.region.clone());
     }
+    record_of(&s.stack, &s.cloud.vpc, tags)
+}
+
+fn record_of(stack: &Stack, vpc: &AwsId, tags: BTreeMap<String, String>) -> GroupSpec {
     GroupSpec {
-        vpc: s.cloud.vpc.clone(),
-        name: s.stack.group_name(""),
+        vpc: vpc.clone(),
+        name: stack.group_name(""),
         description: "Record of a cgw stack: its tags say what was declared. It has no members.",
         // As AWS makes it: nobody is a member, and one call less stands before all others.
         rules: BTreeSet::from([all(Direction::Out, Ipv4Net::default())]),
@@ -210,6 +260,7 @@ fn vpn(nodes: &mut Nodes<'_>, s: &Situation) {
         gateway: nodes.only::<VpnGateway>(),
         customer: nodes.only::<CustomerGateway>(),
         crypto: s.crypto,
+        turn: s.turn.clone(),
     };
     nodes.add(place, "", Spec::VpnConnection(connection));
     let prefix =
@@ -290,9 +341,18 @@ fn windows(nodes: &mut Nodes<'_>, s: &Situation) {
         record: nodes.only::<StackRecord>(),
         host_key_tag: host_key_tag(),
         is_by_hand: s.via == Via::Files,
+        is_turn: s.turn.is_some(),
         after: after.into_iter().filter(exists).collect(),
     };
     nodes.add(&s.cloud.place, "", Spec::WindowsSetup(setup));
+}
+
+/// A host that answers pings, where a route leads back to the site.
+fn probe(nodes: &mut Nodes<'_>, cloud: &Cloud) {
+    let made = || cloud.subnet_cidr.map(|_| Inside::Made(nodes.only::<Subnet>()));
+    let Some(subnet) = made().or_else(|| cloud.subnet.clone().map(Inside::Given)) else { return };
+    let spec = spec::ProbeInstance { subnet, group: nodes.only::<WorkloadSecurityGroup>() };
+    nodes.add(&cloud.place, "", Spec::ProbeInstance(spec));
 }
 
 /// What the steps on the server need to know.
@@ -305,6 +365,9 @@ pub fn parameters(s: &Situation) -> Parameters {
         pair: s.pair,
         crypto: s.crypto,
         ping: s.declared.ping,
+        minimal_roles: s.declared.minimal_roles.unwrap_or_default(),
+        replace_rules: s.declared.replace_rules.unwrap_or_default(),
+        admin_ports: ADMIN_PORTS.into_iter().chain(s.declared.port.map(NonZeroU16::get)).collect(),
         own: s.own.clone(),
     }
 }

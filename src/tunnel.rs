@@ -156,6 +156,16 @@ pub struct Tunnel {
     pub suites: Suites,
 }
 
+/// One tunnel that is changed while the other carries the traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Turn {
+    /// AWS's end of it.
+    pub outside: Ipv4Addr,
+    /// Its new key; `None`: it keeps its own.
+    #[serde(skip)]
+    pub key: Option<Secret>,
+}
+
 /// What AWS accepts on one tunnel, each list sorted, in the API's own words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Suites {
@@ -197,13 +207,28 @@ impl fmt::Display for Suites {
 }
 
 impl Suites {
+    /// Returns the profile that makes AWS accept just this, if one does.
+    #[must_use]
+    pub fn profile(&self) -> Option<Crypto> {
+        use clap::ValueEnum as _;
+        Crypto::value_variants().iter().copied().find(|crypto| Self::of(*crypto) == *self)
+    }
+
     /// Returns what AWS must be set to so that it accepts just a profile's proposals.
     ///
     /// AWS takes a list an attribute, not a list of proposals (EC2 API, `VpnTunnelOptions`).
     #[must_use]
     pub fn of(crypto: Crypto) -> Self {
-        let p1 = crypto.phase1();
-        let p2 = crypto.phase2();
+        Self::with(crypto.phase1(), crypto.phase2())
+    }
+
+    /// Returns what is negotiated if both ends take a profile's best proposals.
+    #[must_use]
+    pub fn best(crypto: Crypto) -> Self {
+        Self::with(&crypto.phase1()[..1], crypto.phase2())
+    }
+
+    fn with(p1: &[Phase1], p2: Phase2) -> Self {
         let sorted = |mut list: Vec<String>| {
             list.sort();
             list.dedup();
@@ -376,6 +401,8 @@ mod tests {
         assert_eq!(Suites::of(Crypto::Strict).phase1_groups, [14]);
         assert_eq!(Suites::of(Crypto::Guide).phase2_hashes, ["SHA1"]);
         assert_eq!(Suites::of(Crypto::Strong).phase2_ciphers, ["AES256-GCM-16"]);
+        assert_eq!(Suites::of(Crypto::Strict).profile(), Some(Crypto::Strict));
+        assert_eq!(Suites::default().profile(), None);
     }
 
     #[test]

@@ -56,7 +56,7 @@ function Get-EndpointProblem {
         if (Test-NetworkOverlap $cloud "$($tunnel.outsideIp)/32") { "Endpoint 2 ($cloud) covers the tunnel address $($tunnel.outsideIp)" }
     }
     # Who is connected now over SSH, remote desktop or WinRM, whoever that is.
-    $sessions = @(Get-NetTCPConnection -State Established -LocalPort 22, 3389, 5985, 5986 -ErrorAction SilentlyContinue)
+    $sessions = @(Get-NetTCPConnection -State Established -LocalPort $Parameters.adminPorts -ErrorAction SilentlyContinue)
     foreach ($client in @($sessions | ForEach-Object { "$($_.RemoteAddress)" -replace '^::ffff:', '' } | Sort-Object -Unique)) {
         if ($null -ne (ConvertTo-AddressNumber $client) -and (Test-NetworkOverlap $cloud "$client/32")) {
             "Endpoint 2 ($cloud) covers $client, from where somebody is connected: that session would be cut off"
@@ -64,16 +64,13 @@ function Get-EndpointProblem {
     }
 }
 
-# Two rules for one tunnel address would match the same traffic. Those that this stack has made are remembered.
+# Two rules for one tunnel address would match the same traffic.
 function Get-RuleProblem {
-    $own = @($Parameters.tunnels | ForEach-Object { $_.name }) + @(Get-RuleName)
-    $addresses = @($Parameters.tunnels | ForEach-Object { $_.outsideIp })
-    foreach ($rule in @(Get-NetIPsecRule -PolicyStore PersistentStore -ErrorAction SilentlyContinue)) {
-        $end = "$($rule.RemoteTunnelEndpoint)".Split('/')[0]
-        if ($end -in $addresses -and $rule.DisplayName -notin $own) {
-            "the rule '$($rule.DisplayName)' leads to the tunnel address $end already: delete it first, in Windows Defender " +
-                'Firewall with Advanced Security, Connection Security Rules'
-        }
+    if ($Parameters.replaceRules) { return }
+    foreach ($rule in Get-ForeignRule) {
+        if ("$($rule.Enabled)" -notin 'True', '1') { continue }
+        "the rule '$($rule.DisplayName)' leads to the tunnel address $("$($rule.RemoteTunnelEndpoint)".Split('/')[0]) already: disable it in " +
+            'Windows Defender Firewall with Advanced Security, Connection Security Rules, or have that done with --replace-rules'
     }
 }
 

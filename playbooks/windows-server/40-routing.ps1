@@ -36,11 +36,11 @@ Complete-Step -SaveAs 'routing' -Wanted $wanted -Whole -Read {
         if ($isNew) {
             Install-RemoteAccess -VpnType RoutingOnly
         } else {
-            Invoke-Netsh @('ras', 'set', 'type', 'ipv4rtrtype=lanonly', 'ipv6rtrtype=none', 'rastype=none') $Parameters
-            Invoke-Netsh @('ras', 'set', 'conf', 'confstate=enabled') $Parameters
+            Invoke-Netsh @('ras', 'set', 'type', 'ipv4rtrtype=lanonly', 'ipv6rtrtype=none', 'rastype=none')
+            Invoke-Netsh @('ras', 'set', 'conf', 'confstate=enabled')
         }
     } elseif ($put.Contains('routing')) {
-        if ($isNew) { Uninstall-RemoteAccess -Force } else { Invoke-Netsh @('ras', 'set', 'conf', 'confstate=disabled') $Parameters }
+        if ($isNew) { Uninstall-RemoteAccess -Force } else { Invoke-Netsh @('ras', 'set', 'conf', 'confstate=disabled') }
     }
     if ($put.start) { Set-Service -Name RemoteAccess -StartupType ($put.start -replace '^Auto$', 'Automatic') }
     if ($put.state -eq 'Running') { Start-Service -Name RemoteAccess }

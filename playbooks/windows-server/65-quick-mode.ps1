@@ -2,7 +2,8 @@
 #
 # Guide, step 4, Customize IPsec Defaults, Data protection (Quick Mode), Advanced: "Require encryption for all connection
 # security rules that use these settings", with one method and its lifetime. A set that has only encrypting proposals is that.
-# The rules of the tunnels carry their own method as well; it is the same.
+# The rules of the tunnels carry their own method as well; it is the same, but while the suites of the tunnels are changed one
+# tunnel after the other.
 param($Parameters, [switch] $Undo)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')

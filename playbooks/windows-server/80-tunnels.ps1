@@ -5,7 +5,7 @@
 # because netsh's text is localised.
 #
 # INVARIANT: a key is never in a process's arguments. The command lies in a file that only SYSTEM and Administrators may
-# read, and the file is deleted whatever happens.
+# read, and the file is deleted whatever happens. $presharedKeys are run.ps1's; what it says of them holds here too.
 # rules.json remembers each rule as a salted, slow hash, so that an unchanged rule is left alone and no key can be guessed.
 param($Parameters, [switch] $Undo)
 $ErrorActionPreference = 'Stop'
@@ -30,12 +30,12 @@ function Get-Memory {
 }
 
 function Get-RuleHash([string] $Rule, [string] $Salt) {
-    $slow = New-Object Security.Cryptography.Rfc2898DeriveBytes -ArgumentList $Rule, ([Convert]::FromBase64String($Salt)), 50000
+    $given = @($Rule, [Convert]::FromBase64String($Salt), 50000)
+    $slow = [Activator]::CreateInstance([Security.Cryptography.Rfc2898DeriveBytes], $given)
     [Convert]::ToBase64String($slow.GetBytes(32))
 }
 
 function Get-RuleCommand($Tunnel) {
-    $quick = $Parameters.quickMode
     @(
         'advfirewall consec add rule'
         "name=`"$($Tunnel.name)`""
@@ -50,11 +50,11 @@ function Get-RuleCommand($Tunnel) {
         'protocol=any'
         'action=requireinclearout'
         'auth1=computerpsk'
-        "auth1psk=$($Tunnel.presharedKey)"
-        "qmsecmethods=$($quick.netsh)"
+        "auth1psk=$($presharedKeys[$Tunnel.outsideIp])"
+        "qmsecmethods=$($Tunnel.quickMode)"
         'exemptipsecprotectedconnections=no'
         'applyauthz=no'
-        "qmpfs=$($quick.pfs)"
+        "qmpfs=$($Tunnel.pfs)"
     ) -join ' '
 }
 
@@ -76,7 +76,7 @@ function Get-RuleState($Tunnel) {
 function Invoke-RuleScript([string[]] $Lines) {
     try {
         New-PrivateFile $commandFile (($Lines -join "`r`n") + "`r`n")
-        Invoke-Netsh @('-f', $commandFile) $Parameters
+        Invoke-Netsh @('-f', $commandFile)
     } finally {
         [IO.File]::Delete($commandFile)
     }
@@ -96,7 +96,7 @@ $names = @($tunnels | ForEach-Object { $_.name })
 foreach ($old in @($memory.rules.Keys | Where-Object { $_ -notin $names })) {
     if (@(Get-Rule $old 'PersistentStore').Count -gt 0) {
         if ($BeforeChange) { & $BeforeChange }
-        Invoke-Netsh @('advfirewall', 'consec', 'delete', 'rule', "name=$old") $Parameters
+        Invoke-Netsh @('advfirewall', 'consec', 'delete', 'rule', "name=$old")
         if (@(Get-Rule $old 'PersistentStore').Count -gt 0) { throw "the old rule $old is still there" }
         $was[$old] = 'there'
         $now[$old] = 'absent'

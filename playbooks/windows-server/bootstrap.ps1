@@ -1,7 +1,8 @@
 # Puts files into the folder of a stack and runs one of its scripts for a session. Sent as powershell.exe -EncodedCommand, so
 # it stays tiny: lines that start with # and empty lines are left out when it is sent.
 #
-# Standard input is one JSON document: {"stack": "...", "script": "...", "arguments": {...}, "files": {"<name>": "<base64>"}}.
+# Standard input is one line of JSON: {"stack": "...", "script": "...", "arguments": {...}, "files": {"<name>": "<base64>"}}.
+# With files there is a second line, keys.txt in base64: the parameters of a cmdlet such as ConvertFrom-Json may be logged.
 # The exit code is that of the script; 3 when another run is under way; 4 when the script is not there; 1 for the rest.
 #
 # With -EncodedCommand the host itself reads a redirected standard input and hands its lines over in $input, so that
@@ -14,9 +15,9 @@ $ProgressPreference = 'SilentlyContinue'
 $code = 1
 $lock = $null
 try {
-    $text = @($input) -join ''
-    if (-not $text) { $text = [Console]::In.ReadToEnd() }
-    try { $bundle = ConvertFrom-Json -InputObject $text } catch { throw 'standard input is not a JSON document' }
+    $lines = @($input)
+    if (-not $lines) { $lines = [Console]::In.ReadToEnd().Split("`n") }
+    try { $bundle = ConvertFrom-Json -InputObject $lines[0] } catch { throw 'standard input is not a JSON document' }
     if ("$($bundle.stack)" -cnotmatch '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\z') { throw 'the name of the stack is not allowed' }
     if ("$($bundle.script)" -cnotmatch '^(follow|confirm|prove|failover)\.ps1\z') { throw 'the name of the script is not allowed' }
     $arguments = @{}
@@ -40,6 +41,7 @@ try {
             if ($file.Name -cnotmatch '^[A-Za-z0-9][A-Za-z0-9._-]*\z') { throw 'the name of a file is not allowed' }
             [IO.File]::WriteAllBytes((Join-Path $folder $file.Name), [Convert]::FromBase64String($file.Value))
         }
+        [IO.File]::WriteAllBytes((Join-Path $folder 'keys.txt'), [Convert]::FromBase64String($lines[1]))
         $lock.Dispose()
     }
     $path = Join-Path $folder $bundle.script

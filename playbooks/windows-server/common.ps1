@@ -8,8 +8,8 @@ function New-Outcome($Was, $Now, [bool] $Changed, [bool] $Reboot, $Kept) {
 }
 
 # One line of JSON in ASCII: the console's code page is not UTF-8.
-function ConvertTo-Line($Value, $Parameters) {
-    $text = Protect-Text (ConvertTo-Json -InputObject $Value -Depth 6 -Compress) $Parameters
+function ConvertTo-Line($Value) {
+    $text = ConvertTo-Json -InputObject $Value -Depth 6 -Compress
     [regex]::Replace($text, '[^\x20-\x7e]', { param($match) '\u{0:x4}' -f [int][char] $match.Value })
 }
 
@@ -79,11 +79,7 @@ function Get-Difference($Is, $Wanted) {
 }
 
 function Read-Json([string] $Path) {
-    # The parser's own message would quote the text, and with it perhaps a key.
-    try {
-        $text = [IO.File]::ReadAllText($Path)
-        ConvertFrom-Json -InputObject $text
-    } catch { throw "$(Split-Path -Path $Path -Leaf) cannot be read as JSON" }
+    try { ConvertFrom-Json -InputObject ([IO.File]::ReadAllText($Path)) } catch { throw "$(Split-Path -Path $Path -Leaf) cannot be read as JSON" }
 }
 
 # Writes beside, then moves: a run that is cut off never leaves half a file.
@@ -104,9 +100,12 @@ function Read-Table([string] $File) {
 
 # saved.json: machine-wide settings as they were before this stack changed them for the first time.
 function Save-Once([string] $Key, $Value) {
+    $kept = Get-Saved $Key
+    $more = @($Value.Keys | Where-Object { -not $kept.Contains($_) })
+    if ($more.Count -eq 0) { return }
+    foreach ($field in $more) { $kept[$field] = $Value[$field] }
     $saved = Read-Table 'saved.json'
-    if ($saved.Contains($Key)) { return }
-    $saved[$Key] = $Value
+    $saved[$Key] = $kept
     Write-Json (Join-Path $PSScriptRoot 'saved.json') $saved
 }
 
@@ -135,17 +134,40 @@ function Get-AdapterIndex { (Get-NetIPAddress -IPAddress $Parameters.privateIp -
 
 function New-GoneOutcome { New-Outcome $null $null $false $false "what is set on the adapter with $($Parameters.privateIp), which is gone" }
 
+# The rules that lead to the addresses of the tunnels and that this stack has not made.
+function Get-ForeignRule {
+    $own = @($Parameters.tunnels | ForEach-Object { $_.name }) + @(Get-RuleName)
+    $addresses = @($Parameters.tunnels | ForEach-Object { $_.outsideIp })
+    foreach ($rule in @(Get-NetIPsecRule -PolicyStore PersistentStore -ErrorAction SilentlyContinue)) {
+        if ("$($rule.RemoteTunnelEndpoint)".Split('/')[0] -in $addresses -and $rule.DisplayName -notin $own) { $rule }
+    }
+}
+
 # The names of the rules that this stack has made, as rules.json remembers them.
 function Get-RuleName {
     $path = Join-Path $PSScriptRoot 'rules.json'
     if (Test-Path -LiteralPath $path) { (Read-Json $path).rules.PSObject.Properties | ForEach-Object { $_.Name } }
 }
 
-# Takes the pre-shared keys out of a text.
-function Protect-Text([string] $Text, $Parameters) {
-    foreach ($tunnel in $Parameters.tunnels) {
-        if ($tunnel.presharedKey) { $Text = $Text.Replace([string] $tunnel.presharedKey, '***') }
+# keys.txt: a line for each tunnel, its outside address and its pre-shared key.
+function Get-KeyPath { Join-Path $PSScriptRoot 'keys.txt' }
+
+# Gives the pre-shared keys by the tunnels' outside addresses, and deletes the file.
+function Read-Key {
+    $keys = @{}
+    if ([IO.File]::Exists((Get-KeyPath))) {
+        foreach ($line in [IO.File]::ReadAllLines((Get-KeyPath))) {
+            $words = $line.Split(' ')
+            $keys[$words[0]] = $words[1]
+        }
+        [IO.File]::Delete((Get-KeyPath))
     }
+    $keys
+}
+
+# Takes the pre-shared keys, $presharedKeys of run.ps1, out of a text.
+function Protect-Text([string] $Text) {
+    foreach ($key in $presharedKeys.Values) { if ($key) { $Text = $Text.Replace($key, '***') } }
     $Text
 }
 
@@ -171,14 +193,12 @@ function New-PrivateAcl([string] $Kind, [string] $Inherit) {
     $acl
 }
 
-# Runs netsh. Its text is localised, so only the exit code is judged; the text is for people, in the error.
-function Invoke-Netsh([string[]] $Arguments, $Parameters) {
+# Runs netsh. Its text is localised, so only the exit code is judged; the start of the text, which may quote a rule with its
+# key, is for people, in the error.
+function Invoke-Netsh([string[]] $Arguments) {
     $ErrorActionPreference = 'Continue'
-    $said = @(& netsh.exe $Arguments 2>&1 | ForEach-Object { "$_".Trim() } | Where-Object { $_ })
-    if ($LASTEXITCODE -ne 0) {
-        $start = ($said | Select-Object -First 3) -join ' '
-        throw (Protect-Text "netsh.exe gave exit code $LASTEXITCODE`: $start" $Parameters)
-    }
+    $said = (Protect-Text "$(& netsh.exe $Arguments 2>&1)") -replace '\s+', ' '
+    if ($LASTEXITCODE -ne 0) { throw "netsh.exe gave exit code $LASTEXITCODE`: $($said.Substring(0, [Math]::Min(300, $said.Length)).Trim())" }
 }
 
 # The first of the named properties that the object has, as text. NetSecurity's objects carry the names of their CIM
@@ -237,7 +257,18 @@ function Test-Inside([string] $Address, [string] $Cidr) {
     $null -ne $number -and $range -and $number -ge $range.first -and $number -le $range.last
 }
 
-# What is wrong with the parameters, a line each; nothing when they are right. Never quotes a key.
+# What is wrong with the keys that come with the parameters, a line each. Never quotes one.
+function Get-KeyProblem($Parameters) {
+    $seen = @()
+    foreach ($tunnel in $Parameters.tunnels) {
+        $key = $presharedKeys["$($tunnel.outsideIp)"]
+        if ($key -cnotmatch '^[A-Za-z1-9._][A-Za-z0-9._]{7,63}\z') { "the key of $($tunnel.name) is not one that AWS allows" }
+        elseif ($key -cin $seen) { 'two tunnels have the same key' }
+        $seen += $key
+    }
+}
+
+# What is wrong with the parameters, a line each; nothing when they are right.
 function Get-ParameterProblem($Parameters) {
     if ($Parameters.version -ne 1) { 'version is not 1' }
     if ("$($Parameters.stack)" -cnotmatch '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\z') { 'the name of the stack is not allowed' }
@@ -246,22 +277,22 @@ function Get-ParameterProblem($Parameters) {
     foreach ($name in 'siteCidr', 'cloudCidr') {
         if ($null -eq (ConvertTo-NetworkRange $Parameters.$name)) { "$name is not an IPv4 network" }
     }
+    if (@($Parameters.adminPorts).Count -eq 0) { 'adminPorts names no port' }
     if ($Parameters.ping -and -not (Test-Inside $Parameters.ping $Parameters.cloudCidr)) { "the host to ping, $($Parameters.ping), is not in the VPC's network" }
     $tunnels = @($Parameters.tunnels)
     if ($tunnels.Count -ne 2) { 'there are not two tunnels' }
-    foreach ($name in 'name', 'outsideIp', 'presharedKey') {
+    foreach ($name in 'name', 'outsideIp') {
         if (@($tunnels | ForEach-Object { $_.$name } | Select-Object -Unique).Count -ne $tunnels.Count) { "two tunnels have the same $name" }
     }
     foreach ($tunnel in $tunnels) {
         if ($tunnel.name -cnotmatch '^[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}\z' -or $tunnel.name -eq 'all') { 'the name of a tunnel is not allowed' }
         if ($null -eq (ConvertTo-AddressNumber $tunnel.outsideIp)) { "the outside address of $($tunnel.name) is not an IPv4 address" }
-        if ($tunnel.presharedKey -cnotmatch '^[A-Za-z1-9._][A-Za-z0-9._]{7,63}\z') { "the key of $($tunnel.name) is not one that AWS allows" }
+        if ($tunnel.quickMode -notmatch '^ESP:[A-Z0-9]+-[A-Z0-9]+\+[0-9]+min\+[0-9]+kb\z') { "the quick mode of $($tunnel.name) is not a method of netsh" }
+        if ($tunnel.pfs -notmatch '^(dhgroup(1|2|14|24)|ecdhp(256|384)|mainmode|none)\z') { "the PFS of $($tunnel.name) is not a group of netsh" }
     }
     if (@($Parameters.mainMode.suites).Count -eq 0) { 'main mode has no suite' }
     foreach ($suite in $Parameters.mainMode.suites) {
         if ($suite.keyExchange -notin $groupNames.Values -or $suite.encryption -notin $cipherNames.Values -or
             $suite.hash -notin $hashNames.Values) { 'a suite of main mode is not known' }
     }
-    if ($Parameters.quickMode.netsh -notmatch '^ESP:[A-Z0-9]+-[A-Z0-9]+\+[0-9]+min\+[0-9]+kb\z') { 'quickMode.netsh is not a method of netsh' }
-    if ($Parameters.quickMode.pfs -notmatch '^(dhgroup(1|2|14|24)|ecdhp(256|384)|mainmode|none)\z') { 'quickMode.pfs is not a group of netsh' }
 }

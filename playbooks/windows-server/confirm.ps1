@@ -22,7 +22,7 @@ function Request-Restart([int] $Seconds) {
 try {
     if ($At -and $At -notmatch '^([01]\d|2[0-3]):[0-5]\d\z') { throw "$At is no time of the day, HH:MM" }
     $found = Get-GuardState
-    $settings = Join-Path $PSScriptRoot 'settings.json'
+    $settings = Join-Path $PSScriptRoot 'parameters.json'
     $isSetUp = Test-Path -LiteralPath $settings
     $isNew = -not ($After -and (Test-SameBoot $After (Get-BootSecond)))
     if ($isSetUp) { $stack = (Read-Json $settings).stack }

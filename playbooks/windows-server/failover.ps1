@@ -1,9 +1,13 @@
-# Switches the rule of the tunnel that carries traffic off, measures until a ping is back through the other one, and switches
-# it on again. One line: cgw-failover {"from", "to", "seconds", "received"}; "to" and "seconds" are null when no ping came back.
+# Switches the rule of a tunnel off, measures until a ping is back through the other one, and switches it on again. One line:
+# cgw-failover {"from", "to", "seconds", "received"}; "to" and "seconds" are null when no ping came back.
+#
+# -From    the tunnel to switch off, by its outside address; without it the one that carries traffic
+# -Keep    it stays off, if a ping is back: while a tunnel's key or suites are changed, the other one carries the traffic
+# -Enable  only switches on what is off
 #
 # Guide, step 4: the second tunnel comes up when the first goes down. A scheduled task switches the rule on again after three
-# minutes, and at every start, should this be cut off: it runs this script with -Enable.
-param([string] $Ping, [int] $Wait = 90, [switch] $Enable)
+# minutes, with -Keep after an hour, and at every start: should this be cut off, no rule stays off.
+param([string] $Ping, [string] $From, [switch] $Keep, [int] $Wait = 90, [switch] $Enable)
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 . (Join-Path $PSScriptRoot 'common.ps1')
@@ -21,29 +25,32 @@ function Get-Carrier { @(Get-Association | Where-Object { $_.kind -eq 'quick' } 
 $lock = $null
 $off = $false
 try {
-    $settings = Join-Path $PSScriptRoot 'settings.json'
+    $settings = Join-Path $PSScriptRoot 'parameters.json'
     if (-not (Test-Path -LiteralPath $settings)) { throw 'nothing is set up from this folder' }
     $parameters = Read-Json $settings
-    $task = "cgw failover $($parameters.stack)"
+    $task = Get-FailoverTask $parameters.stack
     if ($Enable) { Enable-Rules; exit 0 }
     if (-not (Test-Inside $Ping $parameters.cloudCidr)) { throw "$Ping is not in the VPC's network" }
     $lock = Enter-Run
     if (-not (Wait-Reply $Ping $Wait)) { throw "$Ping does not answer: there is nothing to fail over" }
-    $from = @(Get-Carrier)[0]
-    $rule = @($parameters.tunnels | Where-Object { $_.outsideIp -eq $from })[0].name
-    if (-not $rule) { throw "$Ping answers, but not through a tunnel" }
-    Register-Script $task 'failover.ps1' '-Enable' @((New-ScheduledTaskTrigger -Once -At ((Get-Date).AddMinutes(3))), (New-StartTrigger 'PT1M'))
+    $carrier = @(Get-Carrier)[0]
+    if (-not $carrier) { throw "$Ping answers, but not through a tunnel" }
+    if (-not $From) { $From = $carrier }
+    $rule = @($parameters.tunnels | Where-Object { $_.outsideIp -eq $From })[0].name
+    if (-not $rule) { throw "there is no tunnel to $From" }
+    $minutes = if ($Keep) { 60 } else { 3 }
+    Register-Script $task 'failover.ps1' '-Enable' @((New-ScheduledTaskTrigger -Once -At ((Get-Date).AddMinutes($minutes))), (New-StartTrigger 'PT1M'))
     $off = $true
     Disable-NetIPsecRule -DisplayName $rule -PolicyStore PersistentStore
     $watch = [Diagnostics.Stopwatch]::StartNew()
     $back = Wait-Reply $Ping $Wait
     $watch.Stop()
-    $to = @(Get-Carrier | Where-Object { $_ -ne $from })[0]
-    $line = [ordered]@{ from = $from; to = $null; seconds = $null; received = [bool] $back }
+    $to = @(Get-Carrier | Where-Object { $_ -ne $From })[0]
+    $line = [ordered]@{ from = $From; to = $null; seconds = $null; received = [bool] $back }
     if ($back) { $line.to = $to; $line.seconds = [Math]::Round($watch.Elapsed.TotalSeconds, 1) }
-    Enable-Rules
+    if (-not ($Keep -and $to -and $back)) { Enable-Rules }
     $off = $false
-    Write-Line "cgw-failover $(ConvertTo-Line $line $null)"
+    Write-Line "cgw-failover $(ConvertTo-Line $line)"
     exit 0
 } catch {
     [Console]::Error.WriteLine("cgw: $($_.Exception.Message)")

@@ -47,7 +47,7 @@ try {
     exit 0
 } catch {
     # What a run has not read will not be read.
-    if ($Start -and -not (Test-Running)) { [IO.File]::Delete((Join-Path $PSScriptRoot 'parameters.json')) }
+    if ($Start -and -not (Test-Running)) { [IO.File]::Delete((Get-KeyPath)) }
     [Console]::Error.WriteLine("cgw: $($_.Exception.Message)")
     exit 1
 }

@@ -19,7 +19,7 @@ $how = $null
 try {
     $policy = Join-Path $firing 'policy.wfw'
     if (-not (Test-Path -LiteralPath $policy)) { throw 'there is no policy to put back' }
-    Invoke-Netsh @('advfirewall', 'import', $policy) $null
+    Invoke-Netsh @('advfirewall', 'import', $policy)
     $how = 'policy'
 } catch {
     # A run that has just been stopped may hold the lock for a moment.

@@ -6,7 +6,8 @@
 # What comes before the steps and fails is told as cgw-failed <text>. Exit code 0 only if nothing failed; 3 when another run
 # is under way. It never restarts the server: confirm.ps1 does, over a connection that proves that there still is one.
 #
-# INVARIANT: no pre-shared key leaves this process, and parameters.json is gone as soon as it has been read.
+# INVARIANT: no pre-shared key leaves this process, and keys.txt is gone as soon as it has been read. A key is never piped, and
+# never an argument of a cmdlet: a server can be set to log both (Module Logging, event 4103).
 #
 # follow.ps1 starts this as a task and gives the digest of the bundle. A person who runs it by hand, as Administrator, needs
 # no argument, and then confirms with confirm.ps1 from a new session; the scripts are in C:\ProgramData\cgw\STACK from then on.
@@ -16,7 +17,7 @@ $ProgressPreference = 'SilentlyContinue'
 . (Join-Path $PSScriptRoot 'common.ps1')
 . (Join-Path $PSScriptRoot 'tasks.ps1')
 
-$parameters = $null
+$presharedKeys = @{}
 $lock = $null
 $source = Join-Path $PSScriptRoot 'parameters.json'
 
@@ -27,7 +28,7 @@ function Move-Scripts([string] $Stack) {
     New-PrivateFolder (Split-Path -Path $folder -Parent)
     New-PrivateFolder $folder
     foreach ($file in Get-ChildItem -LiteralPath $PSScriptRoot -File) { Copy-Item -LiteralPath $file.FullName -Destination $folder -Force }
-    Remove-Item -LiteralPath $source -Force
+    [IO.File]::Delete((Get-KeyPath))
     Join-Path $folder 'run.ps1'
 }
 
@@ -41,10 +42,10 @@ try {
     }
     $lock = Enter-Run
     Start-Journal $Digest
+    $presharedKeys = Read-Key
     $parameters = Read-Json $source
-    Remove-Item -LiteralPath $source -Force
     $manifest = Read-Json (Join-Path $PSScriptRoot 'manifest.json')
-    $problems = @(Get-ParameterProblem $parameters)
+    $problems = @(Get-ParameterProblem $parameters) + @(Get-KeyProblem $parameters)
     if ($problems.Count -gt 0) { throw "parameters.json: $($problems -join '; ')" }
     $known = @()
     foreach ($step in $manifest) {
@@ -54,11 +55,6 @@ try {
         $known += $step.id
     }
     [IO.File]::Delete((Join-Path $PSScriptRoot 'restored.json'))
-
-    # What undo.ps1 and the guard have to know later: all but the keys.
-    $settings = ConvertFrom-Json -InputObject (ConvertTo-Json -InputObject $parameters -Depth 6)
-    foreach ($tunnel in $settings.tunnels) { $tunnel.PSObject.Properties.Remove('presharedKey') }
-    Write-Json (Join-Path $PSScriptRoot 'settings.json') $settings
 
     $pendingPath = Join-Path $PSScriptRoot 'pending.json'
     $pending = Test-RestartPending
@@ -88,12 +84,12 @@ try {
                 if ($line.reboot) { $pending = $true }
                 if ($step.reboot -and -not $pending) { Remove-Item -LiteralPath $pendingPath }
             } catch {
-                $line['error'] = Protect-Text $_.Exception.Message $parameters
+                $line['error'] = Protect-Text $_.Exception.Message
                 $failed++
                 $because = "not run: $($step.id) failed"
             }
         }
-        Write-Journal (ConvertTo-Line $line $parameters)
+        Write-Journal (ConvertTo-Line $line)
     }
     Complete-Journal $Digest $changed $pending $failed
     if ($Digest -eq 'by-hand' -and (Get-GuardState) -eq 'armed') {
@@ -102,7 +98,7 @@ try {
     if ($failed -gt 0) { exit 1 }
     exit 0
 } catch {
-    $text = Protect-Text $_.Exception.Message $parameters
+    $text = Protect-Text $_.Exception.Message
     [Console]::Error.WriteLine("cgw: $text")
     if (-not $lock) { exit $(if ($text -match 'another run') { 3 } else { 1 }) }
     [IO.File]::AppendAllText((Get-JournalPath), "cgw-failed $text`r`n")

@@ -54,6 +54,7 @@ function Read-Journal([string] $Digest) {
 }
 
 function Get-RunTask([string] $Stack) { "cgw run $Stack" }
+function Get-FailoverTask([string] $Stack) { "cgw failover $Stack" }
 
 # Scheduled tasks run as SYSTEM, which the SID names in every language, with a script of this folder.
 function Register-Script([string] $Name, [string] $File, [string] $Arguments, $Trigger, [switch] $Endless) {
@@ -98,7 +99,7 @@ function Enter-Guard([string] $Stack) {
     try {
         if ($state -eq 'none') {
             New-PrivateFolder (Get-GuardFolder)
-            Invoke-Netsh @('advfirewall', 'export', (Get-GuardPolicy)) $null
+            Invoke-Netsh @('advfirewall', 'export', (Get-GuardPolicy))
         }
         Register-Guard $Stack @((New-ScheduledTaskTrigger -Once -At ((Get-Date).AddMinutes(5))), (New-StartTrigger 'PT5M'))
     } catch {
@@ -134,5 +135,5 @@ function Write-State([string] $Guard) {
     $rules = [ordered]@{}
     foreach ($name in Get-RuleName) { $rules[$name] = @(Get-NetIPsecRule -DisplayName $name -PolicyStore ActiveStore -ErrorAction SilentlyContinue).Count }
     $state = [ordered]@{ boot = Get-BootSecond; reboot = Test-RestartPending; routing = "$($service.State)"; rules = $rules; guard = $Guard }
-    Write-Line "cgw-state $(ConvertTo-Line $state $null)"
+    Write-Line "cgw-state $(ConvertTo-Line $state)"
 }

@@ -15,8 +15,8 @@ try {
     $lock = Enter-Run
     Start-Journal $Digest
     $BeforeChange = $null
-    [IO.File]::Delete((Join-Path $PSScriptRoot 'parameters.json'))
-    $source = Join-Path $PSScriptRoot 'settings.json'
+    [IO.File]::Delete((Get-KeyPath))
+    $source = Join-Path $PSScriptRoot 'parameters.json'
     $steps = @()
     # Where nothing was begun there is nothing to undo.
     if (Test-Path -LiteralPath $source) {
@@ -43,11 +43,12 @@ try {
             $line['error'] = $_.Exception.Message
             $failed++
         }
-        Write-Journal (ConvertTo-Line $line $parameters)
+        Write-Journal (ConvertTo-Line $line)
     }
     if ($failed -eq 0 -and $steps) {
         [void] (Exit-Guard $parameters.stack)
-        foreach ($name in 'rules.json', 'saved.json', 'set.json', 'settings.json', 'pending.json', 'restored.json') { [IO.File]::Delete((Join-Path $PSScriptRoot $name)) }
+        Remove-Task (Get-FailoverTask $parameters.stack)
+        foreach ($name in 'rules.json', 'saved.json', 'set.json', 'parameters.json', 'pending.json', 'restored.json') { [IO.File]::Delete((Join-Path $PSScriptRoot $name)) }
     }
     Complete-Journal $Digest $changed $reboot $failed
     if ($failed -gt 0) { exit 1 }

@@ -82,6 +82,7 @@ actions! {
         DescribeVpcs Read READS;
         DescribeVpnConnections Read READS;
         DescribeVpnGateways Read READS;
+        GetActiveVpnTunnelStatus Read READS;
         GetPasswordData Read READS;
         GetVpnConnectionDeviceSampleConfiguration Read READS;
         GetVpnConnectionDeviceTypes Read READS;
@@ -121,6 +122,8 @@ actions! {
         ReplaceRoute Set CHANGES;
         RevokeSecurityGroupEgress Set CHANGES;
         RevokeSecurityGroupIngress Set CHANGES;
+        RunInstances Make CHANGES;
+        TerminateInstances Set CHANGES;
     }
     ssm {
         DescribeInstanceInformation Read SYSTEMS_MANAGER;

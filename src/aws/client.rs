@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::types::ActiveVpnTunnelStatus;
 use serde::Serialize;
 
 use super::action::{Action, Effect};
@@ -289,6 +291,24 @@ impl Reader {
             })
             .await?;
         Ok(sample.vpn_connection_device_sample_configuration().map(Secret::new))
+    }
+
+    /// Returns what AWS has negotiated for a tunnel, by its address of it.
+    pub async fn active_tunnel_status(
+        &self,
+        connection: &str,
+        outside: Ipv4Addr,
+    ) -> Result<Option<ActiveVpnTunnelStatus>, Error> {
+        let outside = outside.to_string();
+        let reply = self
+            .call(Action::GetActiveVpnTunnelStatus, |ec2| {
+                ec2.get_active_vpn_tunnel_status()
+                    .vpn_connection_id(connection)
+                    .vpn_tunnel_outside_ip_address(&outside)
+                    .send()
+            })
+            .await?;
+        Ok(reply.active_vpn_tunnel_status)
     }
 }
 

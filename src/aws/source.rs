@@ -46,11 +46,12 @@ impl Source {
 
 impl Source {
     /// Those that show what stacks are made of; the others show what they are made in.
-    pub const OF_STACKS: [Self; 9] = [
+    pub const OF_STACKS: [Self; 10] = [
         Self::Subnets,
         Self::RouteTables,
         Self::SecurityGroups,
         Self::SecurityGroupRules,
+        Self::Instances,
         Self::NetworkInterfaces,
         Self::Addresses,
         Self::VpnGateways,

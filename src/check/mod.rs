@@ -2,4 +2,4 @@
 
 mod tunnel;
 
-pub use tunnel::{Fault, judge};
+pub use tunnel::{Fault, fallback, judge};

@@ -2,7 +2,7 @@
 
 use crate::playbook::{Suite, main_mode, quick_mode};
 use crate::server::Proof;
-use crate::tunnel::Crypto;
+use crate::tunnel::{Crypto, Suites};
 
 /// Why no ping came back: how far the negotiation came tells what is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +57,8 @@ pub fn judge(proof: &Proof, crypto: Crypto) -> Result<Vec<String>, Fault> {
             (true, true) => Fault::Phase1,
         });
     }
-    if proof.quick_mode.is_empty() {
+    let is_counted = proof.tunnel_bytes.is_none_or(|bytes| bytes.sent > 0 && bytes.received > 0);
+    if proof.quick_mode.is_empty() || !is_counted {
         return Err(Fault::Beside);
     }
     let mut warnings = Vec::new();
@@ -78,6 +79,17 @@ pub fn judge(proof: &Proof, crypto: Crypto) -> Result<Vec<String>, Fault> {
     Ok(warnings)
 }
 
+/// Says what AWS has negotiated for a tunnel, if it is not what was asked for.
+#[must_use]
+pub fn fallback(peer: std::net::Ipv4Addr, negotiated: &Suites, crypto: Crypto) -> Option<String> {
+    let best = Suites::best(crypto);
+    (*negotiated != best).then(|| {
+        format!(
+            "AWS says of {peer}: {negotiated} was negotiated, although {best} was offered first"
+        )
+    })
+}
+
 fn difference(peer: std::net::Ipv4Addr, phase: &str, is: &Suite, wanted: &Suite) -> Option<String> {
     (is != wanted).then(|| {
         format!("the {phase} with {peer} fell back to {is}, although {wanted} was offered first")
@@ -87,7 +99,7 @@ fn difference(peer: std::net::Ipv4Addr, phase: &str, is: &Suite, wanted: &Suite)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::Associated;
+    use crate::server::{Associated, TunnelBytes};
 
     fn proof(received: usize, main: &[Suite], quick: &[Suite]) -> Proof {
         let peer = "203.0.113.10".parse().unwrap();
@@ -95,7 +107,8 @@ mod tests {
             suites.iter().map(|suite| Associated { peer, suite: suite.clone() }).collect()
         };
         let (main_mode, quick_mode) = (associated(main), associated(quick));
-        Proof { sent: 5, received, main_mode, quick_mode }
+        let through = TunnelBytes { sent: 600, received: 600 };
+        Proof { sent: 5, received, tunnel_bytes: Some(through), main_mode, quick_mode }
     }
 
     #[test]
@@ -116,6 +129,27 @@ mod tests {
         assert!(warned[0].contains("2 of 5"), "{warned:?}");
         assert!(warned[1].contains("fell back to AES128-SHA1-DH2"), "{warned:?}");
         assert_eq!(judge(&proof(5, &[], &[]), Crypto::Modern), Err(Fault::Beside));
+    }
+
+    #[test]
+    fn what_the_tunnels_do_not_count_went_beside_them() {
+        let (main, quick) = (main_mode(Crypto::Modern), [quick_mode(Crypto::Modern)]);
+        let counted = |tunnel_bytes| {
+            judge(&Proof { tunnel_bytes, ..proof(5, &main[..1], &quick) }, Crypto::Modern)
+        };
+        assert_eq!(counted(Some(TunnelBytes { sent: 0, received: 0 })), Err(Fault::Beside));
+        assert_eq!(counted(Some(TunnelBytes { sent: 600, received: 0 })), Err(Fault::Beside));
+        assert_eq!(counted(None), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_aws_negotiated_is_held_against_what_was_offered_first() {
+        let peer = "203.0.113.10".parse().unwrap();
+        for crypto in [Crypto::Guide, Crypto::Modern, Crypto::Strict, Crypto::Strong] {
+            assert_eq!(fallback(peer, &Suites::best(crypto), crypto), None, "{crypto}");
+        }
+        let told = fallback(peer, &Suites::best(Crypto::Guide), Crypto::Modern).unwrap();
+        assert!(told.contains("AES128 SHA1 group 2 then AES128 SHA1 group 2 was"), "{told}");
     }
 
     #[test]

@@ -8,7 +8,6 @@ use super::{Changing, Code, Stopped};
 use crate::address::{Address, AwsId, Id};
 use crate::engine::{Options, Outcome, apply};
 use crate::event::Event;
-use crate::interrupt::Trigger;
 use crate::lease::{Force, Lease, Wanted};
 use crate::plan::{Approved, Plan};
 use crate::resource::{Dice, Hands, State};
@@ -48,7 +47,7 @@ pub(super) async fn carry_out(
     approved: Approved,
     change: Change<'_>,
 ) -> Result<Carried, Stopped> {
-    let trigger = std::mem::replace(&mut session.trigger, Trigger::new().0);
+    let trigger = session.trigger.clone();
     let work = locked(session, approved, change);
     tokio::pin!(work);
     let mut told = false;

@@ -103,7 +103,8 @@ fn undoes_the_server(step: &Step) -> bool {
 /// Says whether cgw is to take back what it has set on the server.
 fn is_undone(options: &Down, session: &Session, plan: &Plan) -> bool {
     let is_remote = session.declared.via.is_some_and(Via::is_remote);
-    is_remote && !options.keep_windows && plan.changes().any(undoes_the_server)
+    let goes_too = plan.changes().any(|step| matches!(step.state, Some(State::GatewayInstance(_))));
+    is_remote && !goes_too && !options.keep_windows && plan.changes().any(undoes_the_server)
 }
 
 /// How the server is reached, if there is something to take back that cgw has set there.

@@ -2,12 +2,16 @@
 
 mod change;
 mod down;
+mod launch;
 mod login;
+mod probe;
 mod prove;
 mod push;
+mod rotate;
 mod session;
 mod stopped;
 mod tools;
+mod turns;
 mod up;
 mod scripts;
 mod status;
@@ -53,6 +57,8 @@ pub enum Command {
     Push(Box<push::Push>),
     /// Ping a host in the VPC from the server: the proof that a tunnel carries traffic
     Test(Box<prove::Test>),
+    /// Give both tunnels new keys, one after the other, while the other one carries the traffic
+    RotateKeys(Box<rotate::RotateKeys>),
     /// Show nodes, tunnels, drift and cost
     Status(Box<status::Status>),
     /// Write the scripts for the server into a folder
@@ -139,6 +145,11 @@ impl Changing {
     fn consistency(&self) -> Duration {
         Duration::from_secs(self.consistency)
     }
+
+    /// How long to go on while the server cannot be reached: a new address takes a while to work.
+    fn patience(&self) -> Duration {
+        self.consistency() * 4
+    }
 }
 
 /// Runs a command, prints what it has to say, and returns the exit code.
@@ -149,6 +160,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Down(o) => o.common.json,
         Command::Push(o) => o.common.json,
         Command::Test(o) => o.common.json,
+        Command::RotateKeys(o) => o.common.json,
         Command::Status(o) => o.common.json,
         Command::Scripts(o) => o.common.json,
         Command::IamPolicy | Command::Completions { .. } | Command::Man => false,
@@ -159,6 +171,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Down(options) => Box::pin(down::down(*options)).await,
         Command::Push(options) => Box::pin(push::push(*options)).await,
         Command::Test(options) => Box::pin(prove::test(*options)).await,
+        Command::RotateKeys(options) => Box::pin(rotate::rotate_keys(*options)).await,
         Command::Status(options) => Box::pin(status::status(*options)).await,
         Command::Scripts(options) => Box::pin(scripts::scripts(*options)).await,
         Command::IamPolicy => Ok(tools::iam_policy()),

@@ -1,5 +1,6 @@
 //! `test`: a ping through the tunnel, as proof that it carries traffic.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -7,13 +8,17 @@ use clap::Args;
 use serde_json::json;
 
 use super::login::{Login, ServerAt};
+use super::probe::with_probe;
 use super::session::{Asked, Session};
-use super::{Code, Common, Stopped, Whereabouts};
+use super::{Changing, Code, Common, Stopped, Whereabouts};
 use crate::check;
+use crate::playbook::Off;
 use crate::resource::{self, State};
 use crate::server::{Associated, Failover, Proof, Way};
 use crate::spec::Via;
+use crate::tunnel::Suites;
 use crate::ui;
+use crate::world::negotiated;
 
 /// Options of `test`.
 #[derive(Debug, Clone, Args)]
@@ -27,6 +32,12 @@ pub struct Test {
     /// The host in the VPC to ping [default: what the record says]
     #[arg(long, value_name = "ADDRESS")]
     pub ping: Option<Ipv4Addr>,
+    /// Launch a small instance in the VPC to ping, and terminate it afterwards
+    #[arg(long, conflicts_with = "ping")]
+    pub probe: bool,
+    /// What is common with `up`: for the probe.
+    #[command(flatten)]
+    pub changing: Changing,
     /// Switch the tunnel that carries the traffic off for a moment, and see the other take over
     #[arg(long)]
     pub failover: bool,
@@ -38,7 +49,7 @@ pub struct Test {
     pub login: Login,
 }
 
-/// Proves that the tunnels of a stack carry traffic; changes nothing.
+/// Proves that the tunnels of a stack carry traffic; changes nothing that stays.
 pub(super) async fn test(options: Test) -> Result<Code, Stopped> {
     let mut asked = Asked::of_server(&options.at, &options.server);
     asked.declared.ping = options.ping;
@@ -46,24 +57,54 @@ pub(super) async fn test(options: Test) -> Result<Code, Stopped> {
     if !session.exists {
         return Err(session.is_unknown());
     }
-    let ping = session.declared.ping.ok_or_else(|| {
+    if !options.probe {
+        let ping = provable(&session, None)?;
+        let way = options.login.way(&session, Duration::from_secs(30)).await?;
+        return test_with(&options, &mut session, &way, ping).await;
+    }
+    must_log_in(&session, "PROBE")?;
+    let way = options.login.way(&session, Duration::from_secs(30)).await?;
+    with_probe(&mut session, &options.changing, async |session, ping| {
+        test_with(&options, session, &way, ping).await
+    })
+    .await
+}
+
+async fn test_with(
+    options: &Test,
+    session: &mut Session,
+    way: &Way,
+    ping: Ipv4Addr,
+) -> Result<Code, Stopped> {
+    let code = prove(session, &options.common, way, ping).await?;
+    if options.failover { fail_over(session, &options.common, way, ping).await } else { Ok(code) }
+}
+
+/// The host that is pinged, where cgw can log in to the server and have it pinged.
+pub(super) fn provable(session: &Session, asked: Option<Ipv4Addr>) -> Result<Ipv4Addr, Stopped> {
+    let ping = asked.or(session.declared.ping).ok_or_else(|| {
         Stopped::refused(
             "no host is named that would answer a ping",
-            "name one in the VPC with --ping, such as a Linux instance in the private subnet",
+            "name one in the VPC with --ping, such as a Linux instance in the private subnet, or have \
+             one launched for it with --probe",
         )
     })?;
-    if !session.declared.via.is_some_and(Via::is_remote) {
-        return Err(Stopped::refused(
-            "cgw does not log in to this stack's server",
-            format!(
-                "run prove.ps1 -Ping {ping} there, in the folder where the scripts were run, or name \
-                 a way with `cgw up --via`"
-            ),
-        ));
+    must_log_in(session, &ping.to_string())?;
+    Ok(ping)
+}
+
+/// Refuses where a person runs the scripts.
+fn must_log_in(session: &Session, ping: &str) -> Result<(), Stopped> {
+    if session.declared.via.is_some_and(Via::is_remote) {
+        return Ok(());
     }
-    let way = options.login.way(&session, Duration::from_secs(30)).await?;
-    let code = prove(&mut session, &options.common, &way, ping).await?;
-    if options.failover { fail_over(&session, &options.common, &way, ping).await } else { Ok(code) }
+    Err(Stopped::refused(
+        "cgw does not log in to this stack's server",
+        format!(
+            "run prove.ps1 -Ping {ping} there, in the folder where the scripts were run, or name \
+             a way with `cgw up --via`"
+        ),
+    ))
 }
 
 /// Switches the tunnel that carries the traffic off, and measures until a ping is back.
@@ -74,7 +115,7 @@ async fn fail_over(
     ping: Ipv4Addr,
 ) -> Result<Code, Stopped> {
     session.events.note("switching a tunnel off; the server switches it on again, whatever comes");
-    let failover = way.fail_over(&session.stack, ping, &session.events).await?;
+    let failover = way.fail_over(&session.stack, ping, Off::Carrier, &session.events).await?;
     let Failover { from, to, seconds } = &failover;
     if common.json {
         ui::data(&ui::json_line("failover", &failover));
@@ -112,14 +153,17 @@ pub(super) async fn prove(
     let verdict = check::judge(&proof, crypto);
     session.observe_again().await?;
     let up = tunnels_up(session);
+    let by_aws = told_by_aws(session, &proof).await;
     if common.json {
-        let told = json!({ "ping": ping, "proof": proof, "up": up, "proven": verdict.is_ok() });
+        let told = json!({ "ping": ping, "proof": proof, "up": up, "aws": by_aws, "proven": verdict.is_ok() });
         ui::data(&ui::json_line("proof", &told));
     } else {
         ui::data(&tell(&proof, ping));
     }
     match verdict {
-        Ok(warnings) => {
+        Ok(mut warnings) => {
+            let told = by_aws.iter();
+            warnings.extend(told.filter_map(|(peer, is)| check::fallback(*peer, is, crypto)));
             for warning in warnings {
                 session.events.warn(warning);
             }
@@ -134,6 +178,26 @@ pub(super) async fn prove(
     }
 }
 
+/// What AWS says was negotiated for the tunnels that carry traffic; what it does not say is missing.
+async fn told_by_aws(session: &Session, proof: &Proof) -> BTreeMap<Ipv4Addr, Suites> {
+    let mut told = BTreeMap::new();
+    let live = resource::find(&session.world, &session.stack);
+    let connection = live.iter().find(|node| matches!(node.state, State::VpnConnection(_)));
+    let peers: BTreeSet<Ipv4Addr> = proof.quick_mode.iter().map(|one| one.peer).collect();
+    for (node, peer) in connection.into_iter().flat_map(|node| peers.iter().map(move |p| (node, p)))
+    {
+        match session.cloud_reader().active_tunnel_status(node.id.owner().as_str(), *peer).await {
+            Ok(status) => {
+                told.extend(status.as_ref().and_then(negotiated).map(|suites| (*peer, suites)));
+            }
+            Err(error) => session.events.note(format!(
+                "what AWS has negotiated for the tunnel {peer} is not known: {error}"
+            )),
+        }
+    }
+    told
+}
+
 /// The outside addresses of the tunnels that AWS shows as up.
 pub(super) fn tunnels_up(session: &Session) -> Vec<Ipv4Addr> {
     let live = resource::find(&session.world, &session.stack);
@@ -146,7 +210,7 @@ pub(super) fn tunnels_up(session: &Session) -> Vec<Ipv4Addr> {
 }
 
 fn tell(proof: &Proof, ping: Ipv4Addr) -> String {
-    let Proof { sent, received, main_mode, quick_mode } = proof;
+    let Proof { sent, received, main_mode, quick_mode, .. } = proof;
     let phases = [("first", main_mode), ("second", quick_mode)];
     let negotiated = phases.into_iter().flat_map(|(phase, all)| {
         all.iter()

@@ -48,7 +48,9 @@ pub(super) async fn push(options: Push) -> Result<Code, Stopped> {
     show(&options.common, &situation, &changes);
     ask(&options.changing, "Run the steps on the server?")?;
     let Push { login, changing, reboot, .. } = &options;
-    let reach = Reaching { login, changing, reboot }.reach(&session, &situation, &changes).await?;
+    let reach = Reaching { login, patience: changing.patience(), reboot }
+        .reach(&session, &situation, &changes)
+        .await?;
     let way = reach.clone();
     let change = change::Change {
         options: changing,

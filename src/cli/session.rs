@@ -16,7 +16,7 @@ use crate::lease;
 use crate::plan::{self, Plan};
 use crate::playbook::Own;
 use crate::preflight::{Request, Site, examine};
-use crate::resource::{self, Kind as _, StackRecord, State};
+use crate::resource::{self, GatewayInstance, Kind as _, StackRecord, State};
 use crate::spec::{Declared, File};
 use crate::time::{self, Instant};
 use crate::topology::Node;
@@ -154,7 +154,7 @@ impl Session {
             }
         };
         let quota_raised = asked.quota_raised;
-        let session = Self {
+        let mut session = Self {
             stack,
             declared,
             cloud,
@@ -172,6 +172,7 @@ impl Session {
             own,
             own_refused,
         };
+        session.mean_the_launched();
         let account = record.as_ref().and_then(|record| record.tags.value(SITE_ACCOUNT));
         if let (Some(account), Some(place)) = (account, &before) {
             session.check_account(account, place).await?;
@@ -202,6 +203,17 @@ impl Session {
         ))
     }
 
+    /// Takes the server that the stack has launched for the one that is meant, unless another is.
+    pub(super) fn mean_the_launched(&mut self) {
+        let declared = &self.declared;
+        if declared.launch.is_none() || declared.instance.is_some() {
+            return;
+        }
+        let live = resource::find(&self.world, &self.stack);
+        let launched = live.iter().find(|node| node.address.kind == GatewayInstance::NAME);
+        self.declared.instance = launched.and_then(|node| node.id.owner().as_str().parse().ok());
+    }
+
     /// Says whether the world was read a moment ago.
     pub(super) fn is_fresh(&self) -> bool {
         self.read_at.elapsed() < MOMENT
@@ -213,9 +225,12 @@ impl Session {
         groups.any(|group| lease::is_lock(&group.tags, &self.stack))
     }
 
-    /// Reads the world anew.
+    /// Reads the world anew, and with it the host key that was met meanwhile.
     pub(super) async fn observe_again(&mut self) -> Result<(), Stopped> {
         self.world = observe_again(&self.world, &self.readers).await?;
+        let recorded = record(&self.world, &self.stack).map(|r| Declared::from_tags(&r.tags.0));
+        let known = self.declared.host_key.take();
+        self.declared.host_key = known.or(recorded.and_then(|recorded| recorded.host_key));
         Ok(())
     }
 
@@ -266,6 +281,11 @@ impl Session {
             )),
             None => Ok(()),
         }
+    }
+
+    /// Says whether the stack has a node of a kind.
+    pub(super) fn has_node(&self, kind: &str) -> bool {
+        resource::find(&self.world, &self.stack).iter().any(|node| node.address.kind == kind)
     }
 
     /// Plans as if no node of a kind had been found.

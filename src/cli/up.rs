@@ -1,5 +1,6 @@
 //! `up` and `plan`: from what is declared to a plan, and with `up` to the thing itself.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,15 +9,18 @@ use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
 use super::change::{self, Carried, ask, carry_out};
+use super::launch::{self, launch_first};
 use super::login::Login;
+use super::probe::with_probe;
 use super::prove::{prove, tunnels_up};
 use super::session::{Asked, Session, Unnamed};
 use super::status::{Report, Secrets};
+use super::turns::{Turns, What};
 use super::{Changing, Code, Common, Stopped};
 use crate::plan::{Change, Left, Plan as Changes, Step};
 use crate::preflight::{Situation, Stop, examine};
 use crate::render::cost;
-use crate::resource::{Spec, State};
+use crate::resource::{Kind as _, Spec, State, WindowsSetup};
 use crate::server::{Reach, Restart, Way, scripts_in};
 use crate::spec::{Declared, Via};
 use crate::time::{self, Backoff};
@@ -61,6 +65,9 @@ pub struct Up {
     /// server has them too.
     #[arg(long)]
     pub allow_replace: bool,
+    /// Launch a small instance in the VPC to prove the tunnel with, and terminate it afterwards
+    #[arg(long, conflicts_with = "ping")]
+    pub probe: bool,
     /// When the server restarts, if a step needs it: now, never, or a time of its clock (HH:MM)
     #[arg(long, value_name = "WHEN", default_value = "now")]
     pub reboot: Restart,
@@ -83,6 +90,10 @@ impl Plan {
 /// Shows what `up` would do. Holds only readers, so it cannot change anything.
 pub(super) async fn plan(options: Plan) -> Result<Code, Stopped> {
     let mut session = Session::open(&options.common, options.asked()).await?;
+    if let Some(changes) = launch::first_plan(&session)? {
+        launch::show(&options.common, &changes);
+        return Ok(if options.detailed_exitcode { Code::Changes } else { Code::Done });
+    }
     session.look_for_a_way().await;
     let situation = situation(&session)?;
     let changes = session.plan(&topology::desired(&situation));
@@ -94,10 +105,14 @@ pub(super) async fn plan(options: Plan) -> Result<Code, Stopped> {
 /// Makes the VPN.
 pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
     if options.dry_run {
-        return plan(options.plan).await;
+        return Box::pin(plan(options.plan)).await;
     }
     let common = &options.plan.common;
     let mut session = Session::open(common, options.plan.asked()).await?;
+    let is_new = match launch_first(&mut session, common, &options.changing).await? {
+        Ok(is_new) => is_new,
+        Err(code) => return Ok(code),
+    };
     session.look_for_a_way().await;
     if options.changing.yes {
         must_name_the_server(&session)?;
@@ -116,11 +131,25 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
         Report::of(&session)?.show(common, Secrets::Hidden);
         return Ok(Code::Done);
     }
+    if let Some(ping) = by_turns(&options, &session, &situation, &changes) {
+        let turns = Turns {
+            what: What::Suites,
+            common,
+            changing: &options.changing,
+            way: options.login.way(&session, Duration::from_secs(30)).await?,
+            ping,
+            allowed: &|plan| allowed(plan, &changes_suites),
+            again: "run the same command again",
+        };
+        return turns.take(&mut session).await;
+    }
     show(common, &situation, &changes);
-    allowed(&options, &changes)?;
+    let may_end = |_: &Step| options.allow_replace;
+    allowed(&changes, &may_end)?;
     ask(&options.changing, "Carry this out?")?;
     let Up { login, changing, reboot, .. } = &options;
-    let reach = Reaching { login, changing, reboot }.reach(&session, &situation, &changes).await?;
+    let patience = if is_new { FIRST_START } else { changing.patience() };
+    let reach = Reaching { login, patience, reboot }.reach(&session, &situation, &changes).await?;
     let way = reach.clone();
     let again =
         "run the same command to go on, or `cgw down` to take away what was made".to_owned();
@@ -130,7 +159,7 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
         planner: &|session| {
             let situation = self::situation(session)?;
             let changes = session.plan(&topology::desired(&situation));
-            allowed(&options, &changes)?;
+            allowed(&changes, &may_end)?;
             Ok(changes)
         },
         reach,
@@ -145,9 +174,30 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
     }
     Report::after(&plan, known).show(common, Secrets::Hidden);
     match way {
+        Some(Reach::Remote(way)) if options.probe => {
+            with_probe(&mut session, &options.changing, async |session, ping| {
+                prove_by(session, common, *way, ping).await
+            })
+            .await
+        }
         Some(way) => afterwards(&mut session, common, way).await,
         None => Ok(code),
     }
+}
+
+/// Proves over the way by which the server was just set up; its address may be a new one, unless it
+/// was declared.
+async fn prove_by(
+    session: &mut Session,
+    common: &Common,
+    way: Way,
+    ping: Ipv4Addr,
+) -> Result<Code, Stopped> {
+    if session.declared.host.is_none() {
+        session.observe_again().await?;
+    }
+    let host = session.server_address();
+    prove(session, common, &Way { host, ..way }, ping).await
 }
 
 /// A ping is the proof; without one the tunnels are set, and no more is known.
@@ -157,18 +207,12 @@ pub(super) async fn afterwards(
     way: Reach,
 ) -> Result<Code, Stopped> {
     match (way, session.declared.ping) {
-        (Reach::Remote(way), Some(ping)) => {
-            // The address may be a new one, unless it was declared.
-            if session.declared.host.is_none() {
-                session.observe_again().await?;
-            }
-            let host = session.server_address();
-            prove(session, common, &Way { host, ..*way }, ping).await
-        }
+        (Reach::Remote(way), Some(ping)) => prove_by(session, common, *way, ping).await,
         (Reach::ByHand(folder), _) => by_hand(session, &folder).await,
         (Reach::Remote(_), None) => {
             session.events.note(
-                "not proven: no ping was sent through a tunnel; `cgw test --ping ADDRESS` does",
+                "not proven: no ping was sent through a tunnel; `cgw test --ping ADDRESS` or `cgw \
+                 test --probe` does",
             );
             Ok(Code::Done)
         }
@@ -272,8 +316,22 @@ pub(super) fn show(common: &Common, situation: &Situation, changes: &Changes) {
     }
 }
 
-/// What a plan may not do at all, or not without being told.
-fn allowed(options: &Up, changes: &Changes) -> Result<(), Stopped> {
+/// The host to ping, where suites of tunnels that carry traffic are to be changed and one can be
+/// changed while the other is proven to carry it.
+fn by_turns(
+    options: &Up,
+    session: &Session,
+    situation: &Situation,
+    changes: &Changes,
+) -> Option<Ipv4Addr> {
+    let is_set_up = session.has_node(WindowsSetup::NAME);
+    let is_wanted = !options.allow_replace && changes.changes().any(changes_suites);
+    situation.declared.ping.filter(|_| is_wanted && is_set_up && situation.via.is_remote())
+}
+
+/// What a plan may not do at all, or not without being told: which steps may end a connection, or
+/// take a tunnel down that carries traffic, `may_end` says.
+fn allowed(changes: &Changes, may_end: &dyn Fn(&Step) -> bool) -> Result<(), Stopped> {
     if let Some(stuck) = changes.stuck().next() {
         let Left { address, id, because } = stuck;
         return Err(Stopped::refused(
@@ -281,14 +339,20 @@ fn allowed(options: &Up, changes: &Changes) -> Result<(), Stopped> {
             "remove what uses it, or declare what was declared before",
         ));
     }
-    if changes.changes().any(ends_a_connection) && !options.allow_replace {
+    if changes.changes().any(|step| ends_a_connection(step) && !may_end(step)) {
         return Err(Stopped::refused(
             "the plan takes tunnels down that carry traffic, or replaces a VPN connection, whose \
              addresses then change",
-            "allow it with --allow-replace",
+            "allow it with --allow-replace; where --ping names a host and cgw logs in to the \
+             server, another --crypto is set one tunnel after the other instead",
         ));
     }
     Ok(())
+}
+
+/// Says whether a step changes tunnels that carry traffic, and no more than that.
+fn changes_suites(step: &Step) -> bool {
+    matches!(step.change, Change::Update(_)) && ends_a_connection(step)
 }
 
 /// Says whether a step replaces the VPN connection, or removes or changes one that carries traffic:
@@ -308,10 +372,14 @@ pub(super) fn sets_the_server_up(step: &Step) -> bool {
     matches!(step.spec, Some(Spec::WindowsSetup(_)))
 }
 
+/// How long a server that was just launched may take until somebody can log in.
+const FIRST_START: Duration = Duration::from_mins(20);
+
 /// What says how the server is reached, besides what is declared.
 pub(super) struct Reaching<'a> {
     pub(super) login: &'a Login,
-    pub(super) changing: &'a Changing,
+    /// How long to go on while the server cannot be reached.
+    pub(super) patience: Duration,
     pub(super) reboot: &'a Restart,
 }
 
@@ -334,9 +402,7 @@ impl Reaching<'_> {
                 Ok(Some(Reach::ByHand(folder)))
             }
             via @ (Via::Ssm | Via::Ssh | Via::Winrm | Via::WinrmHttp) => {
-                // A new address takes a while to work.
-                let patience = self.changing.consistency() * 4;
-                let way = self.login.way_by(session, via, patience).await?;
+                let way = self.login.way_by(session, via, self.patience).await?;
                 Ok(Some(Reach::Remote(Box::new(Way { restart: self.reboot.clone(), ..way }))))
             }
         }

@@ -15,7 +15,7 @@ pub async fn observe(readers: &[Reader], events: &Events) -> Result<World, Error
     Ok(World { regions: try_join_all(reads).await? })
 }
 
-/// Reads anew what stacks are made of; VPCs and instances stay as they were seen.
+/// Reads anew what stacks are made of; VPCs stay as they were seen.
 pub async fn observe_again(world: &World, readers: &[Reader]) -> Result<World, Error> {
     let reads = readers.iter().map(|reader| {
         let seen = world.region(reader.place()).cloned();

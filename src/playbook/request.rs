@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::{BOOTSTRAP, Bundle, SCRIPTS};
+use super::{BOOTSTRAP, Bundle, KEYS, SCRIPTS};
 use crate::address::Stack;
 
 /// One thing that is asked of the server; the documents are those of `bootstrap.ps1`.
@@ -36,12 +36,14 @@ pub enum Request<'a> {
         /// The host.
         ping: Ipv4Addr,
     },
-    /// Switch the tunnel that carries traffic off until the other one does.
+    /// Switch a tunnel off until the other one carries the traffic.
     Failover {
         /// Whose tunnels.
         stack: &'a Stack,
         /// The host that is pinged meanwhile.
         ping: Ipv4Addr,
+        /// Which one.
+        off: Off,
     },
     /// Say that the server can still be reached, and hear how it is.
     Confirm {
@@ -50,6 +52,17 @@ pub enum Request<'a> {
         /// What comes with it.
         then: Then<'a>,
     },
+}
+
+/// Which tunnel is switched off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Off {
+    /// The one that carries the traffic.
+    Carrier,
+    /// The one to this outside address.
+    Tunnel(Ipv4Addr),
+    /// The same, and it stays off until its rule is set anew, or for an hour.
+    Kept(Ipv4Addr),
 }
 
 /// What comes with a confirmation.
@@ -90,15 +103,13 @@ impl Request<'_> {
         }
     }
 
-    /// Returns the one JSON document that the bootstrap reads.
+    /// Returns what the bootstrap reads: a line of JSON, and with a bundle one with its keys.
     #[must_use]
     pub fn document(&self) -> Zeroizing<Vec<u8>> {
         let run = self.run();
         let (script, arguments, files) = match self {
             Self::Run(bundle) => {
-                let files =
-                    bundle.files.iter().map(|(name, text)| (name.as_str(), text.as_slice()));
-                ("follow.ps1", json!({ "Digest": run, "Start": "run.ps1" }), encoded(files))
+                ("follow.ps1", json!({ "Digest": run, "Start": "run.ps1" }), encoded(bundle))
             }
             // What was pushed is there, and knows what it has set.
             Self::Undo { remove_roles, .. } => {
@@ -108,7 +119,14 @@ impl Request<'_> {
             }
             Self::Follow { .. } => ("follow.ps1", json!({ "Digest": run }), Map::new()),
             Self::Prove { ping, .. } => ("prove.ps1", json!({ "Ping": ping }), Map::new()),
-            Self::Failover { ping, .. } => ("failover.ps1", json!({ "Ping": ping }), Map::new()),
+            Self::Failover { ping, off, .. } => {
+                let arguments = match off {
+                    Off::Carrier => json!({ "Ping": ping }),
+                    Off::Tunnel(from) => json!({ "Ping": ping, "From": from }),
+                    Off::Kept(from) => json!({ "Ping": ping, "From": from, "Keep": true }),
+                };
+                ("failover.ps1", arguments, Map::new())
+            }
             Self::Confirm { then, .. } => {
                 let arguments = match then {
                     Then::Nothing => json!({}),
@@ -122,12 +140,19 @@ impl Request<'_> {
         let document = json!({
             "stack": self.stack(), "script": script, "arguments": arguments, "files": files,
         });
-        Zeroizing::new(serde_json::to_vec(&document).expect("JSON of text"))
+        let mut lines = Zeroizing::new(serde_json::to_vec(&document).expect("JSON of text"));
+        if let Self::Run(bundle) = self {
+            lines.push(b'\n');
+            lines.extend(Zeroizing::new(BASE64.encode(bundle.file(KEYS))).bytes());
+        }
+        lines
     }
 }
 
-fn encoded<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> Map<String, Value> {
-    files.map(|(name, text)| (name.to_owned(), Value::String(BASE64.encode(text)))).collect()
+/// All files but the keys.
+fn encoded(bundle: &Bundle) -> Map<String, Value> {
+    let files = bundle.files.iter().filter(|(name, _)| name != KEYS);
+    files.map(|(name, text)| (name.clone(), Value::String(BASE64.encode(text)))).collect()
 }
 
 /// Returns the command line that reads such a document from standard input and does what it says.

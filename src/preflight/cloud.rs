@@ -8,7 +8,7 @@ use super::{Refusal, Request};
 use crate::address::AwsId;
 use crate::aws::{Place, Tags};
 use crate::spec::Cidr;
-use crate::world::{Connection, Gateway, Region, RouteTable, Vpc};
+use crate::world::{Connection, Gateway, Region, RouteTable, Subnet, Vpc};
 
 /// The VPC's side, as it will be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,6 +27,8 @@ pub struct Cloud {
     pub gateway: Option<AwsId>,
     /// The private subnet to make.
     pub subnet_cidr: Option<Ipv4Net>,
+    /// A subnet of the VPC that gets a route to the site.
+    pub subnet: Option<AwsId>,
 }
 
 /// Says which of AWS's default quotas stand in the way (AWS VPN guide, «Site-to-Site VPN quotas») of
@@ -116,6 +118,7 @@ pub(super) fn examine(request: &Request<'_>, region: &Region) -> Result<Cloud, V
             vpc: vpc.id.clone(),
             account: vpc.account.clone(),
             cidr,
+            subnet: served_subnet(region, &vpc.id, cidr, &tables),
             tables,
             gateway,
             subnet_cidr,
@@ -168,6 +171,17 @@ fn tables(request: &Request<'_>, region: &Region, vpc: &Vpc) -> Result<Vec<AwsId
         )]);
     }
     Ok(all)
+}
+
+/// The first subnet inside the tunnels' network that one of the tables serves.
+fn served_subnet(region: &Region, vpc: &AwsId, cidr: Ipv4Net, tables: &[AwsId]) -> Option<AwsId> {
+    let is_served = |subnet: &&Subnet| {
+        region.table_of(&subnet.id, vpc).is_some_and(|table| tables.contains(&table.id))
+    };
+    let mut inside: Vec<&Subnet> =
+        region.subnets.iter().filter(|s| &s.vpc == vpc && cidr.contains(&s.cidr)).collect();
+    inside.sort_by(|a, b| a.id.cmp(&b.id));
+    inside.into_iter().find(is_served).map(|subnet| subnet.id.clone())
 }
 
 /// Checks route tables that were named.

@@ -2,6 +2,7 @@
 
 mod cidrs;
 mod cloud;
+mod launch;
 mod site;
 
 use std::net::Ipv4Addr;
@@ -13,10 +14,11 @@ use crate::address::{AwsId, Stack};
 use crate::aws::Place;
 use crate::playbook::Own;
 use crate::spec::{Declared, List, Via};
-use crate::tunnel::{CidrPair, Crypto};
+use crate::tunnel::{CidrPair, Crypto, Turn};
 use crate::world::{Connection, Customer, Instance, Region, World};
 
 pub use cloud::Cloud;
+pub use launch::{Launching, is_to_launch, launch};
 pub use site::{Ec2Server, PublicIp, Site};
 
 /// Why nothing will be done, and what helps.
@@ -90,6 +92,10 @@ pub struct Situation {
     pub pair: CidrPair,
     /// Which suites both ends are set to.
     pub crypto: Crypto,
+    /// The only tunnel that is changed now.
+    pub turn: Option<Turn>,
+    /// Whether there is to be a host in the VPC that answers pings.
+    pub probe: bool,
     /// How the scripts reach the server.
     pub via: Via,
     /// Steps that replace or join those of the playbook.
@@ -108,7 +114,7 @@ pub struct Situation {
 
 /// Examines a request.
 pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
-    let region = |place| request.world.region(place).ok_or_else(|| unseen(place));
+    let region = |place| request.world.region(place).ok_or_else(|| Stop::Refused(unseen(place)));
     let cloud_region = region(request.cloud)?;
     let cloud = cloud::examine(request, cloud_region);
     let site = match (&request.declared.gateway_ip, &request.declared.private_ip) {
@@ -182,6 +188,8 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
         site,
         pair,
         crypto,
+        turn: None,
+        probe: false,
         via,
         own: request.own.clone(),
         asn,
@@ -190,11 +198,9 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
     })
 }
 
-fn unseen(place: &Place) -> Stop {
-    Stop::Refused(vec![Refusal::new(
-        format!("{place} was not observed"),
-        "name the region with --region or --site-region",
-    )])
+fn unseen(place: &Place) -> Vec<Refusal> {
+    let hint = "name the region with --region or --site-region";
+    vec![Refusal::new(format!("{place} was not observed"), hint)]
 }
 
 /// A security group's name is unique in its VPC: somebody may have one that the stack needs.

@@ -40,12 +40,16 @@ pub struct Ec2Server {
     pub instance: AwsId,
     /// Its id and name.
     pub label: String,
+    /// Whether this stack has launched it.
+    pub is_launched: bool,
     /// The interface that the tunnels use.
     pub interface: AwsId,
     /// That interface's private address.
     pub private_ip: Ipv4Addr,
     /// The VPC it is in.
     pub vpc: AwsId,
+    /// The subnet it is in.
+    pub subnet: AwsId,
     /// The groups that the interface has, but for this stack's.
     pub groups: BTreeSet<AwsId>,
     /// Whether the interface checks source and destination now.
@@ -189,9 +193,11 @@ pub(super) fn instance(request: &Request<'_>, region: &Region) -> Result<(Site, 
         account: region.vpc(&interface.vpc).map(|v| v.account.clone()).unwrap_or_default(),
         instance: instance.id.clone(),
         label: instance.label(),
+        is_launched: instance.tags.belongs_to(request.stack),
         interface: interface.id.clone(),
         private_ip: interface.private_ip.expect("`interface` chose one with an address"),
         vpc: interface.vpc.clone(),
+        subnet: interface.subnet.clone(),
         groups: interface.groups.iter().filter(|id| !is_ours(id)).cloned().collect(),
         source_dest_check: interface.source_dest_check,
         public_ip: address,

@@ -15,6 +15,7 @@ const OWN: &[Action] = &[
     Action::DeleteVpnGateway,
     Action::ModifyVpnTunnelOptions,
     Action::ReleaseAddress,
+    Action::TerminateInstances,
 ];
 
 /// Actions that name what they change: a document, machines, or parameters of cgw's own.
@@ -52,6 +53,13 @@ pub fn policy() -> Value {
                 "Action": names(&|action| OWN.contains(&action)),
                 "Resource": "*",
                 "Condition": { "Null": { "aws:ResourceTag/cgw:stack": "false" } },
+            },
+            {
+                "Sid": "FindImages",
+                "Effect": "Allow",
+                // RunInstances names its image by one of AWS's public parameters.
+                "Action": ["ssm:GetParameters"],
+                "Resource": "arn:*:ssm:*::parameter/aws/service/*",
             },
             {
                 "Sid": "RunPowerShellOnInstances",
@@ -93,7 +101,7 @@ mod tests {
         allowed.sort_unstable();
         let mut all: Vec<String> =
             Action::ALL.iter().map(|a| format!("{}:{}", a.service(), a.name())).collect();
-        all.push("ssm:AddTagsToResource".to_owned());
+        all.extend(["ssm:AddTagsToResource", "ssm:GetParameters"].map(str::to_owned));
         all.sort_unstable();
         assert_eq!(allowed, all);
     }

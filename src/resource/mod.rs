@@ -6,9 +6,12 @@ mod customer_gateway;
 mod dice;
 mod elastic_ip;
 mod elastic_ip_association;
+mod gateway_instance;
 mod gateway_security_group;
 mod hands;
+mod instance;
 mod kind;
+mod probe_instance;
 mod route;
 mod route_propagation;
 mod route_table;
@@ -206,6 +209,7 @@ macro_rules! kinds {
 
 kinds! {
     stack_record::StackRecord,
+    gateway_instance::GatewayInstance,
     elastic_ip::ElasticIp,
     elastic_ip_association::ElasticIpAssociation,
     source_dest_check::SourceDestCheck,
@@ -224,9 +228,11 @@ kinds! {
     route_propagation::RoutePropagation,
     workload_security_group::WorkloadSecurityGroup,
     windows_setup::WindowsSetup,
+    probe_instance::ProbeInstance,
 }
 
 pub use customer_gateway::PublicAddress;
 pub use kind::At;
+pub use probe_instance::Inside;
 pub use route::{Table, Target};
 pub use security_group::GroupSpec;

@@ -101,7 +101,10 @@ pub(super) fn users(world: &World, id: &Id) -> Vec<Id> {
     let mut users = Vec::new();
     for region in &world.regions {
         let members = region.interfaces.iter().filter(|i| i.groups.contains(id.owner()));
-        users.extend(members.map(|i| Id::link(&i.id, super::SecurityGroupMembership::NAME)));
+        users.extend(members.map(|i| {
+            let membership = || Id::link(&i.id, super::SecurityGroupMembership::NAME);
+            super::probe_instance::of_interface(world, i).unwrap_or_else(membership)
+        }));
         let naming =
             |r: &&GroupRule| r.referenced.as_ref() == Some(id.owner()) && &r.group != id.owner();
         users.extend(region.rules.iter().filter(naming).map(|r| Id::Aws(r.group.clone())));

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::hands::gone_is_fine;
 use super::kind::{At, Deps, Kind, Live, Made, Next, tagged};
-use super::{Error, Hands, RouteTableAssociation};
+use super::{Error, Hands, RouteTableAssociation, probe_instance};
 use crate::address::{Address, AwsId, Id, Stack};
 use crate::aws::{self, Action, Source};
 use crate::diff::Diff;
@@ -57,7 +57,7 @@ impl Kind for Subnet {
         let serves = |(_, subnet): &(AwsId, Option<AwsId>)| subnet.as_ref() == Some(id.owner());
         let associated = tables.filter(|t| t.associations.iter().any(serves));
         inside
-            .map(|i| i.id.clone().into())
+            .map(|i| probe_instance::of_interface(world, i).unwrap_or_else(|| i.id.clone().into()))
             .chain(associated.map(|t| Id::link(&t.id, RouteTableAssociation::NAME)))
             .collect()
     }

@@ -15,7 +15,7 @@ use crate::address::{Address, AwsId, Id, Stack};
 use crate::aws::{self, Action, Source};
 use crate::diff::Diff;
 use crate::secret::Secret;
-use crate::tunnel::{Crypto, PHASE1_SECONDS, PHASE2_SECONDS, Suites, Tunnel};
+use crate::tunnel::{Crypto, PHASE1_SECONDS, PHASE2_SECONDS, Suites, Tunnel, Turn};
 use crate::world::{self, Connection, Telemetry, World};
 
 /// A static VPN connection; the options of both tunnels are set explicitly, the keys made here.
@@ -31,6 +31,21 @@ pub struct Spec {
     pub customer: Ref<CustomerGateway>,
     /// Which suites both tunnels accept.
     pub crypto: Crypto,
+    /// The only tunnel that is to be changed now, if the other one carries the traffic meanwhile.
+    pub turn: Option<Turn>,
+}
+
+impl Spec {
+    /// Says whether a tunnel may be changed now.
+    fn has_turn(&self, tunnel: &Tunnel) -> bool {
+        self.turn.as_ref().is_none_or(|turn| turn.outside == tunnel.outside)
+    }
+
+    /// Returns the key that a tunnel is still to get.
+    fn new_key(&self, tunnel: &Tunnel) -> Option<&Secret> {
+        let turn = self.turn.as_ref().filter(|turn| turn.outside == tunnel.outside)?;
+        turn.key.as_ref().filter(|key| tunnel.key.as_ref() != Some(key))
+    }
 }
 
 /// What is seen of it.
@@ -123,10 +138,14 @@ impl Kind for VpnConnection {
             .fixed("vpn gateway", gateway, deps.id(&spec.gateway))
             .fixed("routing", word(state.is_static), word(true));
         // Both tunnels differ in the same, as a rule.
-        let mut found: Vec<&Suites> = state.tunnels.iter().map(|tunnel| &tunnel.suites).collect();
+        let tunnels = state.tunnels.iter().filter(|tunnel| spec.has_turn(tunnel));
+        let mut found: Vec<&Suites> = tunnels.map(|tunnel| &tunnel.suites).collect();
         found.dedup();
         for found in found {
             diff = diff.field("suites", found, &suites);
+        }
+        for tunnel in state.tunnels.iter().filter(|tunnel| spec.new_key(tunnel).is_some()) {
+            diff = diff.field("key", format_args!("that of {}", tunnel.outside), "a new one");
         }
         diff
     }
@@ -181,14 +200,14 @@ impl Kind for VpnConnection {
         _: &Deps<'_>,
     ) -> Result<Next, Error> {
         let suites = Suites::of(spec.crypto);
-        let Some(tunnel) = next_to_change(state, &suites) else { return Ok(Next::Nothing) };
+        let Some(tunnel) = next_to_change(spec, state) else { return Ok(Next::Nothing) };
         let (connection, outside) = (id.owner().as_str(), tunnel.outside.to_string());
         at.writer(hands)?
             .call(Action::ModifyVpnTunnelOptions, |ec2| {
                 ec2.modify_vpn_tunnel_options()
                     .vpn_connection_id(connection)
                     .vpn_tunnel_outside_ip_address(&outside)
-                    .tunnel_options(changed_tunnel(&suites))
+                    .tunnel_options(changed_tunnel(&suites, spec.new_key(tunnel)))
                     .send()
             })
             .await?;
@@ -210,10 +229,12 @@ impl Kind for VpnConnection {
     }
 }
 
-/// The tunnel whose suites differ, one that carries no traffic first.
-fn next_to_change<'a>(state: &'a State, suites: &Suites) -> Option<&'a Tunnel> {
-    let differing = state.tunnels.iter().filter(|tunnel| &tunnel.suites != suites);
-    differing.min_by_key(|tunnel| state.is_up(tunnel))
+/// The tunnel whose suites or key differ, one that carries no traffic first.
+fn next_to_change<'a>(spec: &Spec, state: &'a State) -> Option<&'a Tunnel> {
+    let suites = Suites::of(spec.crypto);
+    let differs =
+        |t: &&Tunnel| spec.has_turn(t) && (t.suites != suites || spec.new_key(t).is_some());
+    state.tunnels.iter().filter(differs).min_by_key(|tunnel| state.is_up(tunnel))
 }
 
 /// Sets the same options in a builder that AWS has twice under two names: for a new tunnel and for
@@ -262,8 +283,10 @@ fn new_tunnel(suites: &Suites, key: &Secret) -> VpnTunnelOptionsSpecification {
         .build()
 }
 
-fn changed_tunnel(suites: &Suites) -> ModifyVpnTunnelOptionsSpecification {
-    tunnel_options!(ModifyVpnTunnelOptionsSpecification::builder(), suites).build()
+fn changed_tunnel(suites: &Suites, key: Option<&Secret>) -> ModifyVpnTunnelOptionsSpecification {
+    tunnel_options!(ModifyVpnTunnelOptionsSpecification::builder(), suites)
+        .set_pre_shared_key(key.map(|key| key.expose().to_owned()))
+        .build()
 }
 
 #[cfg(test)]
@@ -297,11 +320,34 @@ mod tests {
         }
     }
 
+    fn spec(crypto: Crypto, turn: Option<Turn>) -> Spec {
+        let stack = "office".parse().unwrap();
+        Spec { gateway: Ref::only(&stack), customer: Ref::only(&stack), crypto, turn }
+    }
+
+    #[test]
+    fn only_the_tunnel_whose_turn_it_is_changes_until_it_has_its_key_and_its_suites() {
+        let key = Secret::new("the.new.key");
+        let outside = Ipv4Addr::new(203, 0, 113, 2);
+        let rekeyed = |crypto| spec(crypto, Some(Turn { outside, key: Some(key.clone()) }));
+        let mut both = vec![tunnel(1, Crypto::Guide), tunnel(2, Crypto::Guide)];
+        let next = |crypto, tunnels: &[Tunnel]| {
+            let state = state(tunnels.to_vec(), vec![false, true]);
+            next_to_change(&rekeyed(crypto), &state).map(|t| t.outside)
+        };
+        assert_eq!(next(Crypto::Guide, &both), Some(outside));
+        both[1].key = Some(key.clone());
+        assert_eq!(next(Crypto::Guide, &both), None);
+        assert_eq!(next(Crypto::Strict, &both), Some(outside));
+        both[1].suites = Suites::of(Crypto::Strict);
+        assert_eq!(next(Crypto::Strict, &both), None);
+    }
+
     #[test]
     fn the_tunnel_without_traffic_changes_first_and_a_right_one_never() {
         let both = vec![tunnel(1, Crypto::Guide), tunnel(2, Crypto::Guide)];
         let next = |s: &State| {
-            next_to_change(s, &Suites::of(Crypto::Strict)).map(|t| t.outside.octets()[3])
+            next_to_change(&spec(Crypto::Strict, None), s).map(|t| t.outside.octets()[3])
         };
         assert_eq!(next(&state(both.clone(), vec![true, false])), Some(2));
         assert_eq!(next(&state(both, vec![false, true])), Some(1));

@@ -38,6 +38,8 @@ pub struct Spec {
     pub host_key_tag: String,
     /// Whether a person runs the scripts, so that nobody knows whether they were run.
     pub is_by_hand: bool,
+    /// Whether the connection is changed first, so that what is to be set is known only then.
+    pub is_turn: bool,
     /// What must be so before the server can be reached and the tunnels can come up.
     pub after: Vec<Address>,
 }
@@ -85,6 +87,7 @@ impl Kind for WindowsSetup {
         let short = |digest: &str| digest.chars().take(12).collect::<String>();
         let want = match deps.look(&spec.connection) {
             Want::KnownAfter(address) => Want::KnownAfter(address),
+            Want::Is(_) if spec.is_turn => Want::KnownAfter(spec.connection.0.clone()),
             Want::Is((id, connection)) => {
                 match Bundle::render(&spec.parameters, id, &connection.tunnels) {
                     Ok(bundle) if mark(spec, &bundle) == state.digest => return Diff::new(),

@@ -14,10 +14,21 @@ pub struct Proof {
     pub sent: usize,
     /// How many of them were answered.
     pub received: usize,
+    /// What went through tunnels meanwhile; `None` where Windows does not count it.
+    pub tunnel_bytes: Option<TunnelBytes>,
     /// Main mode: the other end has proven who it is.
     pub main_mode: Vec<Associated>,
     /// Quick mode: traffic can go through.
     pub quick_mode: Vec<Associated>,
+}
+
+/// What IPsec sent and received in tunnel mode, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelBytes {
+    /// Sent.
+    pub sent: u64,
+    /// Received.
+    pub received: u64,
 }
 
 /// What came of switching a tunnel off: the `cgw-failover` line of `failover.ps1`.

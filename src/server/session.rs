@@ -11,7 +11,7 @@ use super::journal::{Journal, Last};
 use super::{Error, Failover, Proof, Report, Restart, Restarted, Way};
 use crate::address::Stack;
 use crate::event::{Event, Events};
-use crate::playbook::{self, Bundle, Request, Then};
+use crate::playbook::{self, Bundle, Off, Request, Then};
 use crate::time::{self, Backoff};
 use crate::transport::{self, Call, Exit, Transport};
 
@@ -252,9 +252,14 @@ impl Session<'_> {
         }
     }
 
-    /// Has the tunnel that carries traffic switched off until the other one does.
-    pub(super) async fn fail_over(&self, stack: &Stack, ping: Ipv4Addr) -> Result<Failover, Error> {
-        self.ask(&Request::Failover { stack, ping }, "cgw-failover ", PINGS).await
+    /// Has a tunnel switched off until the other one carries the traffic.
+    pub(super) async fn fail_over(
+        &self,
+        stack: &Stack,
+        ping: Ipv4Addr,
+        off: Off,
+    ) -> Result<Failover, Error> {
+        self.ask(&Request::Failover { stack, ping, off }, "cgw-failover ", PINGS).await
     }
 
     /// Asks for one line that begins with `word` and goes on as JSON.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::values::{Choice, Cidr, Endpoint, Fingerprint, List, Via};
-use crate::address::{AllocationId, InstanceId, RouteTableId, VpcId};
+use crate::address::{AllocationId, InstanceId, RouteTableId, SubnetId, VpcId};
 use crate::tunnel::Crypto;
 
 /// The longest value that a tag can have (EC2 user guide, «Tag restrictions»).
@@ -18,14 +18,14 @@ const TAG_LENGTH: usize = 256;
 const TAG: &str = "cgw:declared:";
 
 macro_rules! declared {
-    ($($(#[doc = $doc:literal])* $field:ident: $type:ty, $flag:literal, $value:literal, $recorded:literal;)*) => {
+    ($($(#[$meta:meta])* $field:ident: $type:ty, $flag:literal, $value:literal, $recorded:literal;)*) => {
         /// All that can be declared of a stack; what is `None` was not said.
         #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
         #[command(next_help_heading = "What to declare (also keys of cgw.toml)")]
         pub struct Declared {
             $(
-                $(#[doc = $doc])*
+                $(#[$meta])*
                 #[arg(long = $flag, value_name = $value)]
                 #[serde(skip_serializing_if = "Option::is_none")]
                 pub $field: Option<$type>,
@@ -79,6 +79,9 @@ macro_rules! declared {
 /// What is said of one server and of no other.
 const SERVER: &[&str] = &[
     "instance",
+    "launch",
+    "launch-subnet",
+    "key-pair",
     "site-region",
     "site-profile",
     "gateway-ip",
@@ -164,6 +167,12 @@ declared! {
     cloud_cidr: Cidr, "cloud-cidr", "CIDR", true;
     /// The Windows Server, when it is an EC2 instance
     instance: InstanceId, "instance", "INSTANCE-ID", true;
+    /// Launch a new Windows Server of this type, such as t3.large, to be the gateway; `down` terminates it
+    launch: String, "launch", "TYPE", true;
+    /// The public subnet of the new server
+    launch_subnet: SubnetId, "launch-subnet", "SUBNET-ID", true;
+    /// The key pair that logs in to the new server; its private key is given with --identity
+    key_pair: String, "key-pair", "NAME", true;
     /// The instance's region [default: the VPC's]
     site_region: String, "site-region", "REGION", true;
     /// The AWS profile for the instance's side [default: that of the VPC's side]
@@ -190,6 +199,12 @@ declared! {
     crypto: Crypto, "crypto", "PROFILE", true;
     /// A host in the VPC that answers pings: proves the tunnel, and keeps it up from then on
     ping: Ipv4Addr, "ping", "ADDRESS", true;
+    /// Install only the roles that routing itself needs
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    minimal_roles: bool, "minimal-roles", "BOOL", true;
+    /// Switch off the server's rules of others that lead to the same tunnels; `down` switches them on again
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    replace_rules: bool, "replace-rules", "BOOL", true;
     /// A folder with steps for the server that replace or join those of the playbook
     playbook: FilePath, "playbook", "FOLDER", true;
     /// How the scripts reach the server [default: ssm if it is managed, else ssh with --identity, else winrm]

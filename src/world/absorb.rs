@@ -291,6 +291,21 @@ pub(crate) fn connection(o: &sdk::VpnConnection) -> Option<Connection> {
     })
 }
 
+/// Reads what was negotiated for a tunnel; `None` while it is down.
+#[must_use]
+pub fn negotiated(o: &sdk::ActiveVpnTunnelStatus) -> Option<Suites> {
+    let word = |text: Option<&str>| text.map(str::to_owned).into_iter().collect();
+    o.phase1_encryption_algorithm().map(|cipher| Suites {
+        phase1_ciphers: word(Some(cipher)),
+        phase1_hashes: word(o.phase1_integrity_algorithm()),
+        phase1_groups: o.phase1_dh_group().into_iter().collect(),
+        phase2_ciphers: word(o.phase2_encryption_algorithm()),
+        phase2_hashes: word(o.phase2_integrity_algorithm()),
+        phase2_groups: o.phase2_dh_group().into_iter().collect(),
+        ike_versions: word(o.ike_version()),
+    })
+}
+
 fn tunnel(o: &sdk::TunnelOption) -> Option<Tunnel> {
     let sorted = |mut list: Vec<String>| {
         list.sort();

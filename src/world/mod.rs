@@ -2,6 +2,7 @@
 
 mod absorb;
 
+pub use absorb::negotiated;
 pub(crate) use absorb::{connection, customer, gateway};
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -561,6 +561,10 @@ impl Model {
                 found.tags.0.insert("cgw:windows-setup".to_owned(), format!("{by}{digest}"));
                 Id::link(&record, "windows-setup")
             }
+            // Nothing that is drawn asks for an instance.
+            Spec::GatewayInstance(_) | Spec::ProbeInstance(_) => {
+                unreachable!("{address} is launched by itself")
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cgw::address::AwsId;
 use cgw::interrupt::Interrupt;
-use cgw::playbook::{Bundle, Own, Parameters};
+use cgw::playbook::{ADMIN_PORTS, Bundle, Own, Parameters};
 use cgw::secret::Secret;
 use cgw::server::{FirstMet, Reach, Restart, Way};
 use cgw::transport::Transport;
@@ -51,6 +51,9 @@ pub(crate) fn bundle(private_ip: &str) -> Bundle {
         },
         crypto,
         ping: None,
+        minimal_roles: false,
+        replace_rules: false,
+        admin_ports: ADMIN_PORTS.into(),
         own: Own::default(),
     };
     let tunnel = |last, letter: &str| Tunnel {
@@ -358,7 +361,7 @@ fn scripts_that_a_person_was_to_run_are_pushed_when_that_is_asked_and_forgotten_
     via("files");
     let folder = cloud.home.path().join(format!("cgw-{}", cloud.id("cloud_vpc")));
     assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
-    assert!(fs::read_to_string(folder.join("parameters.json")).unwrap().contains("presharedKey"));
+    assert_eq!(fs::read_to_string(folder.join("keys.txt")).unwrap().lines().count(), 2);
     assert!(via("files").out.contains("nothing to change"));
     let pushed = windows.up(&cloud, &["--reboot", "never"]).ok();
     assert!(pushed.err.contains("windows-setup: tunnels: changed"), "{}", pushed.err);

@@ -101,7 +101,8 @@ fn keys_are_nowhere_but_in_the_files_meant_for_them() {
         }
     }
     holding.sort();
-    let meant = ["aws-configuration.xml", "aws-windows-sample.txt", "parameters.json"];
+    let meant = ["aws-configuration.xml", "aws-windows-sample.txt", "keys.txt"];
     assert!(meant.iter().all(|name| holding.iter().any(|h| h == name)), "{holding:?}");
+    assert!(!holding.iter().any(|name| name == "parameters.json"), "{holding:?}");
     assert_eq!(holding.iter().filter(|name| name.starts_with("tunnel-")).count(), 1, "{holding:?}");
 }

@@ -76,8 +76,9 @@ def read(folder):
     """Reads a folder of `cgw scripts`: the commands for people, and the playbook's parameters, which must agree."""
     rules = tuple(_rule((folder / f"tunnel-{n}.cmd").read_bytes().decode("ascii")) for n in (1, 2))
     parameters = json.loads((folder / "parameters.json").read_text())
+    keys = dict(line.split(" ") for line in (folder / "keys.txt").read_text().splitlines())
     # Not by assert alone: its message would quote both, and with them the keys.
-    if rules != tuple(_rule_of_playbook(parameters, tunnel) for tunnel in parameters["tunnels"]):
+    if rules != tuple(_rule_of_playbook(parameters, tunnel, keys) for tunnel in parameters["tunnels"]):
         raise AssertionError("the commands for people and the playbook's parameters are two different things")
     mode = parameters["mainMode"]
     return Server(rules, tuple(map(_suite, mode["suites"])), mode["minutes"] * 60)
@@ -95,7 +96,7 @@ def _rule(batch):
     return Rule(**values)
 
 
-def _rule_of_playbook(parameters, tunnel):
+def _rule_of_playbook(parameters, tunnel, keys):
     """The rule that the playbook's step for the tunnels makes (80-tunnels.ps1)."""
     return Rule(
         name=tunnel["name"],
@@ -103,9 +104,9 @@ def _rule_of_playbook(parameters, tunnel):
         remotetunnelendpoint=tunnel["outsideIp"],
         endpoint1=parameters["siteCidr"],
         endpoint2=parameters["cloudCidr"],
-        auth1psk=tunnel["presharedKey"],
-        qmsecmethods=parameters["quickMode"]["netsh"],
-        qmpfs=parameters["quickMode"]["pfs"],
+        auth1psk=keys[tunnel["outsideIp"]],
+        qmsecmethods=tunnel["quickMode"],
+        qmpfs=tunnel["pfs"],
     )
 
 

@@ -51,12 +51,12 @@ function New-Server {
         exemptions = 'NotConfigured'; machines = ''; users = 'O:LSD:(A;;CC;;;BA)'; policyExemptions = $null
         throughNat = 'NotConfigured'; idleSeconds = '300'; openings = [ordered]@{}
         mainMode = $null; quickMode = $null; friendly = $false; rules = @(); inForce = $true; registry = [ordered]@{}
-        tasks = [ordered]@{}; restarts = 0; sessions = @('198.51.100.7')
+        tasks = [ordered]@{}; restarts = 0; sessions = @(@{ from = '198.51.100.7'; port = 22 })
     }
     Clear-History
 }
 function Clear-History {
-    $script:History = @{ calls = 0; failAt = 0; after = $false; arguments = @(); shutdowns = 0; unprotected = 0; parametersSeen = 0; netshSays = $null; acls = @{} }
+    $script:History = @{ calls = 0; failAt = 0; after = $false; arguments = @(); shutdowns = 0; unprotected = 0; keysSeen = 0; netshSays = $null; acls = @{} }
 }
 function Get-Server { $script:Server }
 function Get-History { $script:History }
@@ -75,13 +75,19 @@ function Invoke-Change([scriptblock] $Change) {
 function Show-SA([string] $Cipher, [string] $Hash, [string] $Group) {
     foreach ($rule in @($script:Server.rules | Where-Object { $_.enable -eq 'True' }) | Select-Object -First 1) {
         [pscustomobject] @{ RemoteEndpoint = $rule.remotetunnelendpoint; $Cipher = 65003; $Hash = 65001; $Group = 14 } } }
-# The other end answers the third ping: 'answers', or 'silent' to key exchange, 'no-quick' mode, 'no-host' behind it.
+# The other end answers the third ping: 'answers', or 'silent' to key exchange, 'no-quick' mode, 'no-host' behind it, 'beside' the
+# tunnels. What goes through them is counted, from shortly before the counter begins again.
+$script:TunnelBytes = 4294967296 - 400
 function Invoke-Ping([string[]] $Arguments) {
     $line = $Arguments -join ' '
     if ($line -notmatch '^-n 1 -w 1000 -S [\d.]+ [\d.]+$') { throw "ping.exe $line" }
     Use-Server { $script:Server.pings = [Math]::Min(9, $script:Server.pings + 1) }
     $global:LASTEXITCODE = 0
-    if ($script:Server.pings -gt 2 -and $script:Server.peer -eq 'answers' -and @($script:Server.rules | Where-Object { $_.enable -eq 'True' }).Count -gt 0) { "Antwort von 10.0.1.10: Bytes=32 Zeit=12ms TTL=62" } else { 'Zielhost nicht erreichbar.' }
+    $carriers = @($script:Server.rules | Where-Object { $_.enable -eq 'True' })
+    if ($script:Server.pings -gt 2 -and $script:Server.peer -in 'answers', 'beside' -and $carriers.Count -gt 0) {
+        if ($script:Server.peer -eq 'answers') { $script:TunnelBytes = ($script:TunnelBytes + 120) % 4294967296 }
+        "Antwort von 10.0.1.10: Bytes=32 Zeit=12ms TTL=62"
+    } else { 'Zielhost nicht erreichbar.' }
 }
 # The task of a run is there for a run that changes nothing too; those of the guard and of pings are changes like others.
 function Invoke-TaskChange($Name, [scriptblock] $Change) { if ("$Name" -notlike 'cgw run*') { Invoke-Change $Change } else { & $Change } }
@@ -191,8 +197,8 @@ function Confirm-Default([string] $Name, $p, [string] $End) {
 
 $models = @{
     'Get-NetTCPConnection' = { param($p)
-        if ("$($p.State)" -ne 'Established' -or ("$($p.LocalPort)" -ne '22 3389 5985 5986')) { throw 'other connections' }
-        foreach ($one in $script:Server.sessions) { [pscustomobject] @{ RemoteAddress = $one } } }
+        if ("$($p.State)" -ne 'Established' -or ("$($p.LocalPort)" -notlike '22 3389 5985 5986*')) { throw 'other connections' }
+        foreach ($one in $script:Server.sessions) { if ($one.port -in $p.LocalPort) { [pscustomobject] @{ RemoteAddress = $one.from } } } }
     'New-ScheduledTaskAction' = { param($p) [pscustomobject] @{ execute = $p.Execute; arguments = $p.Argument } }
     'New-ScheduledTaskPrincipal' = { param($p) [pscustomobject] @{ user = $p.UserId; as = "$($p.LogonType) $($p.RunLevel)" } }
     'New-ScheduledTaskSettingsSet' = { param($p) if ("$($p.MultipleInstances)" -ne 'IgnoreNew') { throw 'it could run twice' }; [pscustomobject] @{ limit = $p.ExecutionTimeLimit } }
@@ -282,7 +288,7 @@ $models = @{
         if ($p.ContainsKey('Forwarding')) { $script:Server.forwarding = $p.Forwarding }
         if ($p.ContainsKey('NlMtuBytes')) { $script:Server.mtu = [int] $p.NlMtuBytes } } }
     'Get-NetIPsecMainModeSA' = { param($p) if ($script:Server.pings -gt 2 -and $script:Server.peer -ne 'silent') { Show-SA 'CipherAlgorithm' 'HashAlgorithm' 'GroupId' } }
-    'Get-NetIPsecQuickModeSA' = { param($p) if ($script:Server.pings -gt 2 -and $script:Server.peer -in 'answers', 'no-host') { Show-SA 'FirstCipherAlgorithm' 'FirstIntegrityAlgorithm' 'PfsGroupId' } }
+    'Get-NetIPsecQuickModeSA' = { param($p) if ($script:Server.pings -gt 2 -and $script:Server.peer -in 'answers', 'no-host', 'beside') { Show-SA 'FirstCipherAlgorithm' 'FirstIntegrityAlgorithm' 'PfsGroupId' } }
     'New-NetIPsecMainModeCryptoProposal' = { param($p) , (Select-Known $p 'KeyExchange', 'Encryption', 'Hash') }
     'New-NetIPsecQuickModeCryptoProposal' = { param($p) , (Select-Known $p 'Encapsulation', 'ESPHash', 'Encryption', 'MaxMinutes', 'MaxKiloBytes') }
     'Get-NetIPsecMainModeCryptoSet' = { param($p) Confirm-Default 'Get' $p 1; Show-Set $script:Server.mainMode }
@@ -293,12 +299,12 @@ $models = @{
     'Set-NetIPsecQuickModeCryptoSet' = { param($p) Confirm-Default 'Set' $p 2; if (-not $script:Server.quickMode) { throw 'no such set' }; Invoke-Change { $script:Server.quickMode = New-Set $script:Server.quickMode $p } }
     'Remove-NetIPsecMainModeCryptoSet' = { param($p) Confirm-Default 'Remove' $p 1; if (-not $script:Server.mainMode) { throw 'no such set' }; Invoke-Change { $script:Server.mainMode = $null } }
     'Remove-NetIPsecQuickModeCryptoSet' = { param($p) Confirm-Default 'Remove' $p 2; if (-not $script:Server.quickMode) { throw 'no such set' }; Invoke-Change { $script:Server.quickMode = $null } }
-    'Enable-NetIPsecRule' = { param($p) Invoke-Change { foreach ($rule in $script:Server.rules) { if ($rule.name -eq "$($p.DisplayName)") { $rule.enable = 'True' } } } }
-    'Disable-NetIPsecRule' = { param($p) Invoke-Change { $script:Server.pings = 0; foreach ($rule in $script:Server.rules) { if ($rule.name -eq "$($p.DisplayName)") { $rule.enable = 'False' } } } }
+    'Enable-NetIPsecRule' = { param($p) Invoke-Change { foreach ($rule in $script:Server.rules) { if ("$($p.DisplayName)$($p.IPsecRuleName)" -in $rule.name, "{$($rule.name)}") { $rule.enable = 'True' } } } }
+    'Disable-NetIPsecRule' = { param($p) Invoke-Change { $script:Server.pings = 0; foreach ($rule in $script:Server.rules) { if ("$($p.DisplayName)$($p.IPsecRuleName)" -in $rule.name, "{$($rule.name)}") { $rule.enable = 'False' } } } }
     'Get-NetIPsecRule' = { param($p)
         if ($p.PolicyStore -eq 'ActiveStore' -and -not $script:Server.inForce) { return }
         if ($p.PolicyStore -eq 'RSOP') { foreach ($name in $script:Server.policyRules) { [pscustomobject] @{ DisplayName = $name } }; return }
-        foreach ($rule in $script:Server.rules) { if (-not $p.ContainsKey('DisplayName') -or $rule.name -in $p.DisplayName) { [pscustomobject] @{ DisplayName = $rule.name; Enabled = $rule.enable; RemoteTunnelEndpoint = @($rule.remotetunnelendpoint) } } } }
+        foreach ($rule in $script:Server.rules) { if (-not $p.ContainsKey('DisplayName') -or $rule.name -in $p.DisplayName) { [pscustomobject] @{ Name = "{$($rule.name)}"; DisplayName = $rule.name; Enabled = $rule.enable; RemoteTunnelEndpoint = @($rule.remotetunnelendpoint) } } } }
 }
 function Invoke-Model([string] $Command, $Parameters) {
     if (-not $models.ContainsKey($Command)) { throw "No model for $Command" }
@@ -385,8 +391,8 @@ function Invoke-NetshProgram([object[]] $Arguments) {
     $lines = @($Arguments -join ' ')
     if ($Arguments[0] -eq '-f') {
         if ($script:History.acls[$Arguments[1]] -ne 'O:BAG:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)') { $script:History.unprotected++ }
-        if (Test-Path (Join-Path (Split-Path $Arguments[1]) 'parameters.json')) { $script:History.parametersSeen++ }
-        $lines = [IO.File]::ReadAllText($Arguments[1]) -split "`r`n" | Where-Object { $_ }
+        if (Test-Path (Join-Path (Split-Path $Arguments[1]) 'keys.txt')) { $script:History.keysSeen++ }
+        $lines = [IO.File]::ReadAllText($Arguments[1]).TrimEnd() -split "`r`n"
     }
     $code = 0
     foreach ($line in $lines) { $code = [Math]::Max($code, (Invoke-NetshLine $line)) }
@@ -397,6 +403,10 @@ function Invoke-NetshProgram([object[]] $Arguments) {
 function Get-CimModel([string] $ClassName, [string] $Filter) { Use-Server { Get-Cim $ClassName $Filter } }
 function Get-Cim([string] $ClassName, [string] $Filter) {
     if ($ClassName -eq 'Win32_OperatingSystem') { return [pscustomobject] @{ Version = $script:Server.version; ProductType = $script:Server.productType; LastBootUpTime = $script:Server.boot } }
+    if ($ClassName -eq 'Win32_PerfRawData_Counters_IPsecDriver') {
+        if ($script:Server.version -ne '6.3.9600') { [pscustomobject] @{ BytesSentinTunnelModePersec = [uint32] $script:TunnelBytes; BytesReceivedinTunnelModePersec = [uint32] $script:TunnelBytes } }
+        return
+    }
     if ($ClassName -ne 'Win32_Service' -or $Filter -notmatch "^Name='(\w+)'$") { throw "No model for $ClassName where $Filter" }
     $service = $script:Server.services[$Matches[1]]
     if ($service) { [pscustomobject] @{ Name = $Matches[1]; StartMode = $service.Split(' ')[0]; State = $service.Split(' ')[1] } }

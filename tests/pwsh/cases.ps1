@@ -8,6 +8,7 @@ Install-Stand (Join-Path $PSScriptRoot '../data/windows-commands.json')
 $env:ProgramData = $Folder
 $global:RunFile = { param($Path, $Named) & $Path @Named }
 $failures = 0
+$trace = $null
 $digest = '0123456789abcdef'
 $keys = 'KeyOfTunnelOne1', 'KeyOfTunnel_Two.2', 'AnotherKeyForTwo3'
 
@@ -18,10 +19,10 @@ function Expect([string] $What, $Holds) {
 function Get-Given {
     ConvertFrom-Json -AsHashtable @'
 {"version":1,"stack":"prod","connection":"vpn-0abc","device":"ec2","privateIp":"172.31.16.10","siteCidr":"172.31.0.0/16",
- "cloudCidr":"10.0.0.0/16","minimalRoles":false,
+ "cloudCidr":"10.0.0.0/16","minimalRoles":false,"replaceRules":false,"adminPorts":[22,3389,5985,5986],
  "mainMode":{"suites":[{"keyExchange":"DH14","encryption":"AES256","hash":"SHA256"},{"keyExchange":"DH2","encryption":"AES128","hash":"SHA1"}],"minutes":480,"sessions":0},
- "quickMode":{"netsh":"ESP:SHA256-AES256+60min+100000kb","encapsulation":"ESP","espHash":"SHA256","encryption":"AES256","minutes":60,"kilobytes":100000,"pfs":"dhgroup14"},
- "tunnels":[{"name":"vpn-0abc Tunnel 1","outsideIp":"203.0.113.10","presharedKey":"KeyOfTunnelOne1"},{"name":"vpn-0abc Tunnel 2","outsideIp":"203.0.113.20","presharedKey":"KeyOfTunnel_Two.2"}]}
+ "quickMode":{"encapsulation":"ESP","espHash":"SHA256","encryption":"AES256","minutes":60,"kilobytes":100000},
+ "tunnels":[{"name":"vpn-0abc Tunnel 1","outsideIp":"203.0.113.10","quickMode":"ESP:SHA256-AES256+60min+100000kb","pfs":"dhgroup14","presharedKey":"KeyOfTunnelOne1"},{"name":"vpn-0abc Tunnel 2","outsideIp":"203.0.113.20","quickMode":"ESP:SHA256-AES256+60min+100000kb","pfs":"dhgroup14","presharedKey":"KeyOfTunnel_Two.2"}]}
 '@
 }
 
@@ -45,11 +46,19 @@ function Invoke-Captured([scriptblock] $Run) {
     [pscustomobject] @{ code = $code; steps = $steps; marker = "$($lines | Where-Object { $_.StartsWith('cgw-done ') })"; state = $state[0]; lines = $lines; error = $err.ToString() }
 }
 
+# What a bundle carries: the parameters, and beside them the keys.
+function Split-Given($Given) {
+    $parameters = ConvertFrom-Json -AsHashtable (ConvertTo-Json $Given -Depth 6)
+    $lines = foreach ($tunnel in $parameters.tunnels) { "$($tunnel.outsideIp) $($tunnel.presharedKey)`n"; $tunnel.Remove('presharedKey') }
+    @{ parameters = ConvertTo-Json $parameters -Depth 6; keys = -join $lines }
+}
+function ConvertTo-Base64([string] $Text) { [Convert]::ToBase64String([Text.Encoding]::UTF8.GetBytes($Text)) }
+
 # One session, as the client has it. Besides what was said it gives all text that can be seen, and what lies in the folder.
-function Invoke-Session([string] $Stack, [string] $Script, $Arguments, $Files) {
+function Invoke-Session([string] $Stack, [string] $Script, $Arguments, $Files, [string] $Keys) {
     $folder = Join-Path $Folder "cgw/$Stack"
-    $bundle = @{ stack = $Stack; script = $Script; arguments = $Arguments; files = $Files }
-    $ran = Invoke-Captured { ConvertTo-Json $bundle -Compress | & $bootstrap }
+    $lines = (ConvertTo-Json @{ stack = $Stack; script = $Script; arguments = $Arguments; files = $Files } -Compress), (ConvertTo-Base64 $Keys)
+    $ran = Invoke-Captured { if ($trace) { Trace-Command -Name ParameterBinding -FilePath $trace -Expression { $lines | & $bootstrap } } else { $lines | & $bootstrap } }
     $left = @(Get-ChildItem $folder -Recurse -File -ErrorAction SilentlyContinue | ForEach-Object { $_.Name })
     $texts = @(Get-ChildItem $folder -File -ErrorAction SilentlyContinue | ForEach-Object { [IO.File]::ReadAllText($_.FullName) })
     $all = ($ran.lines + $ran.error + $texts + (Get-History).arguments) -join "`n"
@@ -57,8 +66,9 @@ function Invoke-Session([string] $Stack, [string] $Script, $Arguments, $Files) {
 }
 function Push($Given) {
     $all = @{} + $files
-    $all['parameters.json'] = [Convert]::ToBase64String([Text.Encoding]::UTF8.GetBytes((ConvertTo-Json $Given -Depth 6)))
-    Invoke-Session $Given.stack 'follow.ps1' @{ Digest = $digest; Start = 'run.ps1' } $all
+    $split = Split-Given $Given
+    $all['parameters.json'] = ConvertTo-Base64 $split.parameters
+    Invoke-Session $Given.stack 'follow.ps1' @{ Digest = $digest; Start = 'run.ps1' } $all $split.keys
 }
 function Confirm($Arguments = @{}) { Invoke-Session 'prod' 'confirm.ps1' $Arguments @{} }
 function Undo([switch] $RemoveRoles) { Invoke-Session 'prod' 'follow.ps1' @{ Digest = $digest; Start = 'undo.ps1'; RemoveRoles = [bool] $RemoveRoles } @{} }
@@ -73,7 +83,7 @@ function Push-Failing([int] $N, [bool] $After) {
     Push (Get-Given)
     (Get-History).failAt = 0
 }
-function Test-Quiet($Run) { @($keys | Where-Object { $Run.all.Contains($_) }).Count -eq 0 -and 'parameters.json' -notin $Run.left -and 'rules.netsh' -notin $Run.left }
+function Test-Quiet($Run) { @($keys | Where-Object { $Run.all.Contains($_) }).Count -eq 0 -and 'keys.txt' -notin $Run.left -and 'rules.netsh' -notin $Run.left }
 # The last line of a run.
 function Get-Marker([string] $What, [string] $Guard = 'none', [int] $Hours = 0) { "cgw-done $digest $What guard=$Guard boot=$(1767225600 + 3600 * $Hours)" }
 function Get-ChangedIds($Run) { @($Run.steps.Values | Where-Object { $_.changed } | ForEach-Object { $_.id } | Sort-Object) -join ' ' }
@@ -88,11 +98,11 @@ Expect 'fresh: exit code 0' ($run.code -eq 0)
 if ($run.code -ne 0) { $run.lines; $run.error }
 Expect "fresh: every step but the preflight changes something ($(Get-ChangedIds $run))" ((Get-ChangedIds $run) -eq $everything)
 Expect 'fresh: the marker says so, and asks for a restart' ($run.marker -eq (Get-Marker 'changed=11 reboot=true failed=0' 'armed'))
-Expect 'fresh: one line a step and the marker, nothing else' ($run.lines.Count -eq 14 -and $run.error -eq '')
+Expect 'fresh: one line a step and the marker, nothing else' ($run.lines.Count -eq 15 -and $run.error -eq '')
 Expect 'fresh: the fields of a line are in order' ($run.lines[1] -cmatch '^\{"id":"checksum-offload","was":\{.*\},"now":\{.*\},"changed":true,"reboot":true,"error":null\}$')
 Expect 'fresh: no key is told or left behind' (Test-Quiet $run)
 Expect 'fresh: the file of the rules was protected before netsh read it' ((Get-History).unprotected -eq 0 -and (Get-History).arguments.Count -eq 3)
-Expect 'fresh: the parameters were gone before anything was written' ((Get-History).parametersSeen -eq 0)
+Expect 'fresh: the file of the keys was gone before anything was written' ((Get-History).keysSeen -eq 0)
 Expect 'fresh: no restart before the way is confirmed' ((Get-History).shutdowns -eq 0)
 Expect 'fresh: the guard is armed for now and for a start, with the policy as it was' ("$((Get-Server).tasks['cgw guard prod'].triggers)" -eq 'once startup PT5M' -and 'policy.wfw' -in $run.left)
 Expect 'fresh: the task of the run is gone' ((Get-Server).tasks.Count -eq 1)
@@ -163,7 +173,7 @@ foreach ($after in $false, $true) {
         $bad = @($run.steps.Values | Where-Object { $_.error -and -not $_.skipped })
         $skipped = @($run.steps.Values | Where-Object { $_.skipped })
         if ($run.code -ne 1 -or $run.marker -notmatch ' failed=1 ' -or $bad.Count -ne 1 -or $bad[0].error -notmatch 'modelled server failed' -or $bad[0].changed) { $wrong += "$n is not reported" }
-        if ($run.steps.Count -ne 13 -or ($skipped.Count -eq 0 -and $bad[0].id -ne 'dead-gateway') -or @($skipped | Where-Object { $_.error -notmatch $bad[0].id }).Count) { $wrong += "$n skips wrongly" }
+        if ($run.steps.Count -ne 14 -or ($skipped.Count -eq 0 -and $bad[0].id -ne 'dead-gateway') -or @($skipped | Where-Object { $_.error -notmatch $bad[0].id }).Count) { $wrong += "$n skips wrongly" }
         if (-not (Test-Quiet $run)) { $wrong += "$n tells a key" }
         $run = Push (Get-Given)
         [void] (Confirm)
@@ -185,7 +195,7 @@ $run = Undo
 Expect 'undo again: there is nothing to undo' ($run.code -eq 4 -and $run.error -match 'nothing is set up here' -and $run.lines.Count -eq 0)
 Reset
 [void] (Push (Get-Given))
-Expect 'undo: no key is kept for it' $(& { $kept = [IO.File]::ReadAllText((Join-Path $Folder 'cgw/prod/settings.json')); @($keys | Where-Object { $kept.Contains($_) }).Count -eq 0 -and $kept.Contains('vpn-0abc Tunnel 1') })
+Expect 'undo: no key is kept for it' $(& { $kept = [IO.File]::ReadAllText((Join-Path $Folder 'cgw/prod/parameters.json')); @($keys | Where-Object { $kept.Contains($_) }).Count -eq 0 -and $kept.Contains('vpn-0abc Tunnel 1') })
 $run = Undo -RemoveRoles
 Expect 'undo with -RemoveRoles: the server is as it was, whole' ($run.code -eq 0 -and (Get-Snapshot) -eq $plain)
 if ((Get-Snapshot) -ne $plain) { $plain; Get-Snapshot }
@@ -233,7 +243,7 @@ foreach ($after in $false, $true) {
         (Get-History).after = $after
         $run = Undo -RemoveRoles
         if ($run.code -ne 1 -or $run.marker -notmatch ' failed=[12] ') { $wrong += "$n is not reported" }
-        if ($run.steps.Count -ne 13) { $wrong += "$n stops the rest" }
+        if ($run.steps.Count -ne 14) { $wrong += "$n stops the rest" }
         (Get-History).failAt = 0
         if ((Undo -RemoveRoles).code -ne 0 -or (Get-Snapshot) -ne $plain) { $wrong += "$n is not mended" }
     }
@@ -354,6 +364,7 @@ $given.ping = '10.0.1.11'
 Expect 'another host: the task pings that one' ((Push $given).steps.keepalive.was.ping -eq '10.0.1.10 from 172.31.16.10' -and (Get-Server).tasks['cgw keepalive prod'].arguments -match '10.0.1.11$')
 $proof = Get-Proof
 Expect 'the proof waits for the first reply, and says what was negotiated' ($proof.received -eq 5 -and $proof.sent -eq 5 -and $proof.mainMode[0].peer -eq '203.0.113.10' -and "$($proof.mainMode[0].encryption) $($proof.mainMode[0].hash) $($proof.mainMode[0].keyExchange)" -eq 'AES256 SHA256 DH14' -and $proof.quickMode[0].keyExchange -eq 'DH14')
+Expect 'what went through a tunnel is counted, also when the counter begins again' ($proof.tunnelBytes.sent -eq 600 -and $proof.tunnelBytes.received -eq 600)
 $steady = Get-Snapshot
 $failed = Invoke-Session 'prod' 'failover.ps1' @{ Ping = '10.0.1.10' } @{}
 $told = ConvertFrom-Json -AsHashtable ($failed.lines[0] -replace '^cgw-failover ')
@@ -363,6 +374,15 @@ Expect 'a failover: the other tunnel takes over, then all is as before' ($failed
 $failed = Invoke-Session 'prod' 'failover.ps1' @{ Ping = '10.0.1.10' } @{}
 (Get-History).failAt = 0
 Expect 'a failover that is cut off after the rule went off: it is on again, and no task is left' ($failed.code -eq 1 -and (Get-Server).rules[0].enable -eq 'True' -and -not (Get-Server).tasks.Contains('cgw failover prod'))
+$failed = Invoke-Session 'prod' 'failover.ps1' @{ Ping = '10.0.1.10'; From = '203.0.113.20'; Keep = $true } @{}
+$told = ConvertFrom-Json -AsHashtable ($failed.lines[0] -replace '^cgw-failover ')
+Expect 'a tunnel that is to be changed is switched off and stays off, with a task that switches it on' ($failed.code -eq 0 -and $told.from -eq '203.0.113.20' -and $told.to -eq '203.0.113.10' -and (Get-Server).rules[1].enable -eq 'False' -and "$((Get-Server).tasks['cgw failover prod'].triggers)" -eq 'once startup PT1M')
+Expect 'its new rule is on' ((Get-ChangedIds (Push $given)) -eq 'tunnels' -and (Get-Server).rules[1].enable -eq 'True')
+[void] (Confirm)
+$failed = Invoke-Session 'prod' 'failover.ps1' @{ Ping = '10.0.1.10'; From = '203.0.113.10' } @{}
+$told = ConvertFrom-Json -AsHashtable ($failed.lines[0] -replace '^cgw-failover ')
+Expect 'and then it is proven, and no task is left' ($failed.code -eq 0 -and $told.to -eq '203.0.113.20' -and (Get-Server).rules[0].enable -eq 'True' -and -not (Get-Server).tasks.Contains('cgw failover prod'))
+Expect 'a tunnel of another connection is not switched off' ((Invoke-Session 'prod' 'failover.ps1' @{ Ping = '10.0.1.10'; From = '203.0.113.99' } @{}).error -match 'no tunnel to 203.0.113.99')
 (Get-Server).rules[0].enable = 'False'
 $both = Invoke-Captured { & (Join-Path $failed.stack 'failover.ps1') -Enable }
 Expect 'what its task runs switches the rules on' ($both.code -eq 0 -and (Get-Server).rules[0].enable -eq 'True')
@@ -373,6 +393,14 @@ foreach ($one in @('no-host', 1, 1), @('no-quick', 1, 0), @('silent', 0, 0)) {
 }
 Expect 'without an answer nothing is switched off' ((Invoke-Session 'prod' 'failover.ps1' @{ Ping = '10.0.1.10' } @{}).error -match 'does not answer' -and (Get-Server).rules[0].enable -eq 'True')
 Expect 'what is no address is not pinged' ((Invoke-Session 'prod' 'prove.ps1' @{ Ping = '10.0.1.10; x' } @{}).error -match 'not an IPv4 address')
+(Get-Server).peer = 'beside'
+$proof = Get-Proof
+Expect 'what is answered beside the tunnels is not counted' ($proof.received -eq 5 -and $proof.quickMode.Count -eq 1 -and $proof.tunnelBytes.sent -eq 0 -and $proof.tunnelBytes.received -eq 0)
+(Get-Server).peer = 'answers'
+$version = (Get-Server).version
+(Get-Server).version = '6.3.9600'
+Expect 'where Windows does not count, none is told' ($null -eq (Get-Proof).tunnelBytes)
+(Get-Server).version = $version
 $given.Remove('ping')
 Expect 'no host any more: the task is gone' ((Push $given).steps.keepalive.now.ping -eq 'absent' -and -not (Get-Server).tasks.Contains('cgw keepalive prod'))
 $given.ping = '10.1.0.1'
@@ -391,6 +419,25 @@ Reset
 (Get-Server).inForce = $false
 $run = Push (Get-Given)
 Expect 'a rule that does not come into force is a failure' ($run.code -eq 1 -and $run.steps.tunnels.error -match 'not in force')
+
+# Rules of others that lead to the same tunnels, one of them known when the first was switched off.
+Reset
+$foreign = { param($name, $enable) [ordered]@{ name = $name; enable = $enable; remotetunnelendpoint = '203.0.113.10' } }
+(Get-Server).rules = @((& $foreign 'An old one' 'False'), (& $foreign 'VPN to Tunnel 1' 'True'))
+$others = Get-Snapshot
+$given = Get-Given
+$given.replaceRules = $true
+$run = Push $given
+function Get-Enabled { @((Get-Server).rules | ForEach-Object { "$($_.name): $($_.enable)" }) -join ', ' }
+Expect 'with consent the rules of others are switched off' ($run.code -eq 0 -and $run.steps['foreign-rules'].changed -and (Get-Enabled) -eq 'An old one: False, VPN to Tunnel 1: False, vpn-0abc Tunnel 1: True, vpn-0abc Tunnel 2: True')
+Expect 'and then nothing is to be done, with or without it' ((Get-ChangedIds (Push $given)) -eq '' -and (Get-ChangedIds (Push (Get-Given))) -eq '')
+(Get-Server).rules = @((Get-Server).rules) + (& $foreign 'VPN to Tunnel 1 again' 'True')
+Expect 'one that comes later is switched off too' ((Get-ChangedIds (Push $given)) -eq 'foreign-rules')
+(Get-Server).boot = (Get-Server).boot.AddHours(1)
+$undone = Undo -RemoveRoles
+Expect 'an undo switches on what was on' ($undone.code -eq 0 -and (Get-Enabled) -eq 'An old one: False, VPN to Tunnel 1: True, VPN to Tunnel 1 again: True')
+(Get-Server).rules = @((Get-Server).rules | Where-Object { $_.name -ne 'VPN to Tunnel 1 again' })
+Expect 'and all else is as it was' ((Get-Snapshot) -eq ($others -replace '"boot":"[^"]*"', "`"boot`":$((ConvertTo-Json (Get-Server).boot))"))
 
 # Servers and wishes of other kinds.
 Reset
@@ -417,7 +464,8 @@ foreach ($version in '6.3.9600', '10.0.14393', '10.0.17763', '10.0.20348', '10.0
 Reset
 $given = Get-Given
 $given.mainMode.suites = @(@{ keyExchange = 'DH20'; encryption = 'AES256'; hash = 'SHA384' })
-$given.quickMode = @{ netsh = 'ESP:AESGCM256-AESGCM256+60min+100000kb'; encapsulation = 'ESP'; espHash = 'AESGCM256'; encryption = 'AESGCM256'; minutes = 60; kilobytes = 100000; pfs = 'ecdhp384' }
+foreach ($tunnel in $given.tunnels) { $tunnel.quickMode = 'ESP:AESGCM256-AESGCM256+60min+100000kb'; $tunnel.pfs = 'ecdhp384' }
+$given.quickMode = @{ encapsulation = 'ESP'; espHash = 'AESGCM256'; encryption = 'AESGCM256'; minutes = 60; kilobytes = 100000 }
 $run = Push $given
 Expect 'AES-GCM and ECDH' ($run.code -eq 0 -and (Get-Server).quickMode.proposals[0].ESPHash -eq 'AESGMAC256' -and (Get-Server).mainMode.proposals[0].KeyExchange -eq 'DH20' -and (Get-Server).rules[0].qmpfs -eq 'ecdhp384')
 Expect 'AES-GCM and ECDH: again nothing' ((Get-ChangedIds (Push $given)) -eq '')
@@ -452,7 +500,8 @@ $refusals = [ordered]@{
     'link-local' = { param($g) $g.cloudCidr = '169.254.0.0/16' }
     "server's own address" = { param($g) $g.cloudCidr = '172.31.16.0/24' }
     'tunnel address 203.0.113.10' = { param($g) $g.cloudCidr = '203.0.113.0/24' }
-    'would be cut off' = { param($g) (Get-Server).sessions = @('198.51.100.7', '::ffff:10.0.3.4') }
+    'would be cut off' = { param($g) (Get-Server).sessions = @(@{ from = '198.51.100.7'; port = 22 }, @{ from = '::ffff:10.0.3.4'; port = 3389 }) }
+    'covers 10.0.3.5' = { param($g) $g.adminPorts += 2222; (Get-Server).sessions = @(@{ from = '10.0.3.5'; port = 2222 }) }
 }
 foreach ($refusal in $refusals.GetEnumerator()) {
     Reset
@@ -463,11 +512,11 @@ foreach ($refusal in $refusals.GetEnumerator()) {
     Expect "refused: $($refusal.Key)" ($run.code -eq 1 -and $run.steps.preflight.error -match [regex]::Escape($refusal.Key) -and (Get-Snapshot) -eq $before -and (Get-History).calls -eq 0 -and $run.steps.tunnels.skipped)
 }
 $shapes = [ordered]@{
-    'same presharedKey' = { param($g) $g.tunnels[1].presharedKey = $g.tunnels[0].presharedKey }
+    'two tunnels have the same key' = { param($g) $g.tunnels[1].presharedKey = $g.tunnels[0].presharedKey }
     'not one that AWS allows' = { param($g) $g.tunnels[1].presharedKey = '0' + $keys[1] }
     'not an IPv4 network' = { param($g) $g.cloudCidr = '10.0.0.1/16' }
     'name of a tunnel is not allowed' = { param($g) $g.tunnels[0].name = 'a" auth1psk=x' }
-    'not a method of netsh' = { param($g) $g.quickMode.netsh = 'ESP:SHA1-AES128 x=y' }
+    'not a method of netsh' = { param($g) $g.tunnels[1].quickMode = 'ESP:SHA1-AES128 x=y' }
     'not two tunnels' = { param($g) $g.tunnels = @($g.tunnels[0]) }
 }
 foreach ($shape in $shapes.GetEnumerator()) {
@@ -480,6 +529,16 @@ foreach ($shape in $shapes.GetEnumerator()) {
 Reset
 (Get-Server).policyExemptions = 'Icmp, Dhcp'
 Expect 'a group policy that exempts ICMP is a failure' ((Push (Get-Given)).steps['ipsec-settings'].error -match 'group policy')
+
+# What Module Logging would log: the parameters of cmdlets. Those of a script's own functions it does not.
+Reset
+$trace = Join-Path $Folder 'trace.txt'
+$run = Push (Get-Given)
+$bound = @([regex]::Matches([IO.File]::ReadAllText($trace), '(?s)BIND arg \[(.*?)\] to param \[(\w+)\] SUCCESSFUL') |
+    Where-Object { $value = $_.Groups[1].Value; @($keys | Where-Object { $value.Contains($_) }) } | ForEach-Object { $_.Groups[2].Value } | Sort-Object -Unique)
+Expect "no cmdlet is given a key, only functions are ($bound)" ($run.code -eq 0 -and 'Rule' -in $bound -and -not @($bound | Where-Object { $_ -notin 'Rule', 'Text', 'Line' }))
+[IO.File]::Delete($trace)
+$trace = $null
 
 # The folder, and two runs at once.
 Reset
@@ -497,12 +556,14 @@ Expect 'a second run at the same time: exit code 3' ($run.code -eq 3 -and $run.e
 Reset
 $copy = Join-Path $Folder 'by-hand'
 Copy-Item -Recurse $Playbook $copy
-[IO.File]::WriteAllText((Join-Path $copy 'parameters.json'), (ConvertTo-Json (Get-Given) -Depth 6))
+$split = Split-Given (Get-Given)
+[IO.File]::WriteAllText((Join-Path $copy 'parameters.json'), $split.parameters)
+[IO.File]::WriteAllText((Join-Path $copy 'keys.txt'), $split.keys)
 $run = Invoke-Captured { & (Join-Path $copy 'run.ps1') }
 Expect 'by hand: it says what to do against the guard' ($run.code -eq 0 -and $run.lines[-1] -match 'unless you run .*cgw/prod/confirm.ps1 from a new session' -and (Get-Server).tasks.Contains('cgw guard prod'))
 $there = Join-Path $Folder 'cgw/prod'
 $sure = Invoke-Captured { & (Join-Path $there 'confirm.ps1') }
-Expect 'by hand: the same, and the keys are gone' ($sure.code -eq 0 -and (Get-Snapshot) -eq $final -and $run.marker -match 'cgw-done by-hand changed=11' -and -not (Test-Path (Join-Path $copy 'parameters.json')) -and -not (Test-Path (Join-Path $there 'parameters.json')))
+Expect 'by hand: the same, and the keys are gone' ($sure.code -eq 0 -and (Get-Snapshot) -eq $final -and $run.marker -match 'cgw-done by-hand changed=11' -and -not (Test-Path (Join-Path $copy 'keys.txt')) -and -not (Test-Path (Join-Path $there 'keys.txt')))
 Expect 'by hand: the scripts are where only Administrators can write' ((Get-History).acls[$there] -eq 'O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)')
 $run = Invoke-Captured { & (Join-Path $there 'undo.ps1') -RemoveRoles }
 Expect 'by hand: undone, whole' ($run.code -eq 0 -and (Get-Snapshot) -eq $plain -and $run.marker -match 'cgw-done by-hand')

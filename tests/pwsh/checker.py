@@ -140,18 +140,3 @@ def splatted(name, tree):
             for entry in walk(node):
                 if entry.type == "key_expression":
                     yield text(entry)
-
-
-# ---- parameters.json ---------------------------------------------------------------------------------------------
-
-SUITE = {"keyExchange": str, "encryption": str, "hash": str}
-QUICK = {"netsh": str, "encapsulation": str, "espHash": str, "encryption": str, "minutes": int, "kilobytes": int, "pfs": str}
-TUNNEL = {"name": str, "outsideIp": str, "presharedKey": str}
-SHAPE = {
-    "version": int, "stack": str, "connection": str, "device": str, "privateIp": str, "siteCidr": str, "cloudCidr": str,
-    "minimalRoles": bool, "reboot": str, "mainMode": {"suites": [SUITE], "minutes": int, "sessions": int},
-    "quickMode": QUICK, "tunnels": [TUNNEL],
-}
-GROUPS = {"DH1", "DH2", "DH14", "DH19", "DH20", "DH24"}
-CIPHERS = {"DES", "DES3", "AES128", "AES192", "AES256"}
-HASHES = {"MD5", "SHA1", "SHA256", "SHA384"}

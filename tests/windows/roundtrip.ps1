@@ -24,19 +24,20 @@ $adapter = Get-NetAdapter -InterfaceIndex $way.InterfaceIndex
 
 # What `cgw scripts` writes for a stack with the suites of «modern».
 function Get-Parameters {
+    $method = 'ESP:SHA256-AES256+60min+100000kb'
     @{
-        version = 1; stack = 'roundtrip'; connection = 'vpn-0a1b2c3d4e5f60001'; device = 'ec2'; minimalRoles = $false
+        version = 1; stack = 'roundtrip'; connection = 'vpn-0a1b2c3d4e5f60001'; device = 'ec2'; minimalRoles = $false; replaceRules = $false
+        adminPorts = @(22, 3389, 5985, 5986)
         privateIp = $address
         siteCidr = $address -replace '\.\d+$', '.0/24'
         cloudCidr = '198.51.100.0/24'
         mainMode = @{ minutes = 480; sessions = 0; suites = @(
                 @{ keyExchange = 'DH14'; encryption = 'AES256'; hash = 'SHA256' }
                 @{ keyExchange = 'DH2'; encryption = 'AES128'; hash = 'SHA1' }) }
-        quickMode = @{ netsh = 'ESP:SHA256-AES256+60min+100000kb'; pfs = 'dhgroup14'
-            encapsulation = 'ESP'; espHash = 'SHA256'; encryption = 'AES256'; minutes = 60; kilobytes = 100000 }
+        quickMode = @{ encapsulation = 'ESP'; espHash = 'SHA256'; encryption = 'AES256'; minutes = 60; kilobytes = 100000 }
         tunnels = @(
-            @{ name = $rules[0]; outsideIp = '192.0.2.1'; presharedKey = 'ExampleKeyOfTheFirst' }
-            @{ name = $rules[1]; outsideIp = '192.0.2.2'; presharedKey = 'ExampleKeyOfTheSecond' })
+            @{ name = $rules[0]; outsideIp = '192.0.2.1'; quickMode = $method; pfs = 'dhgroup14' }
+            @{ name = $rules[1]; outsideIp = '192.0.2.2'; quickMode = $method; pfs = 'dhgroup14' })
     }
 }
 
@@ -119,8 +120,10 @@ function Invoke-Playbook([string] $Script) {
 
 function Invoke-Run {
     [IO.File]::WriteAllText((Join-Path $stack 'parameters.json'), (ConvertTo-Json -InputObject (Get-Parameters) -Depth 6))
+    $keys = Join-Path $stack 'keys.txt'
+    [IO.File]::WriteAllLines($keys, [string[]] @('192.0.2.1 ExampleKeyOfTheFirst', '192.0.2.2 ExampleKeyOfTheSecond'))
     Invoke-Playbook 'run.ps1'
-    Assert-That (-not (Test-Path -LiteralPath (Join-Path $stack 'parameters.json'))) 'the parameters are gone'
+    Assert-That (-not (Test-Path -LiteralPath $keys)) 'the file of the keys is gone'
 }
 
 function Test-Guard { [bool] (Get-ScheduledTask -TaskName 'cgw guard roundtrip' -ErrorAction SilentlyContinue) }

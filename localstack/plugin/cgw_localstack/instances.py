@@ -34,15 +34,30 @@ def _check_groups(call, identifiers, vpc):
             raise refusal("InvalidGroup.NotFound", f"The security group '{identifier}' does not exist in VPC '{vpc}'")
 
 
+def _resolve(call, image):
+    """RunInstances, ImageId: `resolve:ssm:` and one of AWS's public parameters, whose last part begins an image's name here."""
+    name = image.removeprefix("resolve:ssm:")
+    if name == image:
+        return image
+    start = name.rpartition("/")[2].partition("-kernel-default")[0]
+    found = [i.id for i in call.backend.describe_images() if name.startswith("/aws/service/ami-") and i.name.startswith(start)]
+    if not found:
+        # ERR
+        raise refusal("InvalidParameterValue", f"The parameter {name} could not be resolved.")
+    return found[0]
+
+
 def RunInstances(call):
     request = call.request
+    if request.get("ImageId"):
+        request["ImageId"] = _resolve(call, request["ImageId"])
     specifications = request.get("NetworkInterfaces") or []
     subnet = request.get("SubnetId") or next((s["SubnetId"] for s in specifications if s.get("SubnetId")), None)
     if subnet:
         vpc = call.backend.get_subnet(subnet).vpc_id
         _check_groups(call, request.get("SecurityGroupIds") or [], vpc)
     before = set(call.backend.enis)
-    reply = call.stock()
+    reply = call.stock(ImageId=request["ImageId"]) if request.get("ImageId") else call.stock()
     for identifier in call.backend.enis.keys() - before:
         # API, InstanceNetworkInterfaceSpecification: an interface made by the launch goes with its instance.
         call.backend.enis[identifier].delete_on_termination = True

@@ -116,6 +116,12 @@ def _key() -> str:
 
 
 def first(tunnel: dict, name: str):
-    """The choice that both ends settle on: the first on offer."""
+    """The first choice on offer."""
     offered = tunnel.get(name)
     return offered[0]["Value"] if offered else MINIMUM[name]
+
+
+def settled(tunnel: dict, name: str):
+    """What both ends settle on, as for a server that offers its strongest suite first: a belief."""
+    offered = tunnel.get(name)
+    return max(choice["Value"] for choice in offered) if offered else MINIMUM[name]

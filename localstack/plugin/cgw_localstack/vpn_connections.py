@@ -305,13 +305,13 @@ def GetActiveVpnTunnelStatus(call):
     status = {"ProvisioningStatus": "available"}
     if connection.up_since(tunnel) is not None:
         status |= {
-            "IkeVersion": tunnels.first(tunnel, "IkeVersions"),
-            "Phase1EncryptionAlgorithm": tunnels.first(tunnel, "Phase1EncryptionAlgorithms"),
-            "Phase1IntegrityAlgorithm": tunnels.first(tunnel, "Phase1IntegrityAlgorithms"),
-            "Phase1DHGroup": tunnels.first(tunnel, "Phase1DHGroupNumbers"),
-            "Phase2EncryptionAlgorithm": tunnels.first(tunnel, "Phase2EncryptionAlgorithms"),
-            "Phase2IntegrityAlgorithm": tunnels.first(tunnel, "Phase2IntegrityAlgorithms"),
-            "Phase2DHGroup": tunnels.first(tunnel, "Phase2DHGroupNumbers"),
+            "IkeVersion": tunnels.settled(tunnel, "IkeVersions"),
+            "Phase1EncryptionAlgorithm": tunnels.settled(tunnel, "Phase1EncryptionAlgorithms"),
+            "Phase1IntegrityAlgorithm": tunnels.settled(tunnel, "Phase1IntegrityAlgorithms"),
+            "Phase1DHGroup": tunnels.settled(tunnel, "Phase1DHGroupNumbers"),
+            "Phase2EncryptionAlgorithm": tunnels.settled(tunnel, "Phase2EncryptionAlgorithms"),
+            "Phase2IntegrityAlgorithm": tunnels.settled(tunnel, "Phase2IntegrityAlgorithms"),
+            "Phase2DHGroup": tunnels.settled(tunnel, "Phase2DHGroupNumbers"),
         }
     return {"ActiveVpnTunnelStatus": status}
 

@@ -1,0 +1,22 @@
+# Switches off the rules of others that lead to the addresses of these tunnels, if that was allowed: two rules for one tunnel
+# would match the same traffic. They are not deleted, and an undo switches them on again.
+#
+# Beyond the guide, which begins with a server that has none. Without the consent the first step refuses.
+param($Parameters, [switch] $Undo)
+$ErrorActionPreference = 'Stop'
+. (Join-Path $PSScriptRoot 'common.ps1')
+
+Complete-Step -SaveAs 'foreign-rules' -Wanted $(
+    $off = [ordered]@{}
+    if ($Parameters.replaceRules) { foreach ($rule in Get-ForeignRule) { $off["$($rule.Name)"] = 'False' } }
+    $off
+) -Read {
+    $is = [ordered]@{}
+    foreach ($rule in Get-ForeignRule) { $is["$($rule.Name)"] = if ("$($rule.Enabled)" -in 'True', '1') { 'True' } else { 'False' } }
+    $is
+} -Set {
+    foreach ($name in $put.Keys) {
+        if ($put[$name] -eq 'True') { Enable-NetIPsecRule -Name $name -PolicyStore PersistentStore }
+        else { Disable-NetIPsecRule -Name $name -PolicyStore PersistentStore }
+    }
+}

@@ -1,0 +1,174 @@
+//! Changes both tunnels one at a time: while one is changed, the other carries the traffic.
+
+use std::net::Ipv4Addr;
+
+use serde_json::json;
+
+use super::change::{self, Carried, ask, carry_out};
+use super::session::Session;
+use super::up::{show, situation};
+use super::{Changing, Code, Common, Stopped};
+use crate::check;
+use crate::event::Events;
+use crate::plan::Plan;
+use crate::playbook::Off;
+use crate::preflight::Situation;
+use crate::resource::{self, Dice, State};
+use crate::secret::Secret;
+use crate::server::{Failover, Reach, Restart, Way};
+use crate::topology;
+use crate::tunnel::{Tunnel, Turn};
+use crate::ui;
+
+/// What is changed of both tunnels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// Their keys.
+    Keys,
+    /// Their suites.
+    Suites,
+}
+
+/// How both tunnels are changed.
+pub(super) struct Turns<'a> {
+    pub(super) what: What,
+    pub(super) common: &'a Common,
+    pub(super) changing: &'a Changing,
+    /// The way to the server, which both ends of a tunnel need.
+    pub(super) way: Way,
+    /// The host whose answers tell which tunnel carries the traffic.
+    pub(super) ping: Ipv4Addr,
+    /// Refuses a plan that does what it may not.
+    pub(super) allowed: &'a dyn Fn(&Plan) -> Result<(), Stopped>,
+    /// The command that goes on with what is left.
+    pub(super) again: &'a str,
+}
+
+impl Turns<'_> {
+    /// Changes the tunnel that carries nothing, then the other one.
+    ///
+    /// INVARIANT: a tunnel is changed only while its rule is off and a ping comes back through the
+    /// other one. So both are never down at once because of us.
+    pub(super) async fn take(self, session: &mut Session) -> Result<Code, Stopped> {
+        let tunnels = tunnels(session);
+        if tunnels.iter().any(|tunnel| tunnel.key.is_none()) {
+            return Err(Stopped::refused(
+                "AWS does not tell the pre-shared keys of the tunnels",
+                "they are in Secrets Manager: cgw only works with keys that EC2 tells",
+            ));
+        }
+        let carrier = self.carrier(session).await?;
+        let (last, first): (Vec<_>, Vec<_>) =
+            tunnels.into_iter().partition(|tunnel| tunnel.outside == carrier);
+        let mut turns = first.into_iter().chain(last).map(|tunnel| self.turn(&tunnel));
+        let (Some(first), Some(second), None) = (turns.next(), turns.next(), turns.next()) else {
+            return Err(Stopped::refused("the connection has not two tunnels", ""));
+        };
+        let (situation, plan) = self.plan(session, &first)?;
+        show(self.common, &situation, &plan);
+        session.events.note(format!(
+            "then the same for the tunnel {}; while one is changed, the other carries the traffic",
+            second.outside
+        ));
+        ask(self.changing, "Change both, one after the other?")?;
+        let mut seconds = 0.0;
+        for (this, other) in [(&first, &second), (&second, &first)] {
+            match self.change(session, this, other.outside).await? {
+                Ok(gap) => seconds += gap,
+                Err(code) => return Ok(code),
+            }
+        }
+        if !self.common.json {
+            ui::data(&format!("both tunnels are changed; {seconds:.1} s without a ping in all\n"));
+        }
+        Ok(Code::Done)
+    }
+
+    fn turn(&self, tunnel: &Tunnel) -> Turn {
+        let key: Option<Secret> = match self.what {
+            What::Keys => Some(Dice::new().key()),
+            What::Suites => None,
+        };
+        Turn { outside: tunnel.outside, key }
+    }
+
+    /// The tunnel that carries the traffic: without one nothing is changed.
+    async fn carrier(&self, session: &Session) -> Result<Ipv4Addr, Stopped> {
+        session.events.note(format!("pinging {} to see which tunnel carries it", self.ping));
+        let proof = self.way.prove(&session.stack, self.ping, &session.events).await?;
+        let crypto = session.declared.crypto.unwrap_or_default();
+        check::judge(&proof, crypto)
+            .map_err(|fault| Stopped::refused(fault.to_string(), fault.hint()))?;
+        Ok(proof.quick_mode[0].peer)
+    }
+
+    fn plan(&self, session: &Session, turn: &Turn) -> Result<(Situation, Plan), Stopped> {
+        let situation = Situation { turn: Some(turn.clone()), ..situation(session)? };
+        let plan = session.plan(&topology::desired(&situation));
+        (self.allowed)(&plan)?;
+        Ok((situation, plan))
+    }
+
+    /// Changes one tunnel on both ends and proves it; returns for how long no ping came back.
+    async fn change(
+        &self,
+        session: &mut Session,
+        turn: &Turn,
+        other: Ipv4Addr,
+    ) -> Result<Result<f64, Code>, Stopped> {
+        let Turn { outside, .. } = *turn;
+        session.events.note(format!("changing the tunnel {outside}; {other} carries the traffic"));
+        let before = self.fail_over(session, Off::Kept(outside), other).await?;
+        let (situation, plan) = self.plan(session, turn)?;
+        let way = Way { restart: Restart::Never, ..self.way.clone() };
+        let change = change::Change {
+            options: self.changing,
+            vpc: situation.cloud.vpc.clone(),
+            planner: &|session| Ok(self.plan(session, turn)?.1),
+            reach: Some(Reach::Remote(Box::new(way))),
+            again: self.again.to_owned(),
+        };
+        let Carried { code, .. } = carry_out(session, plan.approve(), change).await?;
+        if code != Code::Done {
+            return Ok(Err(code));
+        }
+        let after = self.fail_over(session, Off::Tunnel(other), outside).await?;
+        if self.common.json {
+            let told = json!({ "tunnel": outside, "seconds": before + after });
+            ui::data(&ui::json_line("turn", &told));
+        } else {
+            ui::data(&format!(
+                "tunnel {outside}: changed, and a ping came back through it; {:.1} s without one\n",
+                before + after
+            ));
+        }
+        session.observe_again().await?;
+        Ok(Ok(before + after))
+    }
+
+    /// Has a tunnel switched off, and a ping come back through the other one.
+    async fn fail_over(&self, session: &Session, off: Off, onto: Ipv4Addr) -> Result<f64, Stopped> {
+        let events: &Events = &session.events;
+        let failover = self.way.fail_over(&session.stack, self.ping, off, events).await?;
+        match failover {
+            Failover { to: Some(to), seconds: Some(seconds), .. } if to == onto => Ok(seconds),
+            Failover { from, .. } => Err(Stopped::with(
+                Code::Failed,
+                format!("with the tunnel {from} switched off no ping came back through {onto}"),
+                format!(
+                    "{from} carries the traffic as before; look with `cgw test`, then {}",
+                    self.again
+                ),
+            )),
+        }
+    }
+}
+
+fn tunnels(session: &Session) -> Vec<Tunnel> {
+    let live = resource::find(&session.world, &session.stack);
+    let connections = live.into_iter().filter_map(|node| {
+        let State::VpnConnection(state) = node.state else { return None };
+        Some(state.tunnels)
+    });
+    connections.flatten().collect()
+}
