@@ -263,7 +263,7 @@ function Get-KeyProblem($Parameters) {
     foreach ($tunnel in $Parameters.tunnels) {
         $key = $presharedKeys["$($tunnel.outsideIp)"]
         if ($key -cnotmatch '^[A-Za-z1-9._][A-Za-z0-9._]{7,63}\z') { "the key of $($tunnel.name) is not one that AWS allows" }
-        elseif ($key -cin $seen) { 'two tunnels have the same key' }
+        elseif ($seen.Contains($key)) { 'two tunnels have the same key' }
         $seen += $key
     }
 }

@@ -73,7 +73,7 @@ fn a_probe_is_there_for_the_proof_only() {
     let run = windows.cgw(&cloud, "test", &words);
     assert_eq!(run.code(), Some(1), "{}", run.err);
     let told = lines(&run.out);
-    assert!(told.iter().any(|line| line["event"] == "proof" && line["proven"] == false));
+    assert!(told.iter().any(|line| line["proof"]["proven"] == false));
     assert_eq!(cloud.nodes(), nodes);
     let again = windows.up(&cloud, &[]).ok();
     assert!(again.out.contains("nothing to change"), "{}", again.out);
