@@ -14,7 +14,15 @@ pub(super) fn first_plan(session: &Session) -> Result<Option<Plan>, Stopped> {
     }
     let launching = launch(&session.request())?;
     let nodes = topology::launched(&session.stack, &session.declared, &launching);
-    Ok(Some(session.plan(&nodes)))
+    let plan = session.plan(&nodes);
+    // All else of the stack is not declared here, and must not go for that.
+    if plan.changes().any(|step| step.spec.is_none()) {
+        return Err(Stopped::refused(
+            "a server is to be launched for a stack that has more than that already",
+            "name its server with --instance, or take the stack down first",
+        ));
+    }
+    Ok(Some(plan))
 }
 
 /// Shows it.
