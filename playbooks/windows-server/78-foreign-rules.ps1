@@ -6,13 +6,19 @@ param($Parameters, [switch] $Undo)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
+# What is switched off stays known, whatever addresses the tunnels have by now.
+function Get-KnownRule {
+    Get-ForeignRule
+    foreach ($name in (Get-Saved 'foreign-rules').Keys) { Get-NetIPsecRule -Name $name -PolicyStore PersistentStore -ErrorAction SilentlyContinue }
+}
+
 Complete-Step -SaveAs 'foreign-rules' -Wanted $(
     $off = [ordered]@{}
     if ($Parameters.replaceRules) { foreach ($rule in Get-ForeignRule) { $off["$($rule.Name)"] = 'False' } }
     $off
 ) -Read {
     $is = [ordered]@{}
-    foreach ($rule in Get-ForeignRule) { $is["$($rule.Name)"] = if ("$($rule.Enabled)" -in 'True', '1') { 'True' } else { 'False' } }
+    foreach ($rule in Get-KnownRule) { $is["$($rule.Name)"] = if ("$($rule.Enabled)" -in 'True', '1') { 'True' } else { 'False' } }
     $is
 } -Set {
     foreach ($name in $put.Keys) {

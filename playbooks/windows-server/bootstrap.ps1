@@ -39,7 +39,9 @@ try {
         try { $lock = [IO.File]::Open((Join-Path $root 'lock'), 'OpenOrCreate', 'ReadWrite', 'None') } catch { $code = 3; throw 'another run is under way' }
         foreach ($file in $files) {
             if ($file.Name -cnotmatch '^[A-Za-z0-9][A-Za-z0-9._-]*\z') { throw 'the name of a file is not allowed' }
-            [IO.File]::WriteAllBytes((Join-Path $folder $file.Name), [Convert]::FromBase64String($file.Value))
+            $path = Join-Path $folder $file.Name
+            [IO.File]::WriteAllBytes("$path.new", [Convert]::FromBase64String($file.Value))
+            Move-Item -LiteralPath "$path.new" -Destination $path -Force
         }
         [IO.File]::WriteAllBytes((Join-Path $folder 'keys.txt'), [Convert]::FromBase64String($lines[1]))
         $lock.Dispose()

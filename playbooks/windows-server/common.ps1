@@ -30,7 +30,7 @@ function Write-Line([string] $Text) {
 #
 # -Read returns what is there, as ordered texts by name; -Wanted holds the texts that must be. -Set brings about the texts of
 # $put, which holds just those that differ; it can read $was too. Both blocks see the names of this function: its own ones are
-# $was, $put, $kept, $before, $field, $now, $left. -SaveAs names where the state before the first change is kept.
+# $was, $put, $kept, $before, $first, $field, $now, $left. -SaveAs names where the state before the first change is kept.
 # $BeforeChange is run.ps1's: what has to be done before a change, if anything.
 # An undo leaves alone what somebody has changed since, which is all that this stack has not set itself (set.json): with -Whole
 # the whole thing as soon as one text of it is theirs.
@@ -48,7 +48,9 @@ function Complete-Step([scriptblock] $Read, $Wanted, [scriptblock] $Set, [string
     } else {
         foreach ($field in $Wanted.Keys) { if ("$($was[$field])" -ne "$($Wanted[$field])") { $put[$field] = "$($Wanted[$field])" } }
         if ($put.Count -gt 0) {
-            Save-Once $SaveAs $was
+            $first = [ordered]@{}
+            foreach ($field in @(if ($Whole) { $was.Keys } else { $put.Keys })) { $first[$field] = $was[$field] }
+            Save-Once $SaveAs $first
             Save-Set $SaveAs $put
         }
     }
@@ -154,14 +156,13 @@ function Get-KeyPath { Join-Path $PSScriptRoot 'keys.txt' }
 
 # Gives the pre-shared keys by the tunnels' outside addresses, and deletes the file.
 function Read-Key {
+    if (-not [IO.File]::Exists((Get-KeyPath))) { throw 'there is no keys.txt: a run reads it and deletes it; cgw scripts writes it anew' }
     $keys = @{}
-    if ([IO.File]::Exists((Get-KeyPath))) {
-        foreach ($line in [IO.File]::ReadAllLines((Get-KeyPath))) {
-            $words = $line.Split(' ')
-            $keys[$words[0]] = $words[1]
-        }
-        [IO.File]::Delete((Get-KeyPath))
+    foreach ($line in [IO.File]::ReadAllLines((Get-KeyPath))) {
+        $words = $line.Split(' ')
+        $keys[$words[0]] = $words[1]
     }
+    [IO.File]::Delete((Get-KeyPath))
     $keys
 }
 
@@ -277,7 +278,7 @@ function Get-ParameterProblem($Parameters) {
     foreach ($name in 'siteCidr', 'cloudCidr') {
         if ($null -eq (ConvertTo-NetworkRange $Parameters.$name)) { "$name is not an IPv4 network" }
     }
-    if (@($Parameters.adminPorts).Count -eq 0) { 'adminPorts names no port' }
+    if (-not $Parameters.adminPorts) { 'adminPorts names no port' }
     if ($Parameters.ping -and -not (Test-Inside $Parameters.ping $Parameters.cloudCidr)) { "the host to ping, $($Parameters.ping), is not in the VPC's network" }
     $tunnels = @($Parameters.tunnels)
     if ($tunnels.Count -ne 2) { 'there are not two tunnels' }

@@ -5,18 +5,28 @@
 # -Keep    it stays off, if a ping is back: while a tunnel's key or suites are changed, the other one carries the traffic
 # -Enable  only switches on what is off
 #
-# Guide, step 4: the second tunnel comes up when the first goes down. A scheduled task switches the rule on again after three
-# minutes, with -Keep after an hour, and at every start: should this be cut off, no rule stays off.
-param([string] $Ping, [string] $From, [switch] $Keep, [int] $Wait = 90, [switch] $Enable)
+# Guide, step 4: the second tunnel comes up when the first goes down. Nothing is switched off while the other rule is off. A
+# scheduled task switches the rule on again after five minutes, with -Keep an hour after a ping was back, and at every start:
+# should this be cut off, no rule stays off.
+param([string] $Ping, [string] $From, [switch] $Keep, [int] $Wait = 60, [switch] $Enable)
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 . (Join-Path $PSScriptRoot 'common.ps1')
 . (Join-Path $PSScriptRoot 'tasks.ps1')
 . (Join-Path $PSScriptRoot 'ping.ps1')
 
+function Get-Rule([string] $Name) { @(Get-NetIPsecRule -DisplayName $Name -PolicyStore PersistentStore -ErrorAction SilentlyContinue) }
+
+# A rule that was just being written is not remembered yet, and one of a connection that is gone not declared any more.
 function Enable-Rules {
-    foreach ($name in Get-RuleName) { Enable-NetIPsecRule -DisplayName $name -PolicyStore PersistentStore }
+    foreach ($name in @(@($parameters.tunnels | ForEach-Object { $_.name }) + @(Get-RuleName) | Select-Object -Unique)) {
+        if (@(Get-Rule $name).Count -gt 0) { Enable-NetIPsecRule -DisplayName $name -PolicyStore PersistentStore }
+    }
     Remove-Task $task
+}
+
+function Register-Restore([int] $Minutes) {
+    Register-Script $task 'failover.ps1' '-Enable' @((New-ScheduledTaskTrigger -Once -At ((Get-Date).AddMinutes($Minutes))), (New-StartTrigger 'PT1M'))
 }
 
 # The tunnel whose rule has negotiated; the first one that is met is the one that traffic takes.
@@ -38,8 +48,11 @@ try {
     if (-not $From) { $From = $carrier }
     $rule = @($parameters.tunnels | Where-Object { $_.outsideIp -eq $From })[0].name
     if (-not $rule) { throw "there is no tunnel to $From" }
-    $minutes = if ($Keep) { 60 } else { 3 }
-    Register-Script $task 'failover.ps1' '-Enable' @((New-ScheduledTaskTrigger -Once -At ((Get-Date).AddMinutes($minutes))), (New-StartTrigger 'PT1M'))
+    foreach ($other in @($parameters.tunnels | Where-Object { $_.outsideIp -ne $From })) {
+        $isOn = @(Get-Rule $other.name | Where-Object { "$($_.Enabled)" -in 'True', '1' }).Count -gt 0
+        if (-not $isOn) { throw "the rule of the other tunnel, $($other.name), is not on: both would be off" }
+    }
+    Register-Restore 5
     $off = $true
     Disable-NetIPsecRule -DisplayName $rule -PolicyStore PersistentStore
     $watch = [Diagnostics.Stopwatch]::StartNew()
@@ -48,7 +61,7 @@ try {
     $to = @(Get-Carrier | Where-Object { $_ -ne $From })[0]
     $line = [ordered]@{ from = $From; to = $null; seconds = $null; received = [bool] $back }
     if ($back) { $line.to = $to; $line.seconds = [Math]::Round($watch.Elapsed.TotalSeconds, 1) }
-    if (-not ($Keep -and $to -and $back)) { Enable-Rules }
+    if ($Keep -and $to -and $back) { Register-Restore 60 } else { Enable-Rules }
     $off = $false
     Write-Line "cgw-failover $(ConvertTo-Line $line)"
     exit 0

@@ -16,6 +16,7 @@ function Test-Running { "$((Get-ScheduledTask -TaskName $task -ErrorAction Silen
 try {
     if ($Start) {
         if (Test-Running) {
+            [IO.File]::Delete((Get-KeyPath))
             [Console]::Error.WriteLine('cgw: another run is under way')
             exit 3
         }

@@ -27,8 +27,14 @@ function Move-Scripts([string] $Stack) {
     if ($PSScriptRoot -eq $folder) { return }
     New-PrivateFolder (Split-Path -Path $folder -Parent)
     New-PrivateFolder $folder
-    foreach ($file in Get-ChildItem -LiteralPath $PSScriptRoot -File) { Copy-Item -LiteralPath $file.FullName -Destination $folder -Force }
-    [IO.File]::Delete((Get-KeyPath))
+    $held = Enter-Run
+    try {
+        $files = @(Get-ChildItem -LiteralPath $PSScriptRoot -File | Where-Object { $_.Extension -in '.ps1', '.json' -or $_.Name -eq 'keys.txt' })
+        foreach ($file in $files) { Copy-Item -LiteralPath $file.FullName -Destination $folder -Force }
+        [IO.File]::Delete((Get-KeyPath))
+    } finally {
+        $held.Dispose()
+    }
     Join-Path $folder 'run.ps1'
 }
 
@@ -45,8 +51,8 @@ try {
     $presharedKeys = Read-Key
     $parameters = Read-Json $source
     $manifest = Read-Json (Join-Path $PSScriptRoot 'manifest.json')
-    $problems = @(Get-ParameterProblem $parameters) + @(Get-KeyProblem $parameters)
-    if ($problems.Count -gt 0) { throw "parameters.json: $($problems -join '; ')" }
+    $problems = @(Get-ParameterProblem $parameters | ForEach-Object { "parameters.json: $_" }) + @(Get-KeyProblem $parameters | ForEach-Object { "keys.txt: $_" })
+    if ($problems.Count -gt 0) { throw ($problems -join '; ') }
     $known = @()
     foreach ($step in $manifest) {
         foreach ($need in $step.needs) {

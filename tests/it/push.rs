@@ -169,10 +169,14 @@ impl Windows {
 
     /// Changes the modelled server, as a person or the other end would.
     pub(crate) fn set(&self, field: &str, value: &Value) {
-        let path = self.path("server.json");
+        let (path, new) = (self.path("server.json"), self.path("server.json.new"));
+        // One process has it at a time: a script that just ends may still be writing.
+        let lock = fs::File::create(self.path("server.json.lock")).unwrap();
+        lock.lock().unwrap();
         let mut all: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         all["server"][field] = value.clone();
-        fs::write(&path, all.to_string()).unwrap();
+        fs::write(&new, all.to_string()).unwrap();
+        fs::rename(&new, &path).unwrap();
     }
 }
 

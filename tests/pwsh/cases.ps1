@@ -276,6 +276,18 @@ foreach ($prepare in { }, { Set-OwnThings }) {
     Expect "the guard's time comes after each of $changes changes $($wrong -join ', ')" ($wrong.Count -eq 0)
 }
 
+# What the guard puts back is not what this stack has written.
+Reset
+[void] (Push (Get-Given))
+[void] (Confirm)
+$given = Get-Given
+$given.tunnels[1].presharedKey = $keys[2]
+[void] (Push $given)
+Start-Guard
+Expect 'the guard puts the old key back' ((Get-Server).rules[1].auth1psk -eq $keys[1])
+[void] (Push $given)
+Expect 'and the next run sets the new one' ((Get-Server).rules[1].auth1psk -eq $keys[2] -and (Get-Server).rules.Count -eq 2)
+
 # What comes in the same moment, and what comes too late.
 Reset
 [void] (Push (Get-Given))
@@ -384,6 +396,10 @@ $told = ConvertFrom-Json -AsHashtable ($failed.lines[0] -replace '^cgw-failover 
 Expect 'and then it is proven, and no task is left' ($failed.code -eq 0 -and $told.to -eq '203.0.113.20' -and (Get-Server).rules[0].enable -eq 'True' -and -not (Get-Server).tasks.Contains('cgw failover prod'))
 Expect 'a tunnel of another connection is not switched off' ((Invoke-Session 'prod' 'failover.ps1' @{ Ping = '10.0.1.10'; From = '203.0.113.99' } @{}).error -match 'no tunnel to 203.0.113.99')
 (Get-Server).rules[0].enable = 'False'
+$before = Get-Snapshot
+$refused = Invoke-Session 'prod' 'failover.ps1' @{ Ping = '10.0.1.10'; From = '203.0.113.20'; Keep = $true } @{}
+Expect 'the rule of the other tunnel is off: this one is not switched off too' ($refused.code -eq 1 -and $refused.error -match 'the other tunnel, vpn-0abc Tunnel 1, is not on' -and (Get-Server).rules[1].enable -eq 'True' -and (Get-Server).tasks.Count -eq 1)
+[IO.File]::Delete((Join-Path $failed.stack 'rules.json'))
 $both = Invoke-Captured { & (Join-Path $failed.stack 'failover.ps1') -Enable }
 Expect 'what its task runs switches the rules on' ($both.code -eq 0 -and (Get-Server).rules[0].enable -eq 'True')
 foreach ($one in @('no-host', 1, 1), @('no-quick', 1, 0), @('silent', 0, 0)) {
@@ -438,6 +454,18 @@ $undone = Undo -RemoveRoles
 Expect 'an undo switches on what was on' ($undone.code -eq 0 -and (Get-Enabled) -eq 'An old one: False, VPN to Tunnel 1: True, VPN to Tunnel 1 again: True')
 (Get-Server).rules = @((Get-Server).rules | Where-Object { $_.name -ne 'VPN to Tunnel 1 again' })
 Expect 'and all else is as it was' ((Get-Snapshot) -eq ($others -replace '"boot":"[^"]*"', "`"boot`":$((ConvertTo-Json (Get-Server).boot))"))
+
+Reset
+(Get-Server).rules = @((& $foreign 'VPN to Tunnel 1' 'True'), (& $foreign 'VPN to Tunnel 1 again' 'False'))
+$given = Get-Given
+$given.replaceRules = $true
+[void] (Push $given)
+(Get-Server).rules[1].enable = 'True'
+[void] (Push $given)
+$given.tunnels[0].outsideIp = '203.0.113.30'
+[void] (Push $given)
+[void] (Undo)
+Expect 'also when one was switched on in between, and the tunnels have other addresses by now' ((Get-Enabled) -eq 'VPN to Tunnel 1: True, VPN to Tunnel 1 again: True')
 
 # Servers and wishes of other kinds.
 Reset
@@ -512,12 +540,13 @@ foreach ($refusal in $refusals.GetEnumerator()) {
     Expect "refused: $($refusal.Key)" ($run.code -eq 1 -and $run.steps.preflight.error -match [regex]::Escape($refusal.Key) -and (Get-Snapshot) -eq $before -and (Get-History).calls -eq 0 -and $run.steps.tunnels.skipped)
 }
 $shapes = [ordered]@{
-    'two tunnels have the same key' = { param($g) $g.tunnels[1].presharedKey = $g.tunnels[0].presharedKey }
+    'keys.txt: two tunnels have the same key' = { param($g) $g.tunnels[1].presharedKey = $g.tunnels[0].presharedKey }
     'not one that AWS allows' = { param($g) $g.tunnels[1].presharedKey = '0' + $keys[1] }
     'not an IPv4 network' = { param($g) $g.cloudCidr = '10.0.0.1/16' }
     'name of a tunnel is not allowed' = { param($g) $g.tunnels[0].name = 'a" auth1psk=x' }
     'not a method of netsh' = { param($g) $g.tunnels[1].quickMode = 'ESP:SHA1-AES128 x=y' }
-    'not two tunnels' = { param($g) $g.tunnels = @($g.tunnels[0]) }
+    'adminPorts names no port' = { param($g) $g.adminPorts = @() }
+    'parameters.json: there are not two tunnels' = { param($g) $g.tunnels = @($g.tunnels[0]) }
 }
 foreach ($shape in $shapes.GetEnumerator()) {
     Reset
@@ -559,12 +588,16 @@ Copy-Item -Recurse $Playbook $copy
 $split = Split-Given (Get-Given)
 [IO.File]::WriteAllText((Join-Path $copy 'parameters.json'), $split.parameters)
 [IO.File]::WriteAllText((Join-Path $copy 'keys.txt'), $split.keys)
+[IO.File]::WriteAllText((Join-Path $copy 'invoices.xls'), '')
 $run = Invoke-Captured { & (Join-Path $copy 'run.ps1') }
 Expect 'by hand: it says what to do against the guard' ($run.code -eq 0 -and $run.lines[-1] -match 'unless you run .*cgw/prod/confirm.ps1 from a new session' -and (Get-Server).tasks.Contains('cgw guard prod'))
 $there = Join-Path $Folder 'cgw/prod'
 $sure = Invoke-Captured { & (Join-Path $there 'confirm.ps1') }
 Expect 'by hand: the same, and the keys are gone' ($sure.code -eq 0 -and (Get-Snapshot) -eq $final -and $run.marker -match 'cgw-done by-hand changed=11' -and -not (Test-Path (Join-Path $copy 'keys.txt')) -and -not (Test-Path (Join-Path $there 'keys.txt')))
 Expect 'by hand: the scripts are where only Administrators can write' ((Get-History).acls[$there] -eq 'O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)')
+Expect 'by hand: only what is ours is copied' (-not (Test-Path (Join-Path $there 'invoices.xls')) -and (Test-Path (Join-Path $there 'undo.ps1')))
+$run = Invoke-Captured { & (Join-Path $copy 'run.ps1') }
+Expect 'by hand again, without the keys: it says where they went' ($run.code -eq 1 -and $run.error -match 'there is no keys.txt: a run reads it and deletes it' -and (Get-Snapshot) -eq $final)
 $run = Invoke-Captured { & (Join-Path $there 'undo.ps1') -RemoveRoles }
 Expect 'by hand: undone, whole' ($run.code -eq 0 -and (Get-Snapshot) -eq $plain -and $run.marker -match 'cgw-done by-hand')
 foreach ($stack in '..', 'a/b', '', '-x') { $g = Get-Given; $g.stack = $stack; Expect "the stack's name '$stack' is refused" ((Push $g).error -match 'not allowed') }
