@@ -201,6 +201,25 @@ impl Plan {
         (part(rest), part(record))
     }
 
+    /// Leaves of it what is done to nodes of some kinds; all else stays as it is.
+    #[must_use]
+    pub fn only(mut self, kinds: &[&str]) -> Self {
+        for step in &mut self.steps {
+            let is_seen = matches!(step.change, Change::Update(_) | Change::Check);
+            if is_seen && !kinds.contains(&step.key.address().kind) {
+                step.change = Change::Keep;
+            }
+        }
+        self.steps
+            .retain(|step| kinds.contains(&step.key.address().kind) || !step.change.is_change());
+        let stays: BTreeSet<Key> = self.steps.iter().map(|step| step.key.clone()).collect();
+        for step in &mut self.steps {
+            step.after.retain(|key| stays.contains(key));
+        }
+        self.left.retain(|left| kinds.contains(&left.address.kind));
+        self
+    }
+
     /// Returns the nodes that exist before anything is done.
     #[must_use]
     pub fn known(&self) -> BTreeMap<Address, (Id, State)> {

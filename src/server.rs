@@ -344,6 +344,11 @@ impl Way {
         self.session("", events).fail_over(stack, ping, off).await
     }
 
+    /// Switches the tunnels of a stack on again.
+    pub async fn switch_on(&self, stack: &Stack, events: &Events) -> Result<(), Error> {
+        self.session("", events).switch_on(stack).await
+    }
+
     /// Pings a host in the VPC from the server, which brings a tunnel up.
     pub async fn prove(
         &self,

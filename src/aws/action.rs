@@ -27,6 +27,7 @@ const READS: Rate = Rate { burst: 100, per_second: 20 };
 const WIDE_READS: Rate = Rate { burst: 50, per_second: 10 };
 const CHANGES: Rate = Rate { burst: 50, per_second: 5 };
 const TAGS: Rate = Rate { burst: 100, per_second: 10 };
+const LAUNCHES: Rate = Rate { burst: 5, per_second: 2 };
 const INTERFACE: Rate = Rate { burst: 100, per_second: 5 };
 const SYSTEMS_MANAGER: Rate = Rate { burst: 20, per_second: 5 };
 
@@ -122,7 +123,7 @@ actions! {
         ReplaceRoute Set CHANGES;
         RevokeSecurityGroupEgress Set CHANGES;
         RevokeSecurityGroupIngress Set CHANGES;
-        RunInstances Make CHANGES;
+        RunInstances Make LAUNCHES;
         TerminateInstances Set CHANGES;
     }
     ssm {

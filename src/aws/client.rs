@@ -187,9 +187,15 @@ impl Reader {
         &self.interrupt
     }
 
+    /// Returns a reader of the same place that another interrupt cuts short.
+    #[must_use]
+    pub fn with_interrupt(&self, interrupt: Interrupt) -> Self {
+        Self { interrupt, ..self.clone() }
+    }
+
     /// Returns a reader of the same place that goes on when interrupted.
     pub(super) fn to_the_end(&self) -> Self {
-        Self { interrupt: Interrupt::never(), ..self.clone() }
+        self.with_interrupt(Interrupt::never())
     }
 
     /// Asks which account the credentials are of (STS GetCallerIdentity, which needs no permission).

@@ -114,6 +114,7 @@ const TABLE: &[Row] = &[
     (None, "InvalidRouteTableID.NotFound", Verdict::Gone),
     (None, "InvalidAssociationID.NotFound", Verdict::Gone),
     (None, "InvalidAllocationID.NotFound", Verdict::Gone),
+    (None, "InvalidInstanceID.NotFound", Verdict::Gone),
     (None, "InvalidSubnetID.NotFound", Verdict::Gone),
     (None, "InvalidNetworkInterfaceID.NotFound", Verdict::Gone),
     (None, "InvalidCustomerGatewayID.NotFound", Verdict::Gone),

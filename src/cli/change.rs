@@ -8,8 +8,9 @@ use super::{Changing, Code, Stopped};
 use crate::address::{Address, AwsId, Id};
 use crate::engine::{Options, Outcome, apply};
 use crate::event::Event;
+use crate::interrupt::Trigger;
 use crate::lease::{Force, Lease, Wanted};
-use crate::plan::{Approved, Plan};
+use crate::plan::{Approved, Plan, Step};
 use crate::resource::{Dice, Hands, State};
 use crate::server::Reach;
 use crate::time::Backoff;
@@ -39,21 +40,28 @@ pub(super) struct Carried {
     pub(super) known: BTreeMap<Address, (Id, State)>,
 }
 
-/// Carries an approved plan out.
-///
-/// Ctrl-C once: what is in flight is finished, nothing more is started. Twice: this process ends.
+/// Carries an approved plan out, as long as nobody interrupts.
 pub(super) async fn carry_out(
     session: &mut Session,
     approved: Approved,
     change: Change<'_>,
 ) -> Result<Carried, Stopped> {
     let trigger = session.trigger.clone();
-    let work = locked(session, approved, change);
+    interruptible(&trigger, locked(session, approved, change)).await
+}
+
+/// Does some work, as long as nobody interrupts.
+///
+/// Ctrl-C once: what is in flight is finished, nothing more is started. Twice: the work is dropped.
+pub(super) async fn interruptible<T>(
+    trigger: &Trigger,
+    work: impl Future<Output = Result<T, Stopped>>,
+) -> Result<T, Stopped> {
     tokio::pin!(work);
     let mut told = false;
     loop {
         tokio::select! {
-            carried = &mut work => return carried,
+            done = &mut work => return done,
             _ = tokio::signal::ctrl_c() => {
                 if told {
                     return Err(Stopped::with(Code::Interrupted, "stopped at once", "run the same command to go on"));
@@ -66,7 +74,8 @@ pub(super) async fn carry_out(
     }
 }
 
-async fn locked(
+/// Carries an approved plan out under the lock, within what is [`interruptible`].
+pub(super) async fn locked(
     session: &mut Session,
     approved: Approved,
     mut change: Change<'_>,
@@ -236,6 +245,17 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+/// Refuses a plan that does more than some steps.
+pub(super) fn nothing_but(plan: Plan, is_ours: impl Fn(&Step) -> bool) -> Result<Plan, Stopped> {
+    if let Some(other) = plan.changes().find(|step| !is_ours(step)) {
+        return Err(Stopped::refused(
+            format!("more is to be done than that: {}", other.key.address()),
+            "run `cgw up` first, which does all of it",
+        ));
+    }
+    Ok(plan)
 }
 
 /// Says what failed, why, what was left, and what to do.

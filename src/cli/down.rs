@@ -7,7 +7,7 @@ use super::change::{Carried, Change, ask, carry_out};
 use super::login::{Login, ServerAt};
 use super::session::{Asked, Session};
 use super::{Changing, Code, Common, Stopped, Whereabouts};
-use crate::address::AwsId;
+use crate::address::{AwsId, Id};
 use crate::aws::Tags;
 use crate::plan::{Left, Plan, Step};
 use crate::resource::State;
@@ -103,8 +103,14 @@ fn undoes_the_server(step: &Step) -> bool {
 /// Says whether cgw is to take back what it has set on the server.
 fn is_undone(options: &Down, session: &Session, plan: &Plan) -> bool {
     let is_remote = session.declared.via.is_some_and(Via::is_remote);
-    let goes_too = plan.changes().any(|step| matches!(step.state, Some(State::GatewayInstance(_))));
-    is_remote && !goes_too && !options.keep_windows && plan.changes().any(undoes_the_server)
+    let stays = the_server(plan).is_none();
+    is_remote && stays && !options.keep_windows && plan.changes().any(undoes_the_server)
+}
+
+/// The server, if it was launched with the stack and goes with it.
+fn the_server(plan: &Plan) -> Option<&Id> {
+    let is_server = |step: &&Step| matches!(step.state, Some(State::GatewayInstance(_)));
+    plan.changes().find(is_server)?.id.as_ref()
 }
 
 /// How the server is reached, if there is something to take back that cgw has set there.
@@ -134,7 +140,12 @@ async fn reach(options: &Down, session: &Session, plan: &Plan) -> Option<Reach> 
 fn notes(options: &Down, session: &Session, plan: &Plan) -> Vec<String> {
     let ends = |step: &Step| matches!(step.state, Some(State::VpnConnection(_)));
     let mut notes = Vec::new();
-    if is_undone(options, session, plan) {
+    if let Some(server) = the_server(plan) {
+        notes.push(format!(
+            "the server {} was launched with the stack: it goes, and all that is on its disk",
+            server.owner()
+        ));
+    } else if is_undone(options, session, plan) {
         notes.push(
             "first the server gets back the settings that it had before; the roles stay unless \
              --remove-roles is given"

@@ -2,27 +2,29 @@
 
 use super::change::{self, Carried, ask, carry_out};
 use super::session::Session;
+use super::up::AGAIN;
 use super::{Changing, Code, Common, Stopped};
 use crate::plan::Plan;
-use crate::preflight::{is_to_launch, launch};
+use crate::preflight::{Launching, is_to_launch, launch};
+use crate::resource::{GatewayInstance, Kind as _, StackRecord};
 use crate::{topology, ui};
 
-/// The plan that launches the server, if one is to be launched.
-pub(super) fn first_plan(session: &Session) -> Result<Option<Plan>, Stopped> {
+/// What comes first where a server is to be launched, and nothing else.
+pub(super) fn first_plan(session: &Session) -> Result<Option<(Launching, Plan)>, Stopped> {
     if !is_to_launch(&session.request()) {
         return Ok(None);
     }
-    let launching = launch(&session.request())?;
-    let nodes = topology::launched(&session.stack, &session.declared, &launching);
-    let plan = session.plan(&nodes);
-    // All else of the stack is not declared here, and must not go for that.
-    if plan.changes().any(|step| step.spec.is_none()) {
+    session.must_know_own_steps()?;
+    if session.has_node(GatewayInstance::NAME) {
         return Err(Stopped::refused(
-            "a server is to be launched for a stack that has more than that already",
-            "name its server with --instance, or take the stack down first",
+            "this stack has launched a server already, which is not the one that is meant",
+            "name it with --instance, or take the stack down first",
         ));
     }
-    Ok(Some(plan))
+    let launching = launch(&session.request())?;
+    let nodes = topology::launched(&session.stack, &session.declared, &launching);
+    let plan = session.plan(&nodes).only(&[StackRecord::NAME, GatewayInstance::NAME]);
+    Ok(Some((launching, plan)))
 }
 
 /// Shows it.
@@ -43,18 +45,18 @@ pub(super) async fn launch_first(
     common: &Common,
     changing: &Changing,
 ) -> Result<Result<bool, Code>, Stopped> {
-    let Some(plan) = first_plan(session)? else { return Ok(Ok(false)) };
+    let Some((launching, plan)) = first_plan(session)? else { return Ok(Ok(false)) };
     show(common, &plan);
     ask(changing, "Launch the server?")?;
-    let vpc = launch(&session.request())?.cloud.vpc;
     let change = change::Change {
         options: changing,
-        vpc,
-        planner: &|session| {
-            first_plan(session)?.ok_or_else(|| Stopped::refused("there is a server by now", ""))
+        vpc: launching.cloud.vpc,
+        planner: &|session| match first_plan(session)? {
+            Some((_, plan)) => Ok(plan),
+            None => Err(Stopped::refused("there is a server by now", "run the same command again")),
         },
         reach: None,
-        again: "run the same command to go on, or `cgw down` to take away what was made".to_owned(),
+        again: AGAIN.to_owned(),
     };
     let Carried { code, .. } = carry_out(session, plan.approve(), change).await?;
     if code != Code::Done {
@@ -62,7 +64,7 @@ pub(super) async fn launch_first(
     }
     session.exists = true;
     session.has_record = true;
-    session.observe_again().await?;
+    session.observe_again().await.map_err(|stopped| stopped.half_way(AGAIN))?;
     session.mean_the_launched();
     Ok(Ok(true))
 }

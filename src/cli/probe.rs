@@ -2,12 +2,12 @@
 
 use std::net::Ipv4Addr;
 
-use super::change::{self, Carried, carry_out};
+use super::change::{self, Carried, interruptible, locked};
 use super::session::Session;
 use super::up::situation;
 use super::{Changing, Code, Stopped};
 use crate::plan::Plan;
-use crate::preflight::Situation;
+use crate::preflight::{Cloud, Situation};
 use crate::resource::{self, Kind as _, ProbeInstance, State};
 use crate::topology;
 
@@ -17,20 +17,30 @@ pub(super) async fn with_probe(
     changing: &Changing,
     work: impl AsyncFnOnce(&mut Session, Ipv4Addr) -> Result<Code, Stopped>,
 ) -> Result<Code, Stopped> {
+    must_have_a_place(&situation(session)?.cloud)?;
     session.events.note("launching a small instance in the VPC that answers pings, for this proof");
-    let code = bring_about(session, changing, true).await?;
-    if code != Code::Done {
-        return Ok(code);
+    let trigger = session.trigger.clone();
+    let outcome = interruptible(&trigger, async {
+        let code = bring_about(session, changing, true).await?;
+        if code != Code::Done {
+            return Ok(code);
+        }
+        let address = address(session)
+            .ok_or_else(|| Stopped::with(Code::Failed, "the probe has no private address", ""))?;
+        work(session, address).await
+    })
+    .await;
+    session.go_on();
+    let trigger = session.trigger.clone();
+    let removed = interruptible(&trigger, bring_about(session, changing, false)).await;
+    if !matches!(removed, Ok(Code::Done)) || session.has_node(ProbeInstance::NAME) {
+        session.events.warn(
+            "the probe is perhaps still there: `cgw up` takes it away, and it ends itself an hour \
+             after its launch",
+        );
     }
-    session.observe_again().await?;
-    let outcome = match address(session) {
-        Some(address) => work(session, address).await,
-        None => Err(Stopped::with(Code::Failed, "the probe has no private address", "")),
-    };
-    let removed = bring_about(session, changing, false).await;
     let code = outcome?;
-    let removed = removed?;
-    Ok(if removed == Code::Done { code } else { removed })
+    if code == Code::Done { removed } else { Ok(code) }
 }
 
 /// Makes the probe or takes it away, and nothing else.
@@ -54,27 +64,25 @@ async fn bring_about(
         reach: None,
         again: "`cgw up` takes the probe away".to_owned(),
     };
-    let Carried { code, .. } = carry_out(session, changes.approve(), change).await?;
+    let Carried { code, .. } = locked(session, changes.approve(), change).await?;
+    session.observe_again().await?;
     Ok(code)
 }
 
 fn plan(session: &Session, probe: bool) -> Result<Plan, Stopped> {
     let situation = Situation { probe, ..situation(session)? };
-    if probe && situation.cloud.subnet.is_none() && situation.cloud.subnet_cidr.is_none() {
-        return Err(Stopped::refused(
-            "there is no subnet from which a route leads to the site, so no place for a probe",
-            "name a host with --ping instead, or make a subnet with --subnet-cidr",
-        ));
+    Ok(session.plan(&topology::desired(&situation)).only(&[ProbeInstance::NAME]))
+}
+
+/// Refuses where there is no subnet from which a route leads to the site.
+pub(super) fn must_have_a_place(cloud: &Cloud) -> Result<(), Stopped> {
+    if cloud.subnet.is_some() || cloud.subnet_cidr.is_some() {
+        return Ok(());
     }
-    let plan = session.plan(&topology::desired(&situation));
-    let other = plan.changes().find(|step| step.key.address().kind != ProbeInstance::NAME);
-    match other {
-        Some(step) => Err(Stopped::refused(
-            format!("more is to be done than a probe: {}", step.key.address()),
-            "run `cgw up`, which does all of it",
-        )),
-        None => Ok(plan),
-    }
+    Err(Stopped::refused(
+        "there is no subnet from which a route leads to the site, so no place for a probe",
+        "name a host with --ping instead, or make a subnet with --subnet-cidr",
+    ))
 }
 
 fn address(session: &Session) -> Option<Ipv4Addr> {

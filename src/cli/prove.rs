@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
+use super::change::interruptible;
 use super::login::{Login, ServerAt};
 use super::probe::with_probe;
 use super::session::{Asked, Session};
@@ -60,7 +61,8 @@ pub(super) async fn test(options: Test) -> Result<Code, Stopped> {
     if !options.probe {
         let ping = provable(&session, None)?;
         let way = options.login.way(&session, Duration::from_secs(30)).await?;
-        return test_with(&options, &mut session, &way, ping).await;
+        let trigger = session.trigger.clone();
+        return interruptible(&trigger, test_with(&options, &mut session, &way, ping)).await;
     }
     must_log_in(&session, "PROBE")?;
     let way = options.login.way(&session, Duration::from_secs(30)).await?;
@@ -77,7 +79,11 @@ async fn test_with(
     ping: Ipv4Addr,
 ) -> Result<Code, Stopped> {
     let code = prove(session, &options.common, way, ping).await?;
-    if options.failover { fail_over(session, &options.common, way, ping).await } else { Ok(code) }
+    if !options.failover {
+        return Ok(code);
+    }
+    session.must_go_on()?;
+    fail_over(session, &options.common, way, ping).await
 }
 
 /// The host that is pinged, where cgw can log in to the server and have it pinged.
@@ -94,7 +100,7 @@ pub(super) fn provable(session: &Session, asked: Option<Ipv4Addr>) -> Result<Ipv
 }
 
 /// Refuses where a person runs the scripts.
-fn must_log_in(session: &Session, ping: &str) -> Result<(), Stopped> {
+pub(super) fn must_log_in(session: &Session, ping: &str) -> Result<(), Stopped> {
     if session.declared.via.is_some_and(Via::is_remote) {
         return Ok(());
     }
@@ -127,14 +133,21 @@ async fn fail_over(
             "the other tunnel does not come up: compare both with `cgw status`, and run `cgw push`",
         ));
     };
+    let Some(to) = to else {
+        return Err(Stopped::with(
+            Code::Failed,
+            format!("with the tunnel {from} switched off a ping came back, but through no tunnel"),
+            "look for another way to that host, such as a peering or a route in the server's VPC",
+        ));
+    };
     if !common.json {
-        let to = to.map_or("another way".to_owned(), |to| to.to_string());
         ui::data(&format!("failover from {from} to {to}: {seconds} s without a ping\n"));
     }
     Ok(Code::Done)
 }
 
-/// Pings from the server, and says what came of it and what AWS says of the tunnels.
+/// Pings from the server, and says what came of it and what AWS says of the tunnels; within what is
+/// [`interruptible`].
 pub(super) async fn prove(
     session: &mut Session,
     common: &Common,
@@ -145,9 +158,7 @@ pub(super) async fn prove(
     let proving = way.prove(&session.stack, ping, &session.events);
     let proof = tokio::select! {
         proof = proving => proof?,
-        _ = tokio::signal::ctrl_c() => {
-            return Err(Stopped::with(Code::Interrupted, "interrupted", "nothing is half done"));
-        }
+        interrupted = session.interrupted() => return Err(interrupted),
     };
     let crypto = session.declared.crypto.unwrap_or_default();
     let verdict = check::judge(&proof, crypto);

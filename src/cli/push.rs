@@ -2,12 +2,12 @@
 
 use clap::Args;
 
-use super::change::{self, Carried, ask, carry_out};
+use super::change::{self, Carried, ask, carry_out, nothing_but};
 use super::login::{Login, ServerAt};
 use super::session::{Asked, Session};
 use super::up::{Reaching, afterwards, sets_the_server_up, show, situation};
 use super::{Changing, Code, Common, Stopped, Whereabouts};
-use crate::plan::{Plan, Step, is_record};
+use crate::plan::{Plan, is_record};
 use crate::preflight::Situation;
 use crate::resource::{Kind as _, WindowsSetup};
 use crate::server::Restart;
@@ -77,12 +77,5 @@ fn only_the_server(session: &Session, situation: &Situation) -> Result<Plan, Sto
         ));
     }
     // Another way to the server that is named here stands in the record from then on.
-    let is_ours = |step: &&Step| sets_the_server_up(step) || is_record(step.key.address());
-    if let Some(other) = changes.changes().find(|step| !is_ours(step)) {
-        return Err(Stopped::refused(
-            format!("more is to be done than what is on the server: {}", other.key.address()),
-            "run `cgw up`, which does all of it",
-        ));
-    }
-    Ok(changes)
+    nothing_but(changes, |step| sets_the_server_up(step) || is_record(step.key.address()))
 }

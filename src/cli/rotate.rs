@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::change::nothing_but;
 use super::login::{Login, ServerAt};
 use super::prove::provable;
 use super::session::{Asked, Session};
 use super::turns::{Turns, What};
 use super::up::{sets_the_server_up, situation};
 use super::{Changing, Code, Common, Stopped, Whereabouts};
-use crate::plan::Plan;
+use crate::plan::{Plan, is_record};
 use crate::resource::{Kind as _, VpnConnection};
 use crate::topology;
 
@@ -47,12 +48,8 @@ pub(super) async fn rotate_keys(options: RotateKeys) -> Result<Code, Stopped> {
     }
     let ping = provable(&session, options.ping)?;
     let rest = session.plan(&topology::desired(&situation(&session)?));
-    if !rest.is_empty() {
-        return Err(Stopped::refused(
-            "the stack is not as declared, so its keys are not changed now",
-            "run `cgw up` first",
-        ));
-    }
+    // Another way to the server that is named here stands in the record from then on.
+    nothing_but(rest, |step| is_record(step.key.address()))?;
     let way = options.login.way(&session, Duration::from_secs(30)).await?;
     let turns = Turns {
         what: What::Keys,
@@ -66,16 +63,9 @@ pub(super) async fn rotate_keys(options: RotateKeys) -> Result<Code, Stopped> {
     turns.take(&mut session).await
 }
 
-/// Anything else in the plan is for `up`.
-fn only_the_tunnel(plan: &Plan) -> Result<(), Stopped> {
-    let is_ours = |step: &&crate::plan::Step| {
-        sets_the_server_up(step) || step.key.address().kind == VpnConnection::NAME
-    };
-    match plan.changes().find(|step| !is_ours(step)) {
-        Some(other) => Err(Stopped::refused(
-            format!("meanwhile something else is to be done: {}", other.key.address()),
-            "run `cgw up` first",
-        )),
-        None => Ok(()),
-    }
+fn only_the_tunnel(plan: Plan) -> Result<Plan, Stopped> {
+    nothing_but(plan, |step| {
+        let address = step.key.address();
+        sets_the_server_up(step) || is_record(address) || address.kind == VpnConnection::NAME
+    })
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::login::ServerAt;
-use super::{Common, Stopped, Whereabouts};
+use super::{Code, Common, Stopped, Whereabouts};
 use crate::address::Stack;
 use crate::aws::{Clients, Place, Reader};
 use crate::engine::{observe, observe_again};
@@ -17,7 +17,7 @@ use crate::plan::{self, Plan};
 use crate::playbook::Own;
 use crate::preflight::{Request, Site, examine};
 use crate::resource::{self, GatewayInstance, Kind as _, StackRecord, State};
-use crate::spec::{Declared, File};
+use crate::spec::{Declared, File, Fingerprint};
 use crate::time::{self, Instant};
 use crate::topology::Node;
 use crate::ui;
@@ -227,11 +227,41 @@ impl Session {
 
     /// Reads the world anew, and with it the host key that was met meanwhile.
     pub(super) async fn observe_again(&mut self) -> Result<(), Stopped> {
+        let before = self.recorded_host_key();
         self.world = observe_again(&self.world, &self.readers).await?;
-        let recorded = record(&self.world, &self.stack).map(|r| Declared::from_tags(&r.tags.0));
-        let known = self.declared.host_key.take();
-        self.declared.host_key = known.or(recorded.and_then(|recorded| recorded.host_key));
+        let now = self.recorded_host_key();
+        // One that stood there before may be another server's, or was to be forgotten.
+        if self.declared.host_key.is_none() && now != before {
+            self.declared.host_key = now;
+        }
         Ok(())
+    }
+
+    fn recorded_host_key(&self) -> Option<Fingerprint> {
+        Declared::from_tags(&record(&self.world, &self.stack)?.tags.0).host_key
+    }
+
+    /// Ends when somebody interrupts.
+    pub(super) async fn interrupted(&self) -> Stopped {
+        self.cloud_reader().interrupt().come().await;
+        Stopped::with(Code::Interrupted, "interrupted", "nothing is half done")
+    }
+
+    /// Refuses to begin something new once somebody has interrupted.
+    pub(super) fn must_go_on(&self) -> Result<(), Stopped> {
+        if self.cloud_reader().interrupt().came() {
+            return Err(Stopped::with(Code::Interrupted, "interrupted", "nothing is half done"));
+        }
+        Ok(())
+    }
+
+    /// Lets what must still be done be done after an interrupt.
+    pub(super) fn go_on(&mut self) {
+        let (trigger, interrupt) = Trigger::new();
+        self.trigger = trigger;
+        for reader in &mut self.readers {
+            *reader = reader.with_interrupt(interrupt.clone());
+        }
     }
 
     /// Returns what is asked for.

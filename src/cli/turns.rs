@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde_json::json;
 
-use super::change::{self, Carried, ask, carry_out};
+use super::change::{self, Carried, ask, interruptible, locked};
 use super::session::Session;
 use super::up::{show, situation};
 use super::{Changing, Code, Common, Stopped};
@@ -39,7 +39,7 @@ pub(super) struct Turns<'a> {
     /// The host whose answers tell which tunnel carries the traffic.
     pub(super) ping: Ipv4Addr,
     /// Refuses a plan that does what it may not.
-    pub(super) allowed: &'a dyn Fn(&Plan) -> Result<(), Stopped>,
+    pub(super) allowed: &'a dyn Fn(Plan) -> Result<Plan, Stopped>,
     /// The command that goes on with what is left.
     pub(super) again: &'a str,
 }
@@ -71,14 +71,23 @@ impl Turns<'_> {
             second.outside
         ));
         ask(self.changing, "Change both, one after the other?")?;
+        let trigger = session.trigger.clone();
+        interruptible(&trigger, Box::pin(self.both(session, &[first, second]))).await
+    }
+
+    async fn both(&self, session: &mut Session, turns: &[Turn; 2]) -> Result<Code, Stopped> {
+        let [first, second] = turns;
         let mut seconds = 0.0;
-        for (this, other) in [(&first, &second), (&second, &first)] {
-            match self.change(session, this, other.outside).await? {
+        for (this, other) in [(first, second), (second, first)] {
+            let taken = self.one(session, this, other.outside).await;
+            match taken.map_err(|stopped| stopped.half_way(self.again))? {
                 Ok(gap) => seconds += gap,
                 Err(code) => return Ok(code),
             }
         }
-        if !self.common.json {
+        if self.common.json {
+            ui::data(&ui::json_line("turns", &json!({ "seconds": seconds })));
+        } else {
             ui::data(&format!("both tunnels are changed; {seconds:.1} s without a ping in all\n"));
         }
         Ok(Code::Done)
@@ -104,12 +113,41 @@ impl Turns<'_> {
 
     fn plan(&self, session: &Session, turn: &Turn) -> Result<(Situation, Plan), Stopped> {
         let situation = Situation { turn: Some(turn.clone()), ..situation(session)? };
-        let plan = session.plan(&topology::desired(&situation));
-        (self.allowed)(&plan)?;
+        let plan = (self.allowed)(session.plan(&topology::desired(&situation)))?;
         Ok((situation, plan))
     }
 
     /// Changes one tunnel on both ends and proves it; returns for how long no ping came back.
+    async fn one(
+        &self,
+        session: &mut Session,
+        turn: &Turn,
+        other: Ipv4Addr,
+    ) -> Result<Result<f64, Code>, Stopped> {
+        let Turn { outside, .. } = *turn;
+        let before = tunnels(session).into_iter().find(|tunnel| tunnel.outside == outside);
+        let seconds = match self.change(session, turn, other).await {
+            Ok(Ok(seconds)) => seconds,
+            failed => {
+                self.switch_on(session, outside, before.as_ref()).await;
+                return failed;
+            }
+        };
+        let seconds = seconds + self.fail_over(session, Off::Tunnel(other), outside).await?;
+        if self.common.json {
+            let told = json!({ "tunnel": outside, "seconds": seconds });
+            ui::data(&ui::json_line("turn", &told));
+        } else {
+            ui::data(&format!(
+                "tunnel {outside}: changed, and a ping came back through it; {seconds:.1} s without \
+                 one\n"
+            ));
+        }
+        session.observe_again().await?;
+        Ok(Ok(seconds))
+    }
+
+    /// Changes one tunnel on both ends while the other carries the traffic.
     async fn change(
         &self,
         session: &mut Session,
@@ -118,7 +156,7 @@ impl Turns<'_> {
     ) -> Result<Result<f64, Code>, Stopped> {
         let Turn { outside, .. } = *turn;
         session.events.note(format!("changing the tunnel {outside}; {other} carries the traffic"));
-        let before = self.fail_over(session, Off::Kept(outside), other).await?;
+        let seconds = self.fail_over(session, Off::Kept(outside), other).await?;
         let (situation, plan) = self.plan(session, turn)?;
         let way = Way { restart: Restart::Never, ..self.way.clone() };
         let change = change::Change {
@@ -128,26 +166,35 @@ impl Turns<'_> {
             reach: Some(Reach::Remote(Box::new(way))),
             again: self.again.to_owned(),
         };
-        let Carried { code, .. } = carry_out(session, plan.approve(), change).await?;
-        if code != Code::Done {
-            return Ok(Err(code));
-        }
-        let after = self.fail_over(session, Off::Tunnel(other), outside).await?;
-        if self.common.json {
-            let told = json!({ "tunnel": outside, "seconds": before + after });
-            ui::data(&ui::json_line("turn", &told));
+        let Carried { code, .. } = locked(session, plan.approve(), change).await?;
+        Ok(if code == Code::Done { Ok(seconds) } else { Err(code) })
+    }
+
+    /// Switches a tunnel on again that AWS has as it was before: with another key there its rule
+    /// would only negotiate in vain.
+    async fn switch_on(&self, session: &mut Session, outside: Ipv4Addr, before: Option<&Tunnel>) {
+        session.go_on();
+        let seen = session.observe_again().await;
+        let now = tunnels(session).into_iter().find(|tunnel| tunnel.outside == outside);
+        let because = if seen.is_err() || now.as_ref() != before {
+            "its two ends differ".to_owned()
         } else {
-            ui::data(&format!(
-                "tunnel {outside}: changed, and a ping came back through it; {:.1} s without one\n",
-                before + after
-            ));
-        }
-        session.observe_again().await?;
-        Ok(Ok(before + after))
+            let interrupt = session.cloud_reader().interrupt().clone();
+            let way = Way { interrupt, ..self.way.clone() };
+            match way.switch_on(&session.stack, &session.events).await {
+                Ok(()) => return,
+                Err(error) => error.to_string(),
+            }
+        };
+        session.events.warn(format!(
+            "the rule of the tunnel {outside} may stay off for an hour, and the other one carries \
+             the traffic: {because}"
+        ));
     }
 
     /// Has a tunnel switched off, and a ping come back through the other one.
     async fn fail_over(&self, session: &Session, off: Off, onto: Ipv4Addr) -> Result<f64, Stopped> {
+        session.must_go_on()?;
         let events: &Events = &session.events;
         let failover = self.way.fail_over(&session.stack, self.ping, off, events).await?;
         match failover {

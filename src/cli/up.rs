@@ -8,11 +8,11 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
 
-use super::change::{self, Carried, ask, carry_out};
+use super::change::{self, Carried, ask, carry_out, interruptible};
 use super::launch::{self, launch_first};
 use super::login::Login;
-use super::probe::with_probe;
-use super::prove::{prove, tunnels_up};
+use super::probe::{must_have_a_place, with_probe};
+use super::prove::{must_log_in, prove, tunnels_up};
 use super::session::{Asked, Session, Unnamed};
 use super::status::{Report, Secrets};
 use super::turns::{Turns, What};
@@ -90,7 +90,7 @@ impl Plan {
 /// Shows what `up` would do. Holds only readers, so it cannot change anything.
 pub(super) async fn plan(options: Plan) -> Result<Code, Stopped> {
     let mut session = Session::open(&options.common, options.asked()).await?;
-    if let Some(changes) = launch::first_plan(&session)? {
+    if let Some((_, changes)) = launch::first_plan(&session)? {
         launch::show(&options.common, &changes);
         return Ok(if options.detailed_exitcode { Code::Changes } else { Code::Done });
     }
@@ -113,14 +113,28 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
         Ok(is_new) => is_new,
         Err(code) => return Ok(code),
     };
+    let made = Box::pin(make(&options, &mut session, is_new)).await;
+    if is_new { made.map_err(|stopped| stopped.half_way(AGAIN)) } else { made }
+}
+
+/// How to go on with what is half made.
+pub(super) const AGAIN: &str =
+    "run the same command to go on, or `cgw down` to take away what was made";
+
+/// Makes all of it, around the server that is there.
+async fn make(options: &Up, session: &mut Session, is_new: bool) -> Result<Code, Stopped> {
+    let common = &options.plan.common;
     session.look_for_a_way().await;
     if options.changing.yes {
-        must_name_the_server(&session)?;
+        must_name_the_server(session)?;
     }
-    let situation = match situation(&session) {
+    let situation = match situation(session) {
         Ok(situation) => situation,
-        Err(stopped) => choose(&mut session).ok_or(stopped)??,
+        Err(stopped) => choose(session).ok_or(stopped)??,
     };
+    if options.probe {
+        must_have_a_place(&situation.cloud)?;
+    }
     // The server that was found is the one that was shown.
     session.declared = situation.declared.clone();
     let changes = session.plan(&topology::desired(&situation));
@@ -128,31 +142,34 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
         if !common.json {
             ui::data(&format!("stack {}: nothing to change\n", session.stack));
         }
-        Report::of(&session)?.show(common, Secrets::Hidden);
-        return Ok(Code::Done);
+        Report::of(session)?.show(common, Secrets::Hidden);
+        if !options.probe {
+            return Ok(Code::Done);
+        }
+        must_log_in(session, "PROBE")?;
+        let way = options.login.way(session, Duration::from_secs(30)).await?;
+        return prove_with_probe(options, session, way).await;
     }
-    if let Some(ping) = by_turns(&options, &session, &situation, &changes) {
+    if let Some(ping) = by_turns(options, session, &situation, &changes) {
         let turns = Turns {
             what: What::Suites,
             common,
             changing: &options.changing,
-            way: options.login.way(&session, Duration::from_secs(30)).await?,
+            way: options.login.way(session, Duration::from_secs(30)).await?,
             ping,
-            allowed: &|plan| allowed(plan, &changes_suites),
+            allowed: &|plan| allowed(&plan, &changes_suites).map(|()| plan),
             again: "run the same command again",
         };
-        return turns.take(&mut session).await;
+        return turns.take(session).await;
     }
     show(common, &situation, &changes);
     let may_end = |_: &Step| options.allow_replace;
     allowed(&changes, &may_end)?;
     ask(&options.changing, "Carry this out?")?;
-    let Up { login, changing, reboot, .. } = &options;
+    let Up { login, changing, reboot, .. } = options;
     let patience = if is_new { FIRST_START } else { changing.patience() };
-    let reach = Reaching { login, patience, reboot }.reach(&session, &situation, &changes).await?;
+    let reach = Reaching { login, patience, reboot }.reach(session, &situation, &changes).await?;
     let way = reach.clone();
-    let again =
-        "run the same command to go on, or `cgw down` to take away what was made".to_owned();
     let change = change::Change {
         options: &options.changing,
         vpc: situation.cloud.vpc.clone(),
@@ -163,9 +180,9 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
             Ok(changes)
         },
         reach,
-        again,
+        again: AGAIN.to_owned(),
     };
-    let Carried { code, plan, known } = carry_out(&mut session, changes.approve(), change).await?;
+    let Carried { code, plan, known } = carry_out(session, changes.approve(), change).await?;
     if code != Code::Done {
         return Ok(code);
     }
@@ -174,15 +191,17 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
     }
     Report::after(&plan, known).show(common, Secrets::Hidden);
     match way {
-        Some(Reach::Remote(way)) if options.probe => {
-            with_probe(&mut session, &options.changing, async |session, ping| {
-                prove_by(session, common, *way, ping).await
-            })
-            .await
-        }
-        Some(way) => afterwards(&mut session, common, way).await,
+        Some(Reach::Remote(way)) if options.probe => prove_with_probe(options, session, *way).await,
+        Some(way) => afterwards(session, common, way).await,
         None => Ok(code),
     }
+}
+
+async fn prove_with_probe(options: &Up, session: &mut Session, way: Way) -> Result<Code, Stopped> {
+    with_probe(session, &options.changing, async |session, ping| {
+        prove_by(session, &options.plan.common, way, ping).await
+    })
+    .await
 }
 
 /// Proves over the way by which the server was just set up; its address may be a new one, unless it
@@ -207,7 +226,10 @@ pub(super) async fn afterwards(
     way: Reach,
 ) -> Result<Code, Stopped> {
     match (way, session.declared.ping) {
-        (Reach::Remote(way), Some(ping)) => prove_by(session, common, *way, ping).await,
+        (Reach::Remote(way), Some(ping)) => {
+            let trigger = session.trigger.clone();
+            interruptible(&trigger, prove_by(session, common, *way, ping)).await
+        }
         (Reach::ByHand(folder), _) => by_hand(session, &folder).await,
         (Reach::Remote(_), None) => {
             session.events.note(
@@ -339,6 +361,13 @@ fn allowed(changes: &Changes, may_end: &dyn Fn(&Step) -> bool) -> Result<(), Sto
             "remove what uses it, or declare what was declared before",
         ));
     }
+    if changes.changes().any(|step| ends_the_server(step) && !may_end(step)) {
+        return Err(Stopped::refused(
+            "the plan terminates the server that this stack has launched, with all that is on its \
+             disk",
+            "allow it with --allow-replace",
+        ));
+    }
     if changes.changes().any(|step| ends_a_connection(step) && !may_end(step)) {
         return Err(Stopped::refused(
             "the plan takes tunnels down that carry traffic, or replaces a VPN connection, whose \
@@ -348,6 +377,11 @@ fn allowed(changes: &Changes, may_end: &dyn Fn(&Step) -> bool) -> Result<(), Sto
         ));
     }
     Ok(())
+}
+
+/// Says whether a step terminates the server.
+fn ends_the_server(step: &Step) -> bool {
+    step.change == Change::Delete && matches!(step.state, Some(State::GatewayInstance(_)))
 }
 
 /// Says whether a step changes tunnels that carry traffic, and no more than that.

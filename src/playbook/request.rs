@@ -45,6 +45,11 @@ pub enum Request<'a> {
         /// Which one.
         off: Off,
     },
+    /// Switch on again what was switched off.
+    SwitchOn {
+        /// Whose tunnels.
+        stack: &'a Stack,
+    },
     /// Say that the server can still be reached, and hear how it is.
     Confirm {
         /// Whose guard is disarmed.
@@ -86,7 +91,10 @@ impl Request<'_> {
             Self::Run(bundle) => Some(&bundle.digest),
             Self::Undo { .. } => Some("undo"),
             Self::Follow { run, .. } => Some(run),
-            Self::Prove { .. } | Self::Failover { .. } | Self::Confirm { .. } => None,
+            Self::Prove { .. }
+            | Self::Failover { .. }
+            | Self::SwitchOn { .. }
+            | Self::Confirm { .. } => None,
         }
     }
 
@@ -99,6 +107,7 @@ impl Request<'_> {
             | Self::Follow { stack, .. }
             | Self::Prove { stack, .. }
             | Self::Failover { stack, .. }
+            | Self::SwitchOn { stack }
             | Self::Confirm { stack, .. } => stack,
         }
     }
@@ -127,6 +136,7 @@ impl Request<'_> {
                 };
                 ("failover.ps1", arguments, Map::new())
             }
+            Self::SwitchOn { .. } => ("failover.ps1", json!({ "Enable": true }), Map::new()),
             Self::Confirm { then, .. } => {
                 let arguments = match then {
                     Then::Nothing => json!({}),

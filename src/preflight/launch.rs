@@ -1,11 +1,12 @@
 //! What must be so before a server is launched: it costs money from then on.
 
-use super::cidrs::overlap;
-use super::{Cloud, Refusal, Request, cloud, unseen, way};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Cloud, Refusal, Request, Stop, examine, unseen, way};
 use crate::address::{AwsId, SubnetId};
-use crate::aws::Place;
-use crate::spec::Via;
-use crate::world::{RouteTable, Subnet};
+use crate::aws::{NODE, Place, STACK, Tags};
+use crate::spec::{Declared, Via};
+use crate::world::{Instance, Interface, RouteTable, Subnet, World};
 
 /// A server that is to be launched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,11 @@ pub struct Launching {
     pub via: Via,
 }
 
+/// What a stack says of the server that it has launched.
+pub(super) const SERVER: &str = "gateway-instance";
+/// The server that is not there yet, as an id of the usual form.
+const NEW: &str = "i-00000000000000000";
+
 /// Says whether a server is to be launched: one is asked for, and there is none yet.
 #[must_use]
 pub fn is_to_launch(request: &Request<'_>) -> bool {
@@ -31,76 +37,125 @@ pub fn is_to_launch(request: &Request<'_>) -> bool {
     declared.launch.is_some() && declared.instance.is_none() && declared.gateway_ip.is_none()
 }
 
-/// Examines what is asked of a server that does not exist yet.
+/// Examines what is asked of a server that does not exist yet: whatever would be refused once it
+/// runs is refused now.
 pub fn launch(request: &Request<'_>) -> Result<Launching, Vec<Refusal>> {
+    let subnet = subnet(request);
+    let mut refusals = unreachable(request);
+    refusals.extend(subnet.as_ref().err().cloned());
+    let (Ok(subnet), Some(size), true) = (subnet, &request.declared.launch, refusals.is_empty())
+    else {
+        return Err(refusals);
+    };
+    let (world, declared) = imagined(request, subnet);
+    let request = Request { declared: &declared, world: &world, ..*request };
+    match examine(&request) {
+        Ok(situation) => Ok(Launching {
+            cloud: situation.cloud,
+            place: request.site.clone(),
+            size: size.clone(),
+            subnet: subnet.id.clone(),
+            key_pair: declared.key_pair.clone(),
+            via: situation.via,
+        }),
+        Err(Stop::Refused(refusals)) => Err(refusals),
+        // One is named.
+        Err(Stop::Choose(_)) => Err(Vec::new()),
+    }
+}
+
+/// Why nobody could log in to the new server.
+fn unreachable(request: &Request<'_>) -> Vec<Refusal> {
     let declared = request.declared;
-    let region = |place| request.world.region(place).ok_or_else(|| unseen(place));
-    let cloud = cloud::examine(request, region(request.cloud)?)?;
-    let site = region(request.site)?;
     let via = way(request);
-    let mut refusals = Vec::new();
-    let mut refuse = |text: String, hint: &str| refusals.push(Refusal::new(text, hint));
-    let logs_in = matches!(via, Via::Ssh | Via::Winrm | Via::WinrmHttp);
-    if logs_in && declared.key_pair.is_none() {
-        refuse(
-            "no key pair is named, so nobody could log in to the new server".to_owned(),
+    let has_admins = declared.admin_cidr.as_ref().is_some_and(|list| !list.0.is_empty());
+    let table = [
+        (
+            via != Via::None && declared.key_pair.is_none(),
+            "no key pair is named, so nobody could log in to the new server",
             "name one with --key-pair, and its private key with --identity",
-        );
-    }
-    if logs_in && declared.admin_cidr.as_ref().is_none_or(|list| list.0.is_empty()) {
-        refuse(
-            "no network is named from which the new server is administered".to_owned(),
-            "name yours with --admin-cidr",
-        );
-    }
-    if via == Via::WinrmHttp {
-        refuse(
-            "a new server is opened to WinRM over TLS only".to_owned(),
-            "choose --via winrm or ssh",
-        );
-    }
-    let subnet = declared.launch_subnet.as_ref().map(SubnetId::id);
-    let is_public =
-        |subnet: &Subnet| site.table_of(&subnet.id, &subnet.vpc).is_some_and(RouteTable::is_public);
-    let found = subnet.and_then(|id| site.subnets.iter().find(|subnet| &subnet.id == id));
-    match (subnet, found) {
-        (None, _) => refuse(
-            "no subnet is named for the new server".to_owned(),
-            "name a public one in the site's VPC with --launch-subnet",
         ),
-        (Some(id), None) => refuse(
+        (
+            via != Via::None && !has_admins,
+            "no network is named from which the new server is administered",
+            "name yours with --admin-cidr",
+        ),
+        (
+            via == Via::Winrm && declared.identity.is_none(),
+            "without its key pair's private key the new server's password cannot be read",
+            "name the private key with --identity, or choose --via ssh",
+        ),
+        (
+            via == Via::WinrmHttp,
+            "a new server is opened to WinRM over TLS only",
+            "choose --via winrm or ssh",
+        ),
+        (
+            via == Via::Ssm,
+            "a new server has no role that lets Systems Manager reach it",
+            "choose --via ssh or winrm",
+        ),
+    ];
+    let wrong = table.into_iter().filter(|(is_wrong, ..)| *is_wrong);
+    wrong.map(|(_, text, hint)| Refusal::new(text, hint)).collect()
+}
+
+/// The subnet that was named, if a gateway can be in it.
+fn subnet<'a>(request: &Request<'a>) -> Result<&'a Subnet, Refusal> {
+    let hint = "name a public subnet of the site's VPC with --launch-subnet";
+    let refuse = |text: String| Err(Refusal::new(text, hint));
+    let Some(site) = request.world.region(request.site) else {
+        return Err(unseen(request.site).remove(0));
+    };
+    let Some(id) = request.declared.launch_subnet.as_ref().map(SubnetId::id) else {
+        return refuse("no subnet is named for the new server".to_owned());
+    };
+    let Some(subnet) = site.subnets.iter().find(|subnet| &subnet.id == id) else {
+        return Err(Refusal::new(
             format!("{id} does not exist in {}", site.place),
             "name another with --launch-subnet, or its region with --site-region",
-        ),
-        (Some(id), Some(subnet)) if !is_public(subnet) => refuse(
-            format!(
-                "{id} has no route to an Internet gateway, so AWS could not be reached from it"
-            ),
-            "name a public subnet with --launch-subnet",
-        ),
-        (Some(id), Some(subnet)) if subnet.vpc == cloud.vpc => refuse(
-            format!("{id} is in {}, the VPC that the VPN leads to", cloud.vpc),
-            "name a subnet of another VPC with --launch-subnet",
-        ),
-        (Some(id), Some(subnet)) => {
-            let networks = site.vpc(&subnet.vpc).map_or(&[][..], |vpc| &vpc.cidrs);
-            if let Some(own) = networks.iter().find(|own| overlap(**own, cloud.cidr)) {
-                refuse(
-                    format!("{own}, where {id} is, overlaps the VPC's network {}", cloud.cidr),
-                    "the two ends of a VPN need networks of their own",
-                );
-            }
-        }
+        ));
+    };
+    if request.declared.vpc.as_ref().is_some_and(|cloud| cloud.id() == &subnet.vpc) {
+        return refuse(format!("{id} is in {}, the VPC that the VPN leads to", subnet.vpc));
     }
-    match (found, &declared.launch) {
-        (Some(found), Some(kind)) if refusals.is_empty() => Ok(Launching {
-            cloud,
-            place: request.site.clone(),
-            size: kind.clone(),
-            subnet: found.id.clone(),
-            key_pair: declared.key_pair.clone(),
-            via,
-        }),
-        _ => Err(refusals),
+    if !site.table_of(id, &subnet.vpc).is_some_and(RouteTable::is_public) {
+        return refuse(format!(
+            "{id} has no route to an Internet gateway, so AWS could not be reached from it"
+        ));
     }
+    Ok(subnet)
+}
+
+/// The world as it will be once the server runs, and what is declared then.
+fn imagined(request: &Request<'_>, subnet: &Subnet) -> (World, Declared) {
+    let (mut world, mut declared) = (request.world.clone(), request.declared.clone());
+    let id = AwsId::new(NEW);
+    let tags = [(STACK, request.stack.as_str()), (NODE, SERVER), ("Name", "the new server")];
+    let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    if let Some(region) = world.regions.iter_mut().find(|region| &region.place == request.site) {
+        region.instances.push(Instance {
+            id: id.clone(),
+            vpc: Some(subnet.vpc.clone()),
+            subnet: Some(subnet.id.clone()),
+            state: "running".to_owned(),
+            is_windows: true,
+            public_ip: None,
+            tags: Tags(BTreeMap::from(tags.clone())),
+        });
+        region.interfaces.push(Interface {
+            id: AwsId::new("eni-00000000000000000"),
+            vpc: subnet.vpc.clone(),
+            subnet: subnet.id.clone(),
+            instance: Some(id.clone()),
+            device: 0,
+            // AWS keeps the first four addresses of a subnet to itself.
+            private_ip: subnet.cidr.hosts().nth(3),
+            groups: BTreeSet::new(),
+            source_dest_check: true,
+            tags: Tags::default(),
+        });
+    }
+    declared.instance = NEW.parse().ok();
+    (world, declared)
 }

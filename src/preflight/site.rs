@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::cidrs::{list, one_of};
 use super::cloud::named_tables;
+use super::launch::SERVER;
 use super::{Candidate, Refusal, Request, Stop, gateway_of};
 use crate::address::AwsId;
 use crate::aws::Place;
@@ -170,6 +171,16 @@ pub(super) fn instance(request: &Request<'_>, region: &Region) -> Result<(Site, 
     if let Some(refusal) = unfit(request, region, instance) {
         return Err(refused(refusal));
     }
+    let is_launched = instance.tags.node_key(request.stack, SERVER).is_some();
+    if request.declared.launch.is_some() && !is_launched {
+        return Err(refused(Refusal::new(
+            format!(
+                "{} was not launched by this stack, and --launch asks for a new server",
+                instance.label()
+            ),
+            "leave --launch out, or forget the other server with --unset instance",
+        )));
+    }
     let interface = interface(request, region, instance).map_err(refused)?;
     let mut refusals = Vec::new();
     let address = public_ip(request, region, interface).unwrap_or_else(|refusal| {
@@ -193,7 +204,7 @@ pub(super) fn instance(request: &Request<'_>, region: &Region) -> Result<(Site, 
         account: region.vpc(&interface.vpc).map(|v| v.account.clone()).unwrap_or_default(),
         instance: instance.id.clone(),
         label: instance.label(),
-        is_launched: instance.tags.belongs_to(request.stack),
+        is_launched,
         interface: interface.id.clone(),
         private_ip: interface.private_ip.expect("`interface` chose one with an address"),
         vpc: interface.vpc.clone(),
@@ -215,7 +226,8 @@ fn choose<'a>(request: &Request<'_>, region: &'a Region) -> Result<&'a Instance,
         let missing = || {
             refused(
                 format!("{id} does not exist in {}", region.place),
-                "name another with --instance, or its region with --site-region",
+                "name another with --instance, or its region with --site-region; where --launch \
+                 is declared, --unset instance has a new one launched",
             )
         };
         return region.instance(id.id()).ok_or_else(missing);

@@ -26,6 +26,11 @@ impl Dice {
         Self(StdRng::seed_from_u64(seed))
     }
 
+    /// Draws what tells one request from all others: 32 hexadecimal digits.
+    pub fn token(&mut self) -> String {
+        format!("{:032x}", self.0.random::<u128>())
+    }
+
     /// Draws a pre-shared key.
     pub fn key(&mut self) -> Secret {
         loop {

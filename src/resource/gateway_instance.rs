@@ -58,6 +58,9 @@ impl Kind for GatewayInstance {
         };
         let Ok(stack) = stack.parse::<Stack>() else { return Vec::new() };
         let says = |tags: &Tags, kind| tags.announcement(&stack, kind).is_some();
+        let is_for = |tags: &Tags, interface: &AwsId| {
+            tags.announcement(&stack, ElasticIpAssociation::NAME) == Some(interface.as_str())
+        };
         let mut found = Vec::new();
         for i in regions().flat_map(|r| &r.interfaces) {
             if i.instance.as_ref() != Some(id.owner()) {
@@ -68,9 +71,8 @@ impl Kind for GatewayInstance {
             }
             let addresses = regions().flat_map(|r| &r.addresses);
             let serving = addresses.filter(|o| o.interface.as_ref() == Some(&i.id));
-            let kind = ElasticIpAssociation::NAME;
-            let ours = serving.filter(|o| says(&o.tags, kind));
-            found.extend(ours.map(|o| Id::link(&o.id, kind)));
+            let ours = serving.filter(|o| is_for(&o.tags, &i.id));
+            found.extend(ours.map(|o| Id::link(&o.id, ElasticIpAssociation::NAME)));
         }
         found
     }

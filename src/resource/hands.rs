@@ -17,6 +17,7 @@ pub struct Hands {
     pub server: Option<Reach>,
     /// The only randomness.
     pub dice: RefCell<Dice>,
+    tokens: RefCell<BTreeMap<Address, String>>,
     /// Where to say what happens.
     pub events: Events,
 }
@@ -35,8 +36,16 @@ impl Hands {
             writers: writers.into_iter().map(by_place).collect(),
             server,
             dice: RefCell::new(dice),
+            tokens: RefCell::default(),
             events,
         }
+    }
+
+    /// Returns what makes AWS take a request for a node for the one that was sent before, should its
+    /// reply have been lost: the same one as long as these hands work.
+    pub(super) fn token(&self, of: &Address) -> String {
+        let mut tokens = self.tokens.borrow_mut();
+        tokens.entry(of.clone()).or_insert_with(|| self.dice.borrow_mut().token()).clone()
     }
 
     /// Returns the writer of a place.

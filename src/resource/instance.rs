@@ -20,7 +20,7 @@ use crate::world::{Instance, World};
 /// What is seen of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct State {
-    /// `pending`, `running`, `stopping`, `stopped`.
+    /// `pending`, `running`, `shutting-down`, `stopping`, `stopped`.
     pub status: String,
     /// The subnet it is in.
     pub subnet: Option<AwsId>,
@@ -62,7 +62,11 @@ pub(super) fn find(world: &World, stack: &Stack, kind: &'static str) -> Vec<Live
 }
 
 pub(super) fn phase(state: &State) -> Phase {
-    if state.status == "pending" { Phase::Pending } else { Phase::Ready }
+    match state.status.as_str() {
+        "pending" => Phase::Pending,
+        "shutting-down" => Phase::Going,
+        _ => Phase::Ready,
+    }
 }
 
 pub(super) async fn launch(
@@ -71,12 +75,14 @@ pub(super) async fn launch(
     launch: &Launch<'_>,
 ) -> Result<Made<State>, Error> {
     let tags = aws::specification(ResourceType::Instance, at.address, &BTreeMap::new());
+    let token = hands.token(at.address);
     let metadata =
         InstanceMetadataOptionsRequest::builder().http_tokens(HttpTokensState::Required).build();
     let reply = at
         .writer(hands)?
         .call(Action::RunInstances, |ec2| {
             ec2.run_instances()
+                .client_token(&token)
                 .image_id(format!("resolve:ssm:{}", launch.image))
                 .instance_type(InstanceType::from(launch.size))
                 .min_count(1)

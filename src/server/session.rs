@@ -21,6 +21,9 @@ const LIMIT: Duration = Duration::from_mins(45);
 const PROMPT: Duration = Duration::from_mins(2);
 /// How long pings may take: a minute until the first is answered, a second each, and a start.
 const PINGS: Duration = Duration::from_mins(5);
+/// How long a failover may take: two minutes until the first ping is answered and two until one is
+/// back, and what the server restores after five.
+const FAILOVER: Duration = Duration::from_mins(8);
 /// How long a server that had been reached may be away without having been told to restart.
 const AWAY: Duration = Duration::from_mins(10);
 /// The guard's five minutes, and some more: until then it either can be reached or has restored
@@ -259,7 +262,20 @@ impl Session<'_> {
         ping: Ipv4Addr,
         off: Off,
     ) -> Result<Failover, Error> {
-        self.ask(&Request::Failover { stack, ping, off }, "cgw-failover ", PINGS).await
+        self.ask(&Request::Failover { stack, ping, off }, "cgw-failover ", FAILOVER).await
+    }
+
+    /// Has the tunnels switched on again.
+    pub(super) async fn switch_on(&self, stack: &Stack) -> Result<(), Error> {
+        let mut rests = rests_within(self.way.patience);
+        loop {
+            match self.exec(&Request::SwitchOn { stack }, PROMPT, &mut |_| {}).await {
+                Ok(Exit { code: 0, .. }) => return Ok(()),
+                Ok(Exit { code, stderr }) => return Err(Error::Unfinished { code, stderr }),
+                Err(error) if error.may_pass() => self.rest(&mut rests, error).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Asks for one line that begins with `word` and goes on as JSON.

@@ -187,7 +187,8 @@ fn group_rule(o: &sdk::SecurityGroupRule) -> Option<GroupRule> {
 
 fn instance(o: &sdk::Instance) -> Option<Instance> {
     let state = o.state()?.name()?.as_str().to_owned();
-    let is_gone = matches!(state.as_str(), "terminated" | "shutting-down");
+    // What shuts down still holds its interface.
+    let is_gone = state == "terminated";
     // EC2 writes `windows`, the SDK's own list has `Windows`.
     let is_windows = o.platform().is_some_and(|p| p.as_str().eq_ignore_ascii_case("windows"));
     (!is_gone).then_some(())?;

@@ -252,7 +252,7 @@ pub struct Instance {
     pub vpc: Option<AwsId>,
     /// The subnet it is in.
     pub subnet: Option<AwsId>,
-    /// `running`, `stopped`, ….
+    /// `running`, `stopped`, `shutting-down`, ….
     pub state: String,
     /// Whether it runs Windows.
     pub is_windows: bool,
@@ -429,6 +429,7 @@ impl Region {
             .chain(self.vpn_gateways.iter().map(|o| &o.tags))
             .chain(self.customer_gateways.iter().map(|o| &o.tags))
             .chain(self.connections.iter().map(|o| &o.tags))
+            .chain(self.instances.iter().map(|o| &o.tags))
     }
 
     /// Returns the tags of everything that a stack may change although it is somebody else's.

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use crate::cloud::{Cloud, endpoint, words};
 use crate::proxy::{Call, Fate, Proxy};
 
+mod delay;
+mod pushes;
+
 const ROUNDS: usize = 5;
 
 /// The longest chain of calls of which each began after the one before had its reply.

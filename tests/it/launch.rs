@@ -47,7 +47,7 @@ fn what_would_only_cost_money_is_not_launched() {
         (&[][..], "no subnet is named for the new server"),
         (&[], "no key pair is named"),
         (&[], "no network is named from which the new server is administered"),
-        (&["--launch-subnet", &private], "has no route to an Internet gateway"),
+        (&["--launch-subnet", &private], "the VPC that the VPN leads to"),
         (&["--launch-subnet", "subnet-0123456789abcdef0"], "does not exist in"),
     ] {
         let run = cloud.cgw(&[&up[..], more].concat());

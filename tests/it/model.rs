@@ -13,11 +13,11 @@ use cgw::address::{Address, AwsId, Id, Stack};
 use cgw::aws::{NODE, Place, STACK, Tags, announcement};
 use cgw::plan::{Change, Key, Plan, Step, plan};
 use cgw::playbook::{Bundle, Own};
-use cgw::preflight::{Request, Situation, Stop, examine};
-use cgw::resource::{self, PublicAddress, Spec, Table, Target};
+use cgw::preflight::{Request, Situation, Stop, examine, launch};
+use cgw::resource::{self, Inside, PublicAddress, Spec, Table, Target};
 use cgw::secret::Secret;
 use cgw::spec::{Choice, Declared, Via};
-use cgw::topology::desired;
+use cgw::topology::{desired, launched};
 use cgw::tunnel::{Crypto, Suites, Tunnel};
 use cgw::world::{
     Connection, Customer, Direction, ElasticAddress, Gateway, Group, GroupRule, Instance,
@@ -216,6 +216,25 @@ pub(crate) fn situation(world: &World, declared: &Declared) -> Result<Situation,
 pub(crate) fn up(world: &World, declared: &Declared) -> Result<Plan, Stop> {
     let situation = situation(world, declared)?;
     Ok(plan(&stack(), &desired(&situation), &resource::find(world, &stack()), world))
+}
+
+/// The plan that launches a server, before all else.
+pub(crate) fn first(world: &World, declared: &Declared) -> Plan {
+    let (stack, place, own) = (stack(), place(), Own::default());
+    let request = Request {
+        stack: &stack,
+        declared,
+        world,
+        cloud: &place,
+        site: &place,
+        operator: None,
+        quota_raised: false,
+        is_managed: false,
+        own: &own,
+    };
+    let nodes = launched(&stack, declared, &launch(&request).expect("it can be launched"));
+    let plan = plan(&stack, &nodes, &resource::find(world, &stack), world);
+    plan.only(&["stack-record", "gateway-instance"])
 }
 
 /// The plan of `down`.
@@ -561,11 +580,45 @@ impl Model {
                 found.tags.0.insert("cgw:windows-setup".to_owned(), format!("{by}{digest}"));
                 Id::link(&record, "windows-setup")
             }
-            // Nothing that is drawn asks for an instance.
-            Spec::GatewayInstance(_) | Spec::ProbeInstance(_) => {
-                unreachable!("{address} is launched by itself")
+            Spec::GatewayInstance(spec) => self.launch(address, &spec.subnet, "sg-user"),
+            Spec::ProbeInstance(spec) => {
+                let subnet = match &spec.subnet {
+                    Inside::Given(id) => id.clone(),
+                    Inside::Made(subnet) => self.owner(&subnet.0),
+                };
+                let group = self.owner(&spec.group.0);
+                self.launch(address, &subnet, group.as_str())
             }
         }
+    }
+
+    fn launch(&mut self, address: &Address, subnet: &AwsId, group: &str) -> Id {
+        let (number, interface) = (self.fresh("i"), self.fresh("eni"));
+        // In a declaration it has to look like one.
+        let instance = id(&number.as_str().replace("new", "0"));
+        let region = self.region();
+        let subnet = region.subnets.iter().find(|s| &s.id == subnet).expect("it exists").clone();
+        region.instances.push(Instance {
+            id: instance.clone(),
+            vpc: Some(subnet.vpc.clone()),
+            subnet: Some(subnet.id.clone()),
+            state: "running".to_owned(),
+            is_windows: address.kind == "gateway-instance",
+            public_ip: None,
+            tags: Self::own_tags(address),
+        });
+        region.interfaces.push(Interface {
+            id: interface,
+            vpc: subnet.vpc,
+            subnet: subnet.id,
+            instance: Some(instance.clone()),
+            device: 0,
+            private_ip: subnet.cidr.hosts().nth(41),
+            groups: BTreeSet::from([id(group)]),
+            source_dest_check: true,
+            tags: Tags::default(),
+        });
+        instance.into()
     }
 
     fn remove(&mut self, address: &Address, id: &Id) {
@@ -660,6 +713,15 @@ impl Model {
                 let found = self.table(&owner);
                 let gateway = found.tags.0.remove(&key).unwrap();
                 found.propagating.remove(&id_of(&gateway));
+            }
+            "gateway-instance" | "probe-instance" => {
+                let is_own = |i: &Interface| i.instance.as_ref() == Some(&owner);
+                let own = region.interfaces.iter().find(|i| is_own(i)).unwrap();
+                assert_eq!(own.tags, Tags::default(), "what was changed of it is put back before");
+                let serves = |a: &ElasticAddress| a.interface.as_ref() == Some(&own.id);
+                assert!(!region.addresses.iter().any(serves), "{owner} has an address");
+                region.interfaces.retain(|i| !is_own(i));
+                region.instances.retain(|i| i.id != owner);
             }
             other => unreachable!("{other} ends with its owner"),
         }

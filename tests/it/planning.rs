@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use cgw::address::{AwsId, Id};
 use cgw::aws::{NODE, STACK, Tags};
 use cgw::plan::{Change, Plan};
-use cgw::preflight::{Refusal, Stop};
+use cgw::preflight::{Refusal, Situation, Stop};
 use cgw::resource;
 use cgw::spec::{Declared, Via};
 use cgw::topology::{desired, for_the_owner};
@@ -16,8 +16,8 @@ use cgw::world::{ElasticAddress, Gateway, Group, GroupRule, World};
 use proptest::prelude::*;
 
 use crate::model::{
-    after, base, connection, declared, default_rule, down, id, net, place, situation, stack, tags,
-    up, variants,
+    after, base, connection, declared, default_rule, down, first, id, net, place, situation, stack,
+    tags, up, variants,
 };
 
 /// One thing that happened to a world behind cgw's back.
@@ -536,6 +536,79 @@ fn what_cannot_be_removed_cannot_be_replaced() {
     let plan = up(&world, &declared()).unwrap();
     let stuck: Vec<&str> = plan.stuck().map(|left| left.address.kind).collect();
     assert_eq!(stuck, ["customer-gateway"]);
+}
+
+/// What is declared of a server that is launched.
+fn launching() -> Declared {
+    Declared {
+        instance: None,
+        launch: Some("t3.large".to_owned()),
+        launch_subnet: Some("subnet-00000002".parse().unwrap()),
+        key_pair: Some("administrators".to_owned()),
+        admin_cidr: Some("198.51.100.0/24".parse().unwrap()),
+        via: Some(Via::Ssh),
+        ..declared()
+    }
+}
+
+fn launched_in(world: &World) -> Option<&AwsId> {
+    let mut all = world.regions[0].instances.iter();
+    Some(&all.find(|i| i.tags.value(NODE) == Some("gateway-instance"))?.id)
+}
+
+#[test]
+fn a_server_is_launched_first_and_goes_with_the_rest() {
+    let plan = first(&base(), &launching());
+    assert_eq!(plan.changes().count(), 2);
+    let world = after(&base(), &plan);
+    let server = launched_in(&world).expect("it is there").clone();
+    let declared = Declared { instance: Some(server.as_str().parse().unwrap()), ..launching() };
+    let world = after(&world, &up(&world, &declared).unwrap());
+    assert!(up(&world, &declared).unwrap().is_empty());
+    assert_eq!(after(&world, &down(&world)), base());
+}
+
+#[test]
+fn a_stack_whose_server_is_gone_gets_another_and_keeps_the_rest() {
+    let mut world = after(&base(), &up(&base(), &declared()).unwrap());
+    world.regions[0].instances.retain(|i| i.id != id("i-00000001"));
+    world.regions[0].interfaces.retain(|i| i.id != id("eni-00000001"));
+    for address in &mut world.regions[0].addresses {
+        (address.association, address.interface) = (None, None);
+    }
+    let plan = first(&world, &launching());
+    let changed: Vec<_> = plan.changes().map(|s| (s.key.address().kind, s.change.word())).collect();
+    assert_eq!(changed, [("stack-record", "update"), ("gateway-instance", "create")]);
+    assert!(plan.left.is_empty());
+    let world = after(&world, &plan);
+    let server = launched_in(&world).unwrap().as_str().parse().unwrap();
+    let declared = Declared { instance: Some(server), ..launching() };
+    let kept = world.regions[0].connections.clone();
+    let world = after(&world, &up(&world, &declared).unwrap());
+    assert_eq!(world.regions[0].connections, kept);
+    assert!(up(&world, &declared).unwrap().is_empty());
+}
+
+#[test]
+fn a_probe_alone_comes_and_goes() {
+    let before = after(&base(), &up(&base(), &declared()).unwrap());
+    let plan_with = |world: &World, probe: bool| {
+        let situation = Situation { probe, ..situation(world, &declared()).unwrap() };
+        let live = resource::find(world, &stack());
+        cgw::plan::plan(&stack(), &desired(&situation), &live, world).only(&["probe-instance"])
+    };
+    // Something else is to be done too, and is not done for the probe.
+    let mut lacking = before.clone();
+    lacking.regions[0].rules.pop();
+    let world = after(&lacking, &plan_with(&lacking, true));
+    assert_eq!(world.regions[0].instances.len(), lacking.regions[0].instances.len() + 1);
+    assert_eq!(after(&world, &plan_with(&world, false)), lacking);
+    // Whatever comes next takes it away: a plan of all, and `down`.
+    assert_eq!(
+        after(&world, &up(&world, &declared()).unwrap()).regions[0].instances,
+        before.regions[0].instances
+    );
+    assert_eq!(after(&world, &down(&world)), base());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use cgw::aws::{NODE, Place, STACK, Tags};
 use cgw::playbook::Own;
-use cgw::preflight::{Refusal, Request, Situation, Stop, examine};
+use cgw::preflight::{Refusal, Request, Situation, Stop, examine, launch};
 use cgw::spec::{Declared, Via};
 use cgw::tunnel::Crypto;
 use cgw::world::{Customer, ElasticAddress, Gateway, Group, Region, Route, World};
@@ -40,8 +40,8 @@ impl Case {
         &mut self.world.regions[0]
     }
 
-    fn examine(&self) -> Result<Situation, Stop> {
-        examine(&Request {
+    fn asked<T>(&self, of: impl FnOnce(&Request<'_>) -> T) -> T {
+        of(&Request {
             stack: &stack(),
             declared: &self.declared,
             world: &self.world,
@@ -52,6 +52,10 @@ impl Case {
             is_managed: self.is_managed,
             own: &Own::default(),
         })
+    }
+
+    fn examine(&self) -> Result<Situation, Stop> {
+        self.asked(examine)
     }
 
     fn refusals(&self) -> Vec<Refusal> {
@@ -378,4 +382,70 @@ fn a_host_to_ping_is_behind_the_tunnels() {
     };
     assert_eq!(refused("10.0.1.10"), Vec::<String>::new());
     assert_eq!(refused("8.8.8.8"), ["8.8.8.8 is not in the VPC's network 10.0.0.0/16"]);
+}
+
+/// What is wrong with a launch.
+fn not_launched(change: impl FnOnce(&mut Case)) -> Vec<String> {
+    let case = Case::of(|case| {
+        case.declared = Declared {
+            instance: None,
+            launch: Some("t3.large".to_owned()),
+            launch_subnet: Some("subnet-00000002".parse().unwrap()),
+            key_pair: Some("administrators".to_owned()),
+            admin_cidr: Some("198.51.100.0/24".parse().unwrap()),
+            via: Some(Via::Ssh),
+            ..declared()
+        };
+        change(case);
+    });
+    let refusals = case.asked(launch).err().unwrap_or_default();
+    refusals.into_iter().map(|refusal| refusal.text).collect()
+}
+
+#[test]
+fn whatever_would_be_refused_once_the_server_runs_is_refused_before_it_costs_money() {
+    assert_eq!(not_launched(|_| {}), Vec::<String>::new());
+    let overlap = not_launched(|case| case.region().vpcs[1].cidrs = vec![net("10.0.0.0/16")]);
+    assert!(overlap[0].contains("overlap"), "{overlap:?}");
+    let ping = not_launched(|case| case.declared.ping = Some(Ipv4Addr::new(192, 0, 2, 1)));
+    assert!(ping[0].contains("is not in the VPC's network"), "{ping:?}");
+    let inside = not_launched(|case| {
+        case.declared.launch_subnet = Some("subnet-00000001".parse().unwrap());
+    });
+    assert!(inside[0].contains("the VPC that the VPN leads to"), "{inside:?}");
+    let unknown = not_launched(|case| {
+        case.declared.launch_subnet = Some("subnet-00000009".parse().unwrap());
+    });
+    assert!(unknown[0].contains("does not exist"), "{unknown:?}");
+    let private = not_launched(|case| {
+        case.region().route_tables[1].routes.pop();
+    });
+    assert!(private[0].contains("no route to an Internet gateway"), "{private:?}");
+}
+
+#[test]
+fn a_server_to_which_nobody_could_log_in_is_not_launched() {
+    let no_key = not_launched(|case| case.declared.key_pair = None);
+    assert!(no_key[0].contains("no key pair"), "{no_key:?}");
+    let nobody = not_launched(|case| case.declared.admin_cidr = None);
+    assert!(nobody[0].contains("is administered"), "{nobody:?}");
+    for (via, sentence) in [
+        (Via::Winrm, "password cannot be read"),
+        (Via::WinrmHttp, "over TLS only"),
+        (Via::Ssm, "Systems Manager"),
+    ] {
+        let wrong = not_launched(|case| case.declared.via = Some(via));
+        assert!(wrong.len() == 1 && wrong[0].contains(sentence), "{wrong:?}");
+    }
+    let none = not_launched(|case| {
+        let all = &mut case.declared;
+        (all.via, all.key_pair, all.admin_cidr) = (Some(Via::None), None, None);
+    });
+    assert_eq!(none, Vec::<String>::new());
+}
+
+#[test]
+fn a_server_that_is_there_is_not_launched_beside() {
+    let refused = Case::of(|case| case.declared.launch = Some("t3.large".to_owned())).refusals();
+    assert!(refused[0].text.contains("was not launched by this stack"), "{refused:?}");
 }

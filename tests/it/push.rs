@@ -151,13 +151,24 @@ impl Windows {
         cloud.cgw(&words)
     }
 
+    /// Nothing more happens there.
+    pub(crate) fn no_faults(&self) {
+        fs::remove_file(self.path("faults.json")).unwrap();
+    }
+
     /// Runs a command on a stack that is there: the record says the way to the server, `more` can
     /// say another.
     pub(crate) fn cgw(&self, cloud: &Cloud, command: &str, more: &[&str]) -> Run {
+        let words = self.words(command, more);
+        cloud.cgw(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// The words of such a command.
+    pub(crate) fn words(&self, command: &str, more: &[&str]) -> Vec<String> {
         let known = self.folder.path().join("known_hosts");
         let (known, key) = (known.to_str().unwrap(), self.sshd.key());
         let login = [command, "--known-hosts", known, "--identity", key.to_str().unwrap()];
-        cloud.cgw(&[&login[..], more].concat())
+        login.iter().chain(more).map(|word| (*word).to_owned()).collect()
     }
 
     /// Takes the stack down.

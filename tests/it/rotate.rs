@@ -1,8 +1,11 @@
 //! New keys and other suites, one tunnel at a time, over SSH to a real PowerShell.
 
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
 use serde_json::json;
 
-use crate::cloud::{Cloud, Run};
+use crate::cloud::{Cloud, Run, endpoint, lines};
 use crate::push::Windows;
 
 /// A server with both tunnels, one of which carries a ping.
@@ -83,6 +86,48 @@ fn a_rotation_that_fails_half_way_leaves_one_tunnel_as_it_was_and_can_go_on() {
     windows.up(&cloud, &["--reboot", "never"]).ok();
     let between = rules(&windows);
     assert!(between[0] == before[0] && between[1].0 != before[1].0 && between[1].1);
-    rotate(&cloud, &windows).ok();
+    let run = rotate(&cloud, &windows).ok();
+    assert!(rules(&windows).iter().all(|(key, is_on)| *is_on && !run.out.contains(key)));
+}
+
+#[test]
+fn a_rotation_that_is_refused_or_interrupted_switches_on_what_it_switched_off() {
+    let cloud = Cloud::new();
+    let Some(windows) = proven(&cloud) else { return };
+    let (before, dump) = (rules(&windows), cloud.dump());
+    let is_as_before = |what: &str| {
+        assert!(rules(&windows) == before, "{what}: the rules");
+        assert!(cloud.dump() == dump, "{what}: what AWS has");
+        assert_eq!(windows.server()["tasks"].as_object().unwrap().len(), 1, "{what}: the tasks");
+    };
+    let errors = json!([["UnauthorizedOperation", "not you", 403]]);
+    cloud.control("faults", json!({ "op": "ModifyVpnTunnelOptions", "errors": errors }));
+    let run = rotate(&cloud, &windows);
+    assert_eq!(run.code(), Some(1), "{}", run.err);
+    is_as_before("refused by AWS");
+
+    windows.faults(&json!({ "hang": "Disable-NetIPsecRule" }));
+    let stack = cloud.id("cloud_vpc");
+    let words = windows.words("rotate-keys", &["--yes", "--consistency", "0", "--stack", &stack]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut command = cloud.command(&endpoint(), &words);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Its last act before the rule goes off.
+    let has_task = || windows.server()["tasks"].as_object().unwrap().len() == 2;
+    while !has_task() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let process = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
+    windows.no_faults();
+    let run = Run::from(child.wait_with_output().unwrap());
+    assert_eq!(run.code(), Some(130), "{}", run.err);
+    assert!(run.err.contains("finishing what is in flight"), "{}", run.err);
+    is_as_before("interrupted");
+
+    let run = windows.cgw(&cloud, "rotate-keys", &["--yes", "--stack", &stack, "--json"]).ok();
+    let told = lines(&run.out);
+    assert_eq!(told.iter().filter(|line| line["turn"]["tunnel"].is_string()).count(), 2);
+    assert!(told.last().unwrap()["turns"]["seconds"].is_number(), "{}", run.out);
     assert!(rules(&windows).iter().all(|(key, is_on)| *is_on && !run.out.contains(key)));
 }

@@ -32,15 +32,15 @@ const LONG: Duration = Duration::from_mins(2);
 const REGION: &str = "eu-west-1";
 
 /// A managed instance of an account of its own.
-struct Server {
+pub(crate) struct Server {
     cloud: Cloud,
-    folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
     api: aws_sdk_ssm::Client,
 }
 
 impl Server {
     /// One whose PowerShell is any program of this machine.
-    fn with_engine(engine: &str) -> Self {
+    pub(crate) fn with_engine(engine: &str) -> Self {
         let (cloud, folder) = (Cloud::new(), tempfile::tempdir().unwrap());
         let api = aws_sdk_ssm::Client::from_conf(
             aws_sdk_ssm::Config::builder()
@@ -80,7 +80,7 @@ impl Server {
     }
 
     /// Writes a program of the server.
-    fn script(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder.path().join(name);
         fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -93,7 +93,12 @@ impl Server {
         Call { program, stdin: Zeroizing::new(stdin.to_vec()), deadline: LONG }
     }
 
-    async fn clients(&self, url: &str) -> (Transport, Reader) {
+    /// The private address of the instance.
+    pub(crate) fn private_ip(&self) -> String {
+        self.cloud.id("private_ip")
+    }
+
+    pub(crate) async fn clients(&self, url: &str) -> (Transport, Reader) {
         self.reach(Clients::new(Events::silent(), Interrupt::never()), url).await
     }
 

@@ -195,7 +195,7 @@ async fn a_lost_reply_loses_no_command_and_sends_none_twice() {
 #[ignore = "needs PowerShell 7"]
 async fn a_whole_bundle_is_pushed_and_a_second_push_changes_nothing() {
     let server = server();
-    let ip = server.cloud.id("private_ip");
+    let ip = server.private_ip();
     server.script("powershell.exe", &powershell(&ip).expect(NEEDED));
     fs::create_dir(server.folder.path().join("state")).unwrap();
     let (bundle, events) = (bundle(&ip), cgw::event::Events::silent());
