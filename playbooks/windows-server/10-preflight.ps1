@@ -64,13 +64,15 @@ function Get-EndpointProblem {
     }
 }
 
-# Two rules for one tunnel address would match the same traffic.
+# Two rules for one tunnel address, or for the same networks, would match the same traffic.
 function Get-RuleProblem {
     if ($Parameters.replaceRules) { return }
+    $addresses = @($Parameters.tunnels | ForEach-Object { $_.outsideIp })
     foreach ($rule in Get-ForeignRule) {
         if ("$($rule.Enabled)" -notin 'True', '1') { continue }
-        "the rule '$($rule.DisplayName)' leads to the tunnel address $("$($rule.RemoteTunnelEndpoint)".Split('/')[0]) already: disable it in " +
-            'Windows Defender Firewall with Advanced Security, Connection Security Rules, or have that done with --replace-rules'
+        $endpoint = Get-TunnelEndpoint $rule
+        $what = if ($endpoint -in $addresses) { "leads to the tunnel address $endpoint already" } else { "leads the same networks through a tunnel to $endpoint" }
+        "the rule '$($rule.DisplayName)' $what`: disable it in Windows Defender Firewall with Advanced Security, Connection Security Rules, or have that done with --replace-rules"
     }
 }
 

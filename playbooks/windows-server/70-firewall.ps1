@@ -19,18 +19,6 @@ $openings = [ordered]@{
     ping = @{ DisplayName = 'cgw: ping from the VPC'; Protocol = 'ICMPv4'; IcmpType = @('8'); RemoteAddress = @($cloud) }
 }
 
-# Windows gives a network back with its mask.
-function ConvertTo-Prefix([string] $Address) {
-    $parts = $Address.Split('/')
-    if ($parts.Count -eq 1) { return $Address }
-    $length = $parts[1]
-    if ($length.Contains('.')) {
-        $bits = ([Net.IPAddress]::Parse($length).GetAddressBytes() | ForEach-Object { [Convert]::ToString($_, 2) }) -join ''
-        $length = "$($bits.Replace('0', '').Length)"
-    }
-    if ($length -eq '32') { $parts[0] } else { "$($parts[0])/$length" }
-}
-
 function Format-Opening($Protocol, $Ports, $Types, $From) {
     $what = @($Ports) + @($Types) | Where-Object { $_ -and $_ -ne 'Any' } | Sort-Object
     $addresses = @($From | ForEach-Object { ConvertTo-Prefix $_ } | Sort-Object)

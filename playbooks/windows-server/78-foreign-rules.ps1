@@ -1,5 +1,5 @@
-# Switches off the rules of others that lead to the addresses of these tunnels, if that was allowed: two rules for one tunnel
-# would match the same traffic. They are not deleted, and an undo switches them on again.
+# Switches off the rules of others that lead to the addresses of these tunnels, or the same networks through another one, if that
+# was allowed: two rules would match the same traffic. They are not deleted, and an undo switches them on again.
 #
 # Beyond the guide, which begins with a server that has none. Without the consent the first step refuses.
 param($Parameters, [switch] $Undo)

@@ -68,7 +68,7 @@ function Get-RuleState($Tunnel) {
     if ($stored.Count -eq 0) { return 'absent' }
     if ($stored.Count -gt 1) { return "there $($stored.Count) times" }
     if ("$($stored[0].Enabled)" -notin 'True', '1') { return 'disabled' }
-    if ("$($stored[0].RemoteTunnelEndpoint)".Split('/')[0] -ne $Tunnel.outsideIp) { return 'for another endpoint' }
+    if ((Get-TunnelEndpoint $stored[0]) -ne $Tunnel.outsideIp) { return 'for another endpoint' }
     if (@(Get-Rule $Tunnel.name 'ActiveStore').Count -eq 0) { return 'not in force' }
     'right'
 }

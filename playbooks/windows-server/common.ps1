@@ -136,14 +136,45 @@ function Get-AdapterIndex { (Get-NetIPAddress -IPAddress $Parameters.privateIp -
 
 function New-GoneOutcome { New-Outcome $null $null $false $false "what is set on the adapter with $($Parameters.privateIp), which is gone" }
 
-# The rules that lead to the addresses of the tunnels and that this stack has not made.
+# Windows gives a network back with its mask.
+function ConvertTo-Prefix([string] $Address) {
+    $parts = $Address.Split('/')
+    if ($parts.Count -eq 1) { return $Address }
+    $length = $parts[1]
+    if ($length.Contains('.')) {
+        $bits = ([Net.IPAddress]::Parse($length).GetAddressBytes() | ForEach-Object { [Convert]::ToString($_, 2) }) -join ''
+        $length = "$($bits.Replace('0', '').Length)"
+    }
+    if ($length -eq '32') { $parts[0] } else { "$($parts[0])/$length" }
+}
+
+# Says whether one of the addresses of a filter is in a network. They are addresses, networks or ranges; Any is all of them.
+function Test-Filter($Addresses, [string] $Cidr) {
+    foreach ($one in $Addresses) {
+        if ("$one" -eq 'Any') { return $true }
+        $ends = @("$one".Split('-') | ForEach-Object { ConvertTo-Prefix $_ } | ForEach-Object { if ($_.Contains('/')) { $_ } else { "$_/32" } })
+        $range = @($ends | ForEach-Object { ConvertTo-NetworkRange $_ })
+        $network = ConvertTo-NetworkRange $Cidr
+        if ($range.Count -gt 0 -and $range[0].first -le $network.last -and $range[-1].last -ge $network.first) { return $true }
+    }
+    $false
+}
+
+# The rules that this stack has not made and that would match its traffic: they lead to the addresses of its tunnels, or the same
+# networks through another one.
 function Get-ForeignRule {
     $own = @($Parameters.tunnels | ForEach-Object { $_.name }) + @(Get-RuleName)
     $addresses = @($Parameters.tunnels | ForEach-Object { $_.outsideIp })
     foreach ($rule in @(Get-NetIPsecRule -PolicyStore PersistentStore -ErrorAction SilentlyContinue)) {
-        if ("$($rule.RemoteTunnelEndpoint)".Split('/')[0] -in $addresses -and $rule.DisplayName -notin $own) { $rule }
+        $endpoint = Get-TunnelEndpoint $rule
+        if ($rule.DisplayName -in $own -or $endpoint -in '', 'Any') { continue }
+        $filter = Get-NetFirewallAddressFilter -AssociatedNetIPsecRule $rule
+        $isSame = (Test-Filter $filter.LocalAddress $Parameters.siteCidr) -and (Test-Filter $filter.RemoteAddress $Parameters.cloudCidr)
+        if ($isSame -or $endpoint -in $addresses) { $rule }
     }
 }
+
+function Get-TunnelEndpoint($Rule) { "$($Rule.RemoteTunnelEndpoint)".Split('/')[0] }
 
 # The names of the rules that this stack has made, as rules.json remembers them.
 function Get-RuleName {

@@ -59,7 +59,8 @@ pub struct Up {
     /// Only show the plan
     #[arg(long)]
     pub dry_run: bool,
-    /// Replace or end a VPN connection that exists, or change the suites of tunnels that carry traffic
+    /// Replace or end a VPN connection that exists, change the suites of tunnels that carry traffic,
+    /// or terminate the server that was launched
     ///
     /// With a replacement its addresses change; with other suites its tunnels are down until the
     /// server has them too.

@@ -258,8 +258,12 @@ $models = @{
         [pscustomobject] @{ Protocol = $rule.Protocol; LocalPort = if ($rule.LocalPort) { $rule.LocalPort } else { 'Any' }; IcmpType = if ($rule.IcmpType) { $rule.IcmpType } else { 'Any' } } }
     'Get-NetFirewallAddressFilter' = { param($p)
         # Windows keeps networks with their masks.
-        $from = @($script:Server.openings[$p.AssociatedNetFirewallRule.Name].RemoteAddress | ForEach-Object { $_ -replace '/16$', '/255.255.0.0' })
-        [pscustomobject] @{ RemoteAddress = if ($from.Count -eq 1) { $from[0] } else { $from } } }
+        $show = { param($addresses) $all = @($addresses | ForEach-Object { $_ -replace '/16$', '/255.255.0.0' }); if ($all.Count -eq 1) { $all[0] } else { $all } }
+        if ($p.AssociatedNetIPsecRule) {
+            $rule = $script:Server.rules | Where-Object { "{$($_.name)}" -eq $p.AssociatedNetIPsecRule.Name } | Select-Object -First 1
+            return [pscustomobject] @{ LocalAddress = & $show $rule.endpoint1; RemoteAddress = & $show $rule.endpoint2 }
+        }
+        [pscustomobject] @{ RemoteAddress = & $show $script:Server.openings[$p.AssociatedNetFirewallRule.Name].RemoteAddress } }
     'Get-WindowsFeature' = { param($p) foreach ($n in $p.Name) { $state = $script:Server.features[$n]; if (-not $state) { $state = 'Available' }; [pscustomobject] @{ Name = $n; InstallState = $state } } }
     'Install-WindowsFeature' = { param($p)
         if (-not $p.IncludeManagementTools) { throw 'without management tools' }
@@ -304,7 +308,7 @@ $models = @{
     'Get-NetIPsecRule' = { param($p)
         if ($p.PolicyStore -eq 'ActiveStore' -and -not $script:Server.inForce) { return }
         if ($p.PolicyStore -eq 'RSOP') { foreach ($name in $script:Server.policyRules) { [pscustomobject] @{ DisplayName = $name } }; return }
-        foreach ($rule in $script:Server.rules) { if (-not $p.ContainsKey('DisplayName') -or $rule.name -in $p.DisplayName) { [pscustomobject] @{ Name = "{$($rule.name)}"; DisplayName = $rule.name; Enabled = $rule.enable; RemoteTunnelEndpoint = @($rule.remotetunnelendpoint) } } } }
+        foreach ($rule in $script:Server.rules) { if (-not ($p.DisplayName -or $p.IPsecRuleName) -or $rule.name -in $p.DisplayName -or "{$($rule.name)}" -in $p.IPsecRuleName) { [pscustomobject] @{ Name = "{$($rule.name)}"; DisplayName = $rule.name; Enabled = $rule.enable; RemoteTunnelEndpoint = @($rule.remotetunnelendpoint) } } } }
 }
 function Invoke-Model([string] $Command, $Parameters) {
     if (-not $models.ContainsKey($Command)) { throw "No model for $Command" }

@@ -206,14 +206,15 @@ function Set-OwnThings {
     $s.registry.EnableDeadGWDetect = 0
     $s.mainMode = [ordered]@{ proposals = @([ordered]@{ KeyExchange = 'DH19'; Encryption = 'AES128'; Hash = 'SHA1' }, [ordered]@{ KeyExchange = 'DH14'; Encryption = 'DES3'; Hash = 'SHA1' }); minutes = 60; sessions = 5; force = $false }
     $s.quickMode = [ordered]@{ proposals = @([ordered]@{ Encapsulation = 'ESP'; ESPHash = 'SHA1'; Encryption = 'DES3'; MaxMinutes = 30; MaxKiloBytes = 5000 }); minutes = 480; sessions = 0; force = $false }
-    $s.rules = @([ordered]@{ name = 'Branch office'; enable = 'True'; remotetunnelendpoint = '192.0.2.99' })
+    $s.rules = @([ordered]@{ name = 'Branch office'; enable = 'True'; remotetunnelendpoint = '192.0.2.99'; endpoint1 = '172.31.0.0/16'; endpoint2 = '10.1.0.0-10.1.0.99' },
+        [ordered]@{ name = 'Isolation'; enable = 'True'; remotetunnelendpoint = 'Any'; endpoint1 = 'Any'; endpoint2 = 'Any' })
     $s.openings['theirs'] = [ordered]@{ Name = 'theirs'; Direction = 'Inbound'; Action = 'Allow'; Enabled = 'True'; Protocol = 'UDP' }
 }
 Reset
 Set-OwnThings
 $own = Get-Snapshot
 $run = Push (Get-Given)
-Expect 'a server with own settings: set up' ($run.code -eq 0 -and (Get-Server).rules.Count -eq 3)
+Expect 'a server with own settings: set up' ($run.code -eq 0 -and (Get-Server).rules.Count -eq 4)
 $run = Undo -RemoveRoles
 Expect 'a server with own settings: undone, whole' ($run.code -eq 0 -and (Get-Snapshot) -eq $own)
 if ((Get-Snapshot) -ne $own) { $own; Get-Snapshot }
@@ -438,7 +439,7 @@ Expect 'a rule that does not come into force is a failure' ($run.code -eq 1 -and
 
 # Rules of others that lead to the same tunnels, one of them known when the first was switched off.
 Reset
-$foreign = { param($name, $enable) [ordered]@{ name = $name; enable = $enable; remotetunnelendpoint = '203.0.113.10' } }
+$foreign = { param($name, $enable) [ordered]@{ name = $name; enable = $enable; remotetunnelendpoint = '203.0.113.10'; endpoint1 = 'Any'; endpoint2 = '192.168.7.0/24' } }
 (Get-Server).rules = @((& $foreign 'An old one' 'False'), (& $foreign 'VPN to Tunnel 1' 'True'))
 $others = Get-Snapshot
 $given = Get-Given
@@ -522,6 +523,12 @@ $refusals = [ordered]@{
     'a group policy sets IPsec rules itself (Domain isolation)' = { param($g) (Get-Server).policyRules = @('Domain isolation') }
     "the rule 'VPN to Tunnel 1' leads to the tunnel address 203.0.113.10 already" = { param($g)
         (Get-Server).rules = @([ordered]@{ name = 'VPN to Tunnel 1'; enable = 'True'; remotetunnelendpoint = '203.0.113.10' }) }
+    "the rule 'Old firewall' leads the same networks through a tunnel to 192.0.2.99" = { param($g)
+        (Get-Server).rules = @([ordered]@{ name = 'Old firewall'; enable = 'True'; remotetunnelendpoint = '192.0.2.99'; endpoint1 = '172.31.16.0/20'; endpoint2 = '10.0.0.0/16' }) }
+    "the rule 'All of it' leads the same networks" = { param($g)
+        (Get-Server).rules = @([ordered]@{ name = 'All of it'; enable = 'True'; remotetunnelendpoint = '192.0.2.99'; endpoint1 = '172.31.16.10'; endpoint2 = 'Any' }) }
+    "the rule 'Some of it' leads the same networks" = { param($g)
+        (Get-Server).rules = @([ordered]@{ name = 'Some of it'; enable = 'True'; remotetunnelendpoint = '192.0.2.99'; endpoint1 = '172.31.16.10'; endpoint2 = '10.0.5.1-10.0.5.9' }) }
     'already set up otherwise' = { param($g) (Get-Server).access.VpnStatus = 'Installed' }
     'far too wide' = { param($g) $g.cloudCidr = '0.0.0.0/0' }
     'overlaps Endpoint 1' = { param($g) $g.siteCidr = '10.0.4.0/24' }

@@ -49,15 +49,14 @@ def _resolve(call, image):
 
 def RunInstances(call):
     request = call.request
-    if request.get("ImageId"):
-        request["ImageId"] = _resolve(call, request["ImageId"])
+    image = _resolve(call, request["ImageId"]) if request.get("ImageId") else None
     specifications = request.get("NetworkInterfaces") or []
     subnet = request.get("SubnetId") or next((s["SubnetId"] for s in specifications if s.get("SubnetId")), None)
     if subnet:
         vpc = call.backend.get_subnet(subnet).vpc_id
         _check_groups(call, request.get("SecurityGroupIds") or [], vpc)
     before = set(call.backend.enis)
-    reply = call.stock(ImageId=request["ImageId"]) if request.get("ImageId") else call.stock()
+    reply = call.stock(ImageId=image) if image else call.stock()
     for identifier in call.backend.enis.keys() - before:
         # API, InstanceNetworkInterfaceSpecification: an interface made by the launch goes with its instance.
         call.backend.enis[identifier].delete_on_termination = True
