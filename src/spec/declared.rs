@@ -202,7 +202,7 @@ declared! {
     /// Install only the roles that routing itself needs
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     minimal_roles: bool, "minimal-roles", "BOOL", true;
-    /// Switch off the server's rules of others that lead to the same tunnels; `down` switches them on again
+    /// Switch off the server's rules of others that lead to the same tunnels or networks; `down` switches them on again
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     replace_rules: bool, "replace-rules", "BOOL", true;
     /// A folder with steps for the server that replace or join those of the playbook

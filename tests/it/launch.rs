@@ -8,7 +8,7 @@ use crate::push::Windows;
 /// The flags of an `up` that launches its server.
 fn launching(cloud: &Cloud) -> Vec<String> {
     let (vpc, subnet) = (cloud.id("cloud_vpc"), cloud.id("site_subnet"));
-    ["up", "--yes", "--via", "none", "--consistency", "0", "--vpc", &vpc, "--launch", "t3.large"]
+    ["up", "--yes", "--consistency", "0", "--vpc", &vpc, "--launch", "t3.large"]
         .into_iter()
         .chain(["--launch-subnet", &subnet, "--key-pair", "administrators"])
         .map(str::to_owned)
@@ -20,7 +20,8 @@ fn a_server_is_launched_and_goes_with_its_stack() {
     let cloud = Cloud::new();
     let before = cloud.dump();
     let flags = launching(&cloud);
-    let words: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let mut words: Vec<&str> = flags.iter().map(String::as_str).collect();
+    words.extend(["--via", "none"]);
     let dry = cloud.cgw(&[&words[..], &["--dry-run"]].concat()).ok();
     assert!(dry.out.contains("create  gateway-instance"), "{}", dry.out);
     assert_eq!(cloud.dump(), before);
@@ -34,6 +35,42 @@ fn a_server_is_launched_and_goes_with_its_stack() {
     let stack = cloud.id("cloud_vpc");
     let down = ["down", "--yes", "--consistency", "0", "--stack", &stack];
     cloud.cgw(&down).ok();
+    assert_eq!(cloud.dump(), before);
+}
+
+#[test]
+fn a_launched_server_is_set_up_and_only_ends_with_consent() {
+    let cloud = Cloud::new();
+    // Which address it gets shows only once it is launched: at first this one has another.
+    let Some(windows) = Windows::at("") else { return };
+    let before = cloud.dump();
+    let flags = [launching(&cloud), windows.flags()].concat();
+    let mut words: Vec<&str> = flags.iter().map(String::as_str).collect();
+    words.extend(["--admin-cidr", "198.51.100.0/24", "--reboot", "never"]);
+    let run = cloud.cgw(&words);
+    assert_eq!(run.code(), Some(1), "{}", run.err);
+    assert!(run.err.contains("run the same command to go on"), "{}", run.err);
+    let (_, rest) = run.err.split_once("no network adapter has the address ").expect(&run.err);
+    let address = rest.split_whitespace().next().unwrap();
+    windows.set("address", &json!(address));
+    let run = cloud.cgw(&words).ok();
+    assert!(run.err.contains("windows-setup: tunnels: changed"), "{}", run.err);
+    assert_eq!(windows.server()["rules"][0]["localtunnelendpoint"], address);
+    let nodes = cloud.nodes();
+
+    let (vpc, other) = (cloud.id("cloud_vpc"), cloud.id("instance"));
+    let another = ["up", "--yes", "--via", "none", "--vpc", &vpc, "--instance", &other];
+    let run = cloud.cgw(&another);
+    assert_eq!(run.code(), Some(2), "{}", run.err);
+    assert!(run.err.contains("terminates the server that this stack has launched"), "{}", run.err);
+    let beside = [&another[..], &["--launch", "t3.large"]].concat();
+    let run = cloud.cgw(&beside);
+    assert!(run.err.contains("was not launched by this stack"), "{}", run.err);
+    assert_eq!(cloud.nodes(), nodes);
+
+    let down = windows.down(&cloud, &[]).ok();
+    assert!(down.out.contains("was launched with the stack: it goes"), "{}", down.out);
+    assert!(!down.out.contains("keeps what was set there"), "{}", down.out);
     assert_eq!(cloud.dump(), before);
 }
 

@@ -84,8 +84,13 @@ pub(crate) struct Windows {
 }
 
 impl Windows {
-    /// Starts one, if there is an engine.
+    /// Starts the one that the seed has, if there is an engine.
     pub(crate) fn start(cloud: &Cloud) -> Option<Self> {
+        Self::at(&cloud.id("private_ip"))
+    }
+
+    /// Starts one with this private address.
+    pub(crate) fn at(address: &str) -> Option<Self> {
         let engine = engine()?;
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
@@ -94,7 +99,7 @@ impl Windows {
             path_first: Some(format!("{}/tests/pwsh", env!("CARGO_MANIFEST_DIR")).into()),
             environment: vec![
                 ("CGW_WINDOWS_STATE", state.to_str().unwrap().to_owned()),
-                ("CGW_WINDOWS_ADDRESS", cloud.id("private_ip")),
+                ("CGW_WINDOWS_ADDRESS", address.to_owned()),
                 ("CGW_PWSH", engine),
             ],
             ..Setup::default()
