@@ -10,7 +10,7 @@ use crate::engine::{Options, Outcome, apply};
 use crate::event::Event;
 use crate::interrupt::Trigger;
 use crate::lease::{Force, Lease, Wanted};
-use crate::plan::{Approved, Plan, Step};
+use crate::plan::{Approved, Plan};
 use crate::resource::{Dice, Hands, State};
 use crate::server::Reach;
 use crate::time::Backoff;
@@ -245,17 +245,6 @@ impl Work<'_> {
         }
         Ok(())
     }
-}
-
-/// Refuses a plan that does more than some steps.
-pub(super) fn nothing_but(plan: Plan, is_ours: impl Fn(&Step) -> bool) -> Result<Plan, Stopped> {
-    if let Some(other) = plan.changes().find(|step| !is_ours(step)) {
-        return Err(Stopped::refused(
-            format!("more is to be done than that: {}", other.key.address()),
-            "run `cgw up` first, which does all of it",
-        ));
-    }
-    Ok(plan)
 }
 
 /// Says what failed, why, what was left, and what to do.

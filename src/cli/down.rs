@@ -4,9 +4,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::change::{Carried, Change, ask, carry_out};
-use super::login::{Login, ServerAt};
+use super::login::Login;
 use super::session::{Asked, Session};
-use super::{Changing, Code, Common, Stopped, Whereabouts};
+use super::{Changing, Code, Common, ServerAt, Stopped, Whereabouts};
 use crate::address::{AwsId, Id};
 use crate::aws::Tags;
 use crate::plan::{Left, Plan, Step};

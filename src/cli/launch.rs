@@ -1,8 +1,8 @@
 //! A server from nothing: launched first, so that all else can be planned around it.
 
 use super::change::{self, Carried, ask, carry_out};
+use super::planned::AGAIN;
 use super::session::Session;
-use super::up::AGAIN;
 use super::{Changing, Code, Common, Stopped};
 use crate::plan::Plan;
 use crate::preflight::{Launching, is_to_launch, launch};

@@ -12,54 +12,12 @@ use super::session::Session;
 use crate::aws::password;
 use crate::secret::Secret;
 use crate::server::{FirstMet, Restart, Way};
-use crate::spec::{Declared, FilePath, Fingerprint, Via};
+use crate::spec::Via;
 use crate::transport::Transport;
 use crate::transport::ssh::{Auth, HostKeys, Ssh, Tell};
 use crate::transport::ssm::Ssm;
 use crate::transport::winrm::{self, NoFingerprint, Security, Trust, Winrm};
 use crate::ui;
-
-/// Where the server is and who logs in, for commands that declare nothing.
-#[derive(Debug, Clone, Args)]
-pub struct ServerAt {
-    /// The server's name or address [default: what the record says, else its public address]
-    #[arg(long, value_name = "HOST")]
-    pub host: Option<String>,
-    /// Its port [default: what the record says]
-    #[arg(long, value_name = "PORT")]
-    pub port: Option<NonZeroU16>,
-    /// Who logs in [default: what the record says]
-    #[arg(long, value_name = "NAME")]
-    pub user: Option<String>,
-    /// The private key to log in with [default: the agent's]
-    #[arg(long, value_name = "FILE")]
-    pub identity: Option<FilePath>,
-    /// Its host key has this fingerprint [default: what the record says]
-    #[arg(long, value_name = "SHA256:…")]
-    pub host_key: Option<Fingerprint>,
-    /// Its certificate for WinRM has this SHA-256 fingerprint [default: what the record says]
-    #[arg(long, value_name = "HEX")]
-    pub winrm_fingerprint: Option<String>,
-    /// Its certificate for WinRM was signed by one of those in this file (PEM)
-    #[arg(long, value_name = "FILE")]
-    pub winrm_ca: Option<FilePath>,
-}
-
-impl From<ServerAt> for Declared {
-    fn from(at: ServerAt) -> Self {
-        let ServerAt { host, port, user, identity, host_key, winrm_fingerprint, winrm_ca } = at;
-        Self {
-            host,
-            port,
-            user,
-            host_key,
-            winrm_fingerprint,
-            winrm_ca,
-            identity,
-            ..Self::default()
-        }
-    }
-}
 
 /// Options of every command that logs in to the server.
 #[derive(Debug, Clone, Args)]

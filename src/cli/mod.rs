@@ -4,6 +4,7 @@ mod change;
 mod down;
 mod launch;
 mod login;
+mod planned;
 mod probe;
 mod prove;
 mod push;
@@ -16,6 +17,7 @@ mod up;
 mod scripts;
 mod status;
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,7 +25,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::address::{Stack, VpcId};
-use crate::spec::{Declared, Endpoint};
+use crate::spec::{Declared, Endpoint, FilePath, Fingerprint};
 use crate::ui;
 
 pub use stopped::{Code, Stopped};
@@ -115,6 +117,48 @@ impl From<Whereabouts> for Declared {
     fn from(at: Whereabouts) -> Self {
         let Whereabouts { vpc, region, profile, site_region, site_profile, endpoint_url } = at;
         Self { vpc, region, profile, site_region, site_profile, endpoint_url, ..Self::default() }
+    }
+}
+
+/// Where the server is and who logs in, for commands that declare nothing.
+#[derive(Debug, Clone, Args)]
+pub struct ServerAt {
+    /// The server's name or address [default: what the record says, else its public address]
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Its port [default: what the record says]
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<NonZeroU16>,
+    /// Who logs in [default: what the record says]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// The private key to log in with [default: the agent's]
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<FilePath>,
+    /// Its host key has this fingerprint [default: what the record says]
+    #[arg(long, value_name = "SHA256:…")]
+    pub host_key: Option<Fingerprint>,
+    /// Its certificate for WinRM has this SHA-256 fingerprint [default: what the record says]
+    #[arg(long, value_name = "HEX")]
+    pub winrm_fingerprint: Option<String>,
+    /// Its certificate for WinRM was signed by one of those in this file (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub winrm_ca: Option<FilePath>,
+}
+
+impl From<ServerAt> for Declared {
+    fn from(at: ServerAt) -> Self {
+        let ServerAt { host, port, user, identity, host_key, winrm_fingerprint, winrm_ca } = at;
+        Self {
+            host,
+            port,
+            user,
+            host_key,
+            winrm_fingerprint,
+            winrm_ca,
+            identity,
+            ..Self::default()
+        }
     }
 }
 

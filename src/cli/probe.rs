@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use super::change::{self, Carried, interruptible, locked};
+use super::planned::situation;
 use super::session::Session;
-use super::up::situation;
 use super::{Changing, Code, Stopped};
 use crate::plan::Plan;
 use crate::preflight::{Cloud, Situation};

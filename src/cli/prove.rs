@@ -8,10 +8,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::change::interruptible;
-use super::login::{Login, ServerAt};
+use super::login::Login;
 use super::probe::with_probe;
 use super::session::{Asked, Session};
-use super::{Changing, Code, Common, Stopped, Whereabouts};
+use super::{Changing, Code, Common, ServerAt, Stopped, Whereabouts};
 use crate::check;
 use crate::playbook::Off;
 use crate::resource::{self, State};

@@ -2,11 +2,12 @@
 
 use clap::Args;
 
-use super::change::{self, Carried, ask, carry_out, nothing_but};
-use super::login::{Login, ServerAt};
+use super::change::{self, Carried, ask, carry_out};
+use super::login::Login;
+use super::planned::{nothing_but, sets_the_server_up, show, situation};
 use super::session::{Asked, Session};
-use super::up::{Reaching, afterwards, sets_the_server_up, show, situation};
-use super::{Changing, Code, Common, Stopped, Whereabouts};
+use super::up::{Reaching, afterwards};
+use super::{Changing, Code, Common, ServerAt, Stopped, Whereabouts};
 use crate::plan::{Plan, is_record};
 use crate::preflight::Situation;
 use crate::resource::{Kind as _, WindowsSetup};

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::change::nothing_but;
-use super::login::{Login, ServerAt};
+use super::login::Login;
+use super::planned::{nothing_but, sets_the_server_up, situation};
 use super::prove::provable;
 use super::session::{Asked, Session};
 use super::turns::{Turns, What};
-use super::up::{sets_the_server_up, situation};
-use super::{Changing, Code, Common, Stopped, Whereabouts};
+use super::{Changing, Code, Common, ServerAt, Stopped, Whereabouts};
 use crate::plan::{Plan, is_record};
 use crate::resource::{Kind as _, VpnConnection};
 use crate::topology;

@@ -5,8 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::login::ServerAt;
-use super::{Code, Common, Stopped, Whereabouts};
+use super::{Code, Common, ServerAt, Stopped, Whereabouts};
 use crate::address::Stack;
 use crate::aws::{Clients, Place, Reader};
 use crate::engine::{observe, observe_again};

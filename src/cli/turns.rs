@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use serde_json::json;
 
 use super::change::{self, Carried, ask, interruptible, locked};
+use super::planned::{show, situation};
 use super::session::Session;
-use super::up::{show, situation};
 use super::{Changing, Code, Common, Stopped};
 use crate::check;
 use crate::event::Events;

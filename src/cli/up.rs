@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use serde_json::json;
 
 use super::change::{self, Carried, ask, carry_out, interruptible};
 use super::launch::{self, launch_first};
 use super::login::Login;
+use super::planned::{AGAIN, sets_the_server_up, show, situation};
 use super::probe::{must_have_a_place, with_probe};
 use super::prove::{must_log_in, prove, tunnels_up};
 use super::session::{Asked, Session, Unnamed};
@@ -19,8 +19,7 @@ use super::turns::{Turns, What};
 use super::{Changing, Code, Common, Stopped};
 use crate::plan::{Change, Left, Plan as Changes, Step};
 use crate::preflight::{Situation, Stop, examine};
-use crate::render::cost;
-use crate::resource::{Kind as _, Spec, State, WindowsSetup};
+use crate::resource::{Kind as _, State, WindowsSetup};
 use crate::server::{Reach, Restart, Way, scripts_in};
 use crate::spec::{Declared, Via};
 use crate::time::{self, Backoff};
@@ -117,10 +116,6 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
     let made = Box::pin(make(&options, &mut session, is_new)).await;
     if is_new { made.map_err(|stopped| stopped.half_way(AGAIN)) } else { made }
 }
-
-/// How to go on with what is half made.
-pub(super) const AGAIN: &str =
-    "run the same command to go on, or `cgw down` to take away what was made";
 
 /// Makes all of it, around the server that is there.
 async fn make(options: &Up, session: &mut Session, is_new: bool) -> Result<Code, Stopped> {
@@ -279,20 +274,6 @@ async fn by_hand(session: &mut Session, folder: &Path) -> Result<Code, Stopped> 
     }
 }
 
-pub(super) fn situation(session: &Session) -> Result<Situation, Stopped> {
-    session.must_know_own_steps()?;
-    examine(&session.request()).map_err(|stop| match stop {
-        Stop::Refused(refusals) => refusals.into(),
-        Stop::Choose(candidates) => {
-            let labels: Vec<String> = candidates.into_iter().map(|c| c.label).collect();
-            Stopped::refused(
-                format!("several servers could be the gateway: {}", labels.join(", ")),
-                "name one with --instance",
-            )
-        }
-    })
-}
-
 /// Asks which server, if several could be the gateway and somebody can be asked.
 fn choose(session: &mut Session) -> Option<Result<Situation, Stopped>> {
     let Err(Stop::Choose(candidates)) = examine(&session.request()) else {
@@ -320,23 +301,6 @@ fn must_name_the_server(session: &Session) -> Result<(), Stopped> {
         format!("--yes does not choose a server; it could be {}", found.join(", ")),
         "name it with --instance",
     ))
-}
-
-pub(super) fn show(common: &Common, situation: &Situation, changes: &Changes) {
-    let tasks = topology::for_the_owner(situation);
-    if common.json {
-        let cost = cost::after(changes);
-        let notes = &situation.notes;
-        let all = json!({ "changes": changes, "notes": notes, "tasks": tasks, "cost": cost });
-        ui::data(&ui::json_line("plan", &all));
-    } else {
-        if let crate::preflight::Site::Instance(server) = &situation.site {
-            ui::data(&format!("server: {}, {}\n", server.label, server.private_ip));
-        }
-        // Notes are about what will happen: with nothing to do they would be noise.
-        let notes = if changes.is_empty() { &[][..] } else { &situation.notes };
-        ui::data(&ui::tell_plan(changes, notes, &tasks));
-    }
 }
 
 /// The host to ping, where suites of tunnels that carry traffic are to be changed and one can be
@@ -400,11 +364,6 @@ fn ends_a_connection(step: &Step) -> bool {
         }
         _ => false,
     }
-}
-
-/// Says whether a step runs the scripts on the server.
-pub(super) fn sets_the_server_up(step: &Step) -> bool {
-    matches!(step.spec, Some(Spec::WindowsSetup(_)))
 }
 
 /// How long a server that was just launched may take until somebody can log in.

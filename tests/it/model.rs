@@ -58,6 +58,19 @@ pub(crate) fn declared() -> Declared {
     }
 }
 
+/// What is declared of a server that is launched.
+pub(crate) fn launching() -> Declared {
+    Declared {
+        instance: None,
+        launch: Some("t3.large".to_owned()),
+        launch_subnet: Some("subnet-00000002".parse().unwrap()),
+        key_pair: Some("administrators".to_owned()),
+        admin_cidr: Some("198.51.100.0/24".parse().unwrap()),
+        via: Some(Via::Ssh),
+        ..declared()
+    }
+}
+
 fn table(name: &str, vpc: &str, main: bool, routes: Vec<Route>) -> RouteTable {
     let association = (id(&format!("rtbassoc-{name}")), (!main).then(|| id("subnet-00000002")));
     RouteTable {

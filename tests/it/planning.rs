@@ -16,8 +16,8 @@ use cgw::world::{ElasticAddress, Gateway, Group, GroupRule, World};
 use proptest::prelude::*;
 
 use crate::model::{
-    after, base, connection, declared, default_rule, down, first, id, net, place, situation, stack,
-    tags, up, variants,
+    after, base, connection, declared, default_rule, down, first, id, launching, net, place,
+    situation, stack, tags, up, variants,
 };
 
 /// One thing that happened to a world behind cgw's back.
@@ -536,19 +536,6 @@ fn what_cannot_be_removed_cannot_be_replaced() {
     let plan = up(&world, &declared()).unwrap();
     let stuck: Vec<&str> = plan.stuck().map(|left| left.address.kind).collect();
     assert_eq!(stuck, ["customer-gateway"]);
-}
-
-/// What is declared of a server that is launched.
-fn launching() -> Declared {
-    Declared {
-        instance: None,
-        launch: Some("t3.large".to_owned()),
-        launch_subnet: Some("subnet-00000002".parse().unwrap()),
-        key_pair: Some("administrators".to_owned()),
-        admin_cidr: Some("198.51.100.0/24".parse().unwrap()),
-        via: Some(Via::Ssh),
-        ..declared()
-    }
 }
 
 fn launched_in(world: &World) -> Option<&AwsId> {

@@ -10,7 +10,7 @@ use cgw::spec::{Declared, Via};
 use cgw::tunnel::Crypto;
 use cgw::world::{Customer, ElasticAddress, Gateway, Group, Region, Route, World};
 
-use crate::model::{base, connection, declared, id, net, place, stack, tags};
+use crate::model::{base, connection, declared, id, launching, net, place, stack, tags};
 
 /// What is asked for, of which world.
 struct Case {
@@ -387,15 +387,7 @@ fn a_host_to_ping_is_behind_the_tunnels() {
 /// What is wrong with a launch.
 fn not_launched(change: impl FnOnce(&mut Case)) -> Vec<String> {
     let case = Case::of(|case| {
-        case.declared = Declared {
-            instance: None,
-            launch: Some("t3.large".to_owned()),
-            launch_subnet: Some("subnet-00000002".parse().unwrap()),
-            key_pair: Some("administrators".to_owned()),
-            admin_cidr: Some("198.51.100.0/24".parse().unwrap()),
-            via: Some(Via::Ssh),
-            ..declared()
-        };
+        case.declared = launching();
         change(case);
     });
     let refusals = case.asked(launch).err().unwrap_or_default();
