@@ -9,13 +9,15 @@ Remove-NetFirewallRule -Name 'OpenSSH-Server-In-TCP' -ErrorAction SilentlyContin
 New-NetFirewallRule -Name 'cgw-ssh' -DisplayName 'cgw: SSH for administrators' -Direction Inbound -Action Allow -Protocol TCP `
     -LocalPort 22 -RemoteAddress $admins | Out-Null
 Set-Service -Name sshd -StartupType Automatic
-# Its first start makes its folder, with the rights that it asks for.
+# Its first start makes its folder, with the rights that it asks for; the service says that it runs a moment before.
 Start-Service -Name sshd
+$folder = Join-Path $env:ProgramData 'ssh'
+for ($try = 0; -not (Test-Path -LiteralPath $folder) -and $try -lt 60; $try++) { Start-Sleep -Seconds 1 }
 # Microsoft, "Key-based authentication in OpenSSH for Windows": administrators' keys are in one file, which only they may write.
 $base = 'http://169.254.169.254/latest'
 $token = Invoke-RestMethod -Method Put -Uri "$base/api/token" -Headers @{ 'X-aws-ec2-metadata-token-ttl-seconds' = '60' }
 $key = Invoke-RestMethod -Uri "$base/meta-data/public-keys/0/openssh-key" -Headers @{ 'X-aws-ec2-metadata-token' = $token }
-$file = Join-Path $env:ProgramData 'ssh\administrators_authorized_keys'
+$file = Join-Path $folder 'administrators_authorized_keys'
 [IO.File]::WriteAllText($file, "$("$key".Trim())`n")
 $acl = New-Object Security.AccessControl.FileSecurity
 $acl.SetSecurityDescriptorSddlForm('O:BAG:BAD:P(A;;FA;;;SY)(A;;FA;;;BA)')

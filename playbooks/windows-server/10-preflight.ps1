@@ -10,69 +10,76 @@ $ErrorActionPreference = 'Stop'
 function Get-ServerProblem($System, $Adapter) {
     # S-1-16-12288 and S-1-16-16384 are the mandatory labels "high" and "system".
     if (-not (@(& whoami.exe /groups) -match 'S-1-16-(12288|16384)\b')) { 'the session is not elevated: sign in as an administrator' }
-    if ([version] $System.Version -lt [version] '6.3') { "Windows $($System.Version) is older than Windows Server 2012 R2 (6.3)" }
-    if ($System.ProductType -eq 1) { 'this is not a server edition of Windows' }
-    if ($System.ProductType -eq 2) { 'the server is a domain controller: routing and remote access do not belong on one' }
-    if (-not $Adapter) { "no network adapter has the address $($Parameters.privateIp)" }
+    if ([version] $System.Version -lt [version] '6.3') { "Windows $($System.Version) is older than Windows Server 2012 R2 (6.3): take a server with a newer one" }
+    if ($System.ProductType -eq 1) { 'this is not a server edition of Windows: take a Windows Server' }
+    if ($System.ProductType -eq 2) { 'the server is a domain controller: routing and remote access do not belong on one, take another server' }
+    if (-not $Adapter) { "no network adapter has the address $($Parameters.privateIp): give it to one, or name the right one with --private-ip" }
 
     foreach ($name in 'BFE', 'MpsSvc', 'IKEEXT', 'PolicyAgent') {
         $service = Get-CimInstance -ClassName Win32_Service -Filter "Name='$name'"
-        if (-not $service) { "the service $name does not exist" }
-        elseif ($service.StartMode -eq 'Disabled') { "the service $name is disabled" }
-        elseif ($name -in 'BFE', 'MpsSvc' -and $service.State -ne 'Running') { "the service $name does not run" }
+        if (-not $service) { "the service $name does not exist: Windows needs it for IPsec, repair it" }
+        elseif ($service.StartMode -eq 'Disabled') { "the service $name is disabled: set its start type to manual or automatic" }
+        elseif ($name -in 'BFE', 'MpsSvc' -and $service.State -ne 'Running') { "the service $name does not run: start it" }
     }
     foreach ($firewall in Get-NetFirewallProfile -PolicyStore ActiveStore) {
         if ("$($firewall.Enabled)" -notin 'True', '1') {
-            "Windows Firewall is off for the profile $($firewall.Name): the rules of the tunnels would not apply"
+            "Windows Firewall is off for the profile $($firewall.Name), where the rules of the tunnels would not apply: switch it on " +
+                '(Set-NetFirewallProfile -Enabled True) once its rules let you in'
         }
         # Microsoft, "Set-NetFirewallProfile": what a group policy allows of the rules that are set on the server itself.
         if ("$($firewall.AllowLocalIPsecRules)" -in 'False', '0') {
-            "a group policy does not let the server's own IPsec rules apply in the profile $($firewall.Name)"
+            "a group policy does not let the server's own IPsec rules apply in the profile $($firewall.Name): have AllowLocalIPsecRules allowed for this server"
         }
         if ("$($firewall.AllowLocalFirewallRules)" -in 'False', '0') {
-            "a group policy does not let the server's own firewall rules apply in the profile $($firewall.Name)"
+            "a group policy does not let the server's own firewall rules apply in the profile $($firewall.Name): have AllowLocalFirewallRules allowed for this server"
         }
     }
     $policies = @(Get-NetIPsecRule -PolicyStore RSOP -ErrorAction SilentlyContinue)
     if ($policies.Count -gt 0) {
-        "a group policy sets IPsec rules itself ($(@($policies | ForEach-Object { $_.DisplayName } | Select-Object -First 3) -join ', '))"
+        "a group policy sets IPsec rules itself ($(@($policies | ForEach-Object { $_.DisplayName } | Select-Object -First 3) -join ', ')): have this server excepted from it"
     }
     if (Get-Command -Name Get-RemoteAccess -ErrorAction SilentlyContinue) {
         $access = Get-RemoteAccess -ErrorAction SilentlyContinue
         $modes = 'DAStatus', 'VpnStatus', 'VpnS2SStatus', 'SstpProxyStatus'
         $other = @($modes | Where-Object { "$($access.$_)" -eq 'Installed' })
-        if ($other.Count -gt 0 -and "$($access.RoutingStatus)" -ne 'Installed') { "routing and remote access is already set up otherwise ($($other -join ', '))" }
+        if ($other.Count -gt 0 -and "$($access.RoutingStatus)" -ne 'Installed') {
+            "routing and remote access is already set up otherwise ($($other -join ', ')): add LAN routing to it yourself, or take another server"
+        }
     }
 }
 
 # Endpoint 2 is what the rules of the tunnels require IPsec from: whoever sits inside it is cut off from this server.
-function Get-EndpointProblem {
+function Get-EndpointProblem($Address) {
     $cloud = $Parameters.cloudCidr
-    if ([int] $cloud.Split('/')[1] -lt 8) { "Endpoint 2 ($cloud) is far too wide" }
-    if (Test-NetworkOverlap $cloud $Parameters.siteCidr) { "Endpoint 2 ($cloud) overlaps Endpoint 1 ($($Parameters.siteCidr))" }
-    if (Test-NetworkOverlap $cloud '169.254.0.0/16') { "Endpoint 2 ($cloud) covers link-local addresses" }
-    if (Test-NetworkOverlap $cloud "$($Parameters.privateIp)/32") { "Endpoint 2 ($cloud) covers the server's own address" }
+    $mend = 'name the network of the VPC, and nothing more, with --cloud-cidr'
+    if ([int] $cloud.Split('/')[1] -lt 8) { "Endpoint 2 ($cloud) is far too wide: $mend" }
+    if (Test-NetworkOverlap $cloud $Parameters.siteCidr) { "Endpoint 2 ($cloud) overlaps Endpoint 1 ($($Parameters.siteCidr)): $mend" }
+    if (Test-NetworkOverlap $cloud '169.254.0.0/16') { "Endpoint 2 ($cloud) covers link-local addresses: $mend" }
+    if (Test-NetworkOverlap $cloud "$($Parameters.privateIp)/32") { "Endpoint 2 ($cloud) covers the server's own address: $mend" }
+    elseif ($Address -and (Test-NetworkOverlap $cloud (Get-Network $Address.IPAddress $Address.PrefixLength))) {
+        "Endpoint 2 ($cloud) covers a part of the server's own subnet ($(Get-Network $Address.IPAddress $Address.PrefixLength)), which would be cut off: $mend"
+    }
     foreach ($tunnel in $Parameters.tunnels) {
-        if (Test-NetworkOverlap $cloud "$($tunnel.outsideIp)/32") { "Endpoint 2 ($cloud) covers the tunnel address $($tunnel.outsideIp)" }
+        if (Test-NetworkOverlap $cloud "$($tunnel.outsideIp)/32") { "Endpoint 2 ($cloud) covers the tunnel address $($tunnel.outsideIp): $mend" }
     }
     # Who is connected now over SSH, remote desktop or WinRM, whoever that is.
     $sessions = @(Get-NetTCPConnection -State Established -LocalPort $Parameters.adminPorts -ErrorAction SilentlyContinue)
     foreach ($client in @($sessions | ForEach-Object { "$($_.RemoteAddress)" -replace '^::ffff:', '' } | Sort-Object -Unique)) {
         if ($null -ne (ConvertTo-AddressNumber $client) -and (Test-NetworkOverlap $cloud "$client/32")) {
-            "Endpoint 2 ($cloud) covers $client, from where somebody is connected: that session would be cut off"
+            "Endpoint 2 ($cloud) covers $client, from where somebody is connected: that session would be cut off: connect from elsewhere, or by Systems Manager"
         }
     }
 }
 
-# Two rules for one tunnel address, or for the same networks, would match the same traffic.
+# Two rules for one tunnel address, or for the same networks, would match the same traffic. One that carries more than that, to
+# somewhere else, is not switched off for it, whatever was allowed.
 function Get-RuleProblem {
-    if ($Parameters.replaceRules) { return }
-    $addresses = @($Parameters.tunnels | ForEach-Object { $_.outsideIp })
-    foreach ($rule in Get-ForeignRule) {
-        if ("$($rule.Enabled)" -notin 'True', '1') { continue }
-        $endpoint = Get-TunnelEndpoint $rule
-        $what = if ($endpoint -in $addresses) { "leads to the tunnel address $endpoint already" } else { "leads the same networks through a tunnel to $endpoint" }
-        "the rule '$($rule.DisplayName)' $what`: disable it in Windows Defender Firewall with Advanced Security, Connection Security Rules, or have that done with --replace-rules"
+    $where = 'Windows Defender Firewall with Advanced Security, Connection Security Rules'
+    foreach ($one in Get-ForeignRule) {
+        if (-not $one.isOn -or ($Parameters.replaceRules -and -not $one.isBeyond)) { continue }
+        $what = if ($one.isToOurs) { "leads to the tunnel address $($one.endpoint) already" } else { "leads these networks through a tunnel to $($one.endpoint) ($($one.networks))" }
+        if ($one.isBeyond) { "the rule '$($one.rule.DisplayName)' $what, and more than these: narrow or disable it yourself in $where" }
+        else { "the rule '$($one.rule.DisplayName)' $what`: disable it in $where, or have that done with --replace-rules" }
     }
 }
 
@@ -85,7 +92,7 @@ if ($problems.Count -eq 0) {
     if ($address.Count -eq 1) {
         $adapter = Get-NetAdapter -InterfaceIndex $address[0].InterfaceIndex -ErrorAction SilentlyContinue
     }
-    $problems = @(Get-ServerProblem $system $adapter) + @(Get-EndpointProblem) + @(Get-RuleProblem)
+    $problems = @(Get-ServerProblem $system $adapter) + @(Get-EndpointProblem $address[0]) + @(Get-RuleProblem)
 }
 if ($problems.Count -gt 0) { throw ($problems -join '; ') }
 $found = [ordered]@{ windows = "$($system.Version)"; adapter = "$($adapter.Name)"; description = "$($adapter.InterfaceDescription)" }

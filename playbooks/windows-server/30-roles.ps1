@@ -16,16 +16,28 @@ function Get-FeatureState {
     $states
 }
 
+# What somebody's routing and remote access cannot do without.
+function Get-NeededRole($Access) {
+    $others = @('DAStatus', 'VpnStatus', 'VpnS2SStatus', 'SstpProxyStatus' | Where-Object { "$($Access.$_)" -eq 'Installed' })
+    if ("$($Access.RoutingStatus)" -ne 'Installed' -and $others.Count -eq 0) { return }
+    'RemoteAccess', 'Routing', 'RSAT-RemoteAccess-PowerShell'
+    if ($others.Count -gt 0) { 'DirectAccess-VPN' }
+}
+
 $was = Get-FeatureState
 if ($Undo) {
     # Roles stay unless it is asked for: something else may have come to need them.
     $before = Get-Saved 'roles'
     $ours = @($features | Where-Object { $Parameters.removeRoles -and $before.Contains($_) -and $before[$_] -ne 'Installed' -and $was[$_] -eq 'Installed' })
     if ($ours.Count -eq 0) { return New-Outcome $was $was $false $false }
-    if ("$((Get-RemoteAccess -ErrorAction SilentlyContinue).RoutingStatus)" -eq 'Installed') { return New-Outcome $was $was $false $false $ours }
+    $needed = @()
+    if ($was['RSAT-RemoteAccess-PowerShell'] -eq 'Installed') { $needed = @(Get-NeededRole (Get-RemoteAccess -ErrorAction SilentlyContinue)) }
+    $kept = @($ours | Where-Object { $_ -in $needed })
+    $ours = @($ours | Where-Object { $_ -notin $needed })
+    if ($ours.Count -eq 0) { return New-Outcome $was $was $false $false $kept }
     $result = Uninstall-WindowsFeature -Name $ours
     if (-not $result.Success) { throw "Uninstall-WindowsFeature said $($result.ExitCode)" }
-    return New-Outcome $was (Get-FeatureState) $true ("$($result.RestartNeeded)" -eq 'Yes')
+    return New-Outcome $was (Get-FeatureState) $true ("$($result.RestartNeeded)" -eq 'Yes') $kept
 }
 $missing = @($features | Where-Object { $was[$_] -notin 'Installed', 'InstallPending' })
 $restart = $false

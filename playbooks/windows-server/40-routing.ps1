@@ -12,18 +12,15 @@ if ($Undo -and -not $index) { return New-GoneOutcome }
 # Where an undo has removed the role already, routing is gone with it; the forwarding is the adapter's.
 $hasRole = "$((Get-WindowsFeature -Name RSAT-RemoteAccess-PowerShell).InstallState)" -eq 'Installed'
 if ($hasRole -or -not $Undo) { Import-Module -Name RemoteAccess }
-function Get-Mode($Access) {
-    $more = @('DAStatus', 'VpnStatus', 'VpnS2SStatus' | Where-Object { "$($Access.$_)" -eq 'Installed' })
-    if (-not $Access) { return 'Uninstalled' }
-    (@("$($Access.RoutingStatus)" -replace '^$', 'Uninstalled') + $more) -join ' '
-}
-
 $wanted = [ordered]@{ routing = 'Installed'; start = 'Auto'; state = 'Running'; forwarding = 'Enabled' }
-# Somebody who has set up a VPN there since needs the service: then all of it stays.
+# What else it does, for somebody: whoever has set up a VPN there since needs the service, then all of it stays.
+$modes = 'DAStatus', 'VpnStatus', 'VpnS2SStatus', 'SstpProxyStatus'
 Complete-Step -SaveAs 'routing' -Wanted $wanted -Whole -Read {
     $service = Get-CimInstance -ClassName Win32_Service -Filter "Name='RemoteAccess'"
+    $access = if ($hasRole) { Get-RemoteAccess -ErrorAction SilentlyContinue }
     [ordered]@{
-        routing = Get-Mode $(if ($hasRole) { Get-RemoteAccess -ErrorAction SilentlyContinue })
+        routing = "$($access.RoutingStatus)" -replace '^$', 'Uninstalled'
+        otherUses = @($modes | Where-Object { "$($access.$_)" -eq 'Installed' }) -join ' '
         # A service that is not there is as good as disabled.
         start = "$($service.StartMode)" -replace '^$', 'Disabled'
         state = "$($service.State)" -replace '^$', 'Stopped'

@@ -10,6 +10,8 @@ $ErrorActionPreference = 'Stop'
 $directionNames = @{ '1' = 'Inbound'; '2' = 'Outbound' }
 $actionNames = @{ '2' = 'Allow'; '4' = 'Block' }
 $enabledNames = @{ '1' = 'True'; '2' = 'False' }
+# All profiles have two numbers, by who wrote the rule.
+$profileNames = @{ '0' = 'Any'; '2147483647' = 'Any' }
 $protocolNames = @{ '1' = 'ICMPv4'; '17' = 'UDP' }
 
 $cloud = $Parameters.cloudCidr
@@ -22,7 +24,7 @@ $openings = [ordered]@{
 function Format-Opening($Protocol, $Ports, $Types, $From) {
     $what = @($Ports) + @($Types) | Where-Object { $_ -and $_ -ne 'Any' } | Sort-Object
     $addresses = @($From | ForEach-Object { ConvertTo-Prefix $_ } | Sort-Object)
-    "Inbound Allow True $Protocol $($what -join ',') from $($addresses -join ',')"
+    "Inbound Allow True Any $Protocol $($what -join ',') from $($addresses -join ',')"
 }
 
 function Get-OpeningName([string] $Opening) { "cgw-$($Parameters.stack)-$Opening" }
@@ -33,9 +35,9 @@ function Get-Opening([string] $Name) {
     $ports = Get-NetFirewallPortFilter -AssociatedNetFirewallRule $rules[0]
     $from = Get-NetFirewallAddressFilter -AssociatedNetFirewallRule $rules[0]
     $is = @((Get-NamedField $rules[0] @('Direction') $directionNames), (Get-NamedField $rules[0] @('Action') $actionNames),
-        (Get-NamedField $rules[0] @('Enabled') $enabledNames)) -join ' '
+        (Get-NamedField $rules[0] @('Enabled') $enabledNames), (Get-NamedField $rules[0] @('Profile', 'Profiles') $profileNames)) -join ' '
     $protocol = Get-NamedField $ports @('Protocol') $protocolNames
-    (Format-Opening $protocol $ports.LocalPort $ports.IcmpType $from.RemoteAddress) -replace '^Inbound Allow True', $is
+    (Format-Opening $protocol $ports.LocalPort $ports.IcmpType $from.RemoteAddress) -replace '^Inbound Allow True Any', $is
 }
 
 $wanted = [ordered]@{}

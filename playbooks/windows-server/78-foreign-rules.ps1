@@ -6,15 +6,16 @@ param($Parameters, [switch] $Undo)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
-# What is switched off stays known, whatever addresses the tunnels have by now.
+# What is switched off stays known, whatever addresses the tunnels have by now. A rule that carries more than this traffic is for a
+# person to judge: the first step refuses it.
 function Get-KnownRule {
-    Get-ForeignRule
+    foreach ($one in Get-ForeignRule) { if (-not $one.isBeyond) { $one.rule } }
     foreach ($name in (Get-Saved 'foreign-rules').Keys) { Get-NetIPsecRule -Name $name -PolicyStore PersistentStore -ErrorAction SilentlyContinue }
 }
 
 Complete-Step -SaveAs 'foreign-rules' -Wanted $(
     $off = [ordered]@{}
-    if ($Parameters.replaceRules) { foreach ($rule in Get-ForeignRule) { $off["$($rule.Name)"] = 'False' } }
+    if ($Parameters.replaceRules) { foreach ($rule in Get-KnownRule) { $off["$($rule.Name)"] = 'False' } }
     $off
 ) -Read {
     $is = [ordered]@{}

@@ -148,20 +148,32 @@ function ConvertTo-Prefix([string] $Address) {
     if ($length -eq '32') { $parts[0] } else { "$($parts[0])/$length" }
 }
 
-# Says whether one of the addresses of a filter is in a network. They are addresses, networks or ranges; Any is all of them.
-function Test-Filter($Addresses, [string] $Cidr) {
-    foreach ($one in $Addresses) {
-        if ("$one" -eq 'Any') { return $true }
-        $ends = @("$one".Split('-') | ForEach-Object { ConvertTo-Prefix $_ } | ForEach-Object { if ($_.Contains('/')) { $_ } else { "$_/32" } })
-        $range = @($ends | ForEach-Object { ConvertTo-NetworkRange $_ })
-        $network = ConvertTo-NetworkRange $Cidr
-        if ($range.Count -gt 0 -and $range[0].first -le $network.last -and $range[-1].last -ge $network.first) { return $true }
-    }
-    $false
+# First and last address of what a filter holds: an address, a network or a range; nothing if it is none of IPv4.
+function ConvertTo-FilterRange([string] $Text) {
+    if ($Text -eq 'Any') { return @{ first = [long] 0; last = [long] 4294967295 } }
+    $ends = @($Text.Split('-') | ForEach-Object { ConvertTo-Prefix $_ } | ForEach-Object { if ($_.Contains('/')) { $_ } else { "$_/32" } })
+    $ranges = @($ends | ForEach-Object { ConvertTo-NetworkRange $_ })
+    if ($ranges.Count -eq $ends.Count) { @{ first = $ranges[0].first; last = $ranges[-1].last } }
 }
 
-# The rules that this stack has not made and that would match its traffic: they lead to the addresses of its tunnels, or the same
-# networks through another one.
+# How the addresses of a filter stand to a network: none of it, its own (it, or a part of it), or beyond it.
+function Get-Reach($Addresses, [string] $Cidr) {
+    $network = ConvertTo-NetworkRange $Cidr
+    $reach = 'none'
+    foreach ($one in $Addresses) {
+        $range = ConvertTo-FilterRange "$one"
+        if (-not $range) { continue }
+        if ($range.first -lt $network.first -or $range.last -gt $network.last) {
+            if ($range.first -le $network.last -and $range.last -ge $network.first) { return 'beyond' }
+        } else {
+            $reach = 'own'
+        }
+    }
+    $reach
+}
+
+# The rules that this stack has not made and that would match its traffic: they lead to the addresses of its tunnels, or these
+# networks through another one. "beyond" says of one of the latter that it carries more than that.
 function Get-ForeignRule {
     $own = @($Parameters.tunnels | ForEach-Object { $_.name }) + @(Get-RuleName)
     $addresses = @($Parameters.tunnels | ForEach-Object { $_.outsideIp })
@@ -169,18 +181,42 @@ function Get-ForeignRule {
         $endpoint = Get-TunnelEndpoint $rule
         if ($rule.DisplayName -in $own -or $endpoint -in '', 'Any') { continue }
         $filter = Get-NetFirewallAddressFilter -AssociatedNetIPsecRule $rule
-        $isSame = (Test-Filter $filter.LocalAddress $Parameters.siteCidr) -and (Test-Filter $filter.RemoteAddress $Parameters.cloudCidr)
-        if ($isSame -or $endpoint -in $addresses) { $rule }
+        $reaches = (Get-Reach $filter.LocalAddress $Parameters.siteCidr), (Get-Reach $filter.RemoteAddress $Parameters.cloudCidr)
+        if ($endpoint -notin $addresses -and 'none' -in $reaches) { continue }
+        New-Object PSObject -Property @{
+            rule = $rule
+            endpoint = $endpoint
+            networks = "$($filter.LocalAddress) to $($filter.RemoteAddress)"
+            isOn = "$($rule.Enabled)" -in 'True', '1'
+            isToOurs = $endpoint -in $addresses
+            isBeyond = $endpoint -notin $addresses -and 'beyond' -in $reaches
+        }
     }
 }
 
 function Get-TunnelEndpoint($Rule) { "$($Rule.RemoteTunnelEndpoint)".Split('/')[0] }
 
-# The names of the rules that this stack has made, as rules.json remembers them.
-function Get-RuleName {
-    $path = Join-Path $PSScriptRoot 'rules.json'
-    if (Test-Path -LiteralPath $path) { (Read-Json $path).rules.PSObject.Properties | ForEach-Object { $_.Name } }
+# rules.json: a salt, and the rules that this stack has made, each with a hash of what it is. One that cannot be read is as good as
+# none: then each rule is written again.
+function Read-RuleMemory([string] $Folder = $PSScriptRoot) {
+    $memory = @{ salt = $null; rules = [ordered]@{} }
+    $path = Join-Path $Folder 'rules.json'
+    if (Test-Path -LiteralPath $path) {
+        try {
+            $read = Read-Json $path
+            $memory.salt = $read.salt
+            foreach ($one in $read.rules.PSObject.Properties) { $memory.rules[$one.Name] = "$($one.Value)" }
+        } catch {
+            $memory = @{ salt = $null; rules = [ordered]@{} }
+        }
+    }
+    $memory
 }
+
+function Write-RuleMemory($Memory) { Write-Json (Join-Path $PSScriptRoot 'rules.json') $Memory }
+
+# The names of the rules that this stack has made.
+function Get-RuleName { @((Read-RuleMemory).rules.Keys) }
 
 # keys.txt: a line for each tunnel, its outside address and its pre-shared key.
 function Get-KeyPath { Join-Path $PSScriptRoot 'keys.txt' }
@@ -275,6 +311,14 @@ function ConvertTo-NetworkRange([string] $Cidr) {
     $size = [long] [Math]::Pow(2, 32 - $length)
     if ($first % $size -ne 0) { return }
     @{ first = $first; last = $first + $size - 1 }
+}
+
+# The network that an address with a length is in.
+function Get-Network([string] $Address, [int] $Length) {
+    $size = [long] [Math]::Pow(2, 32 - $Length)
+    $number = ConvertTo-AddressNumber $Address
+    $first = $number - $number % $size
+    "$(@(foreach ($place in 16777216, 65536, 256, 1) { [Math]::Floor($first / $place) % 256 }) -join '.')/$Length"
 }
 
 function Test-NetworkOverlap([string] $One, [string] $Other) {

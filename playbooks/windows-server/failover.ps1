@@ -39,7 +39,12 @@ try {
     if (-not (Test-Path -LiteralPath $settings)) { throw 'nothing is set up from this folder' }
     $parameters = Read-Json $settings
     $task = Get-FailoverTask $parameters.stack
-    if ($Enable) { Enable-Rules; exit 0 }
+    if ($Enable) {
+        # One that has lost its session may be about to switch a rule off: its end is waited for, four minutes at most.
+        for ($try = 0; -not $lock -and $try -lt 240; $try++) { try { $lock = Enter-Run } catch { Start-Sleep -Seconds 1 } }
+        Enable-Rules
+        exit 0
+    }
     if (-not (Test-Inside $Ping $parameters.cloudCidr)) { throw "$Ping is not in the VPC's network" }
     $lock = Enter-Run
     if (-not (Wait-Reply $Ping $Wait)) { throw "$Ping does not answer: there is nothing to fail over" }

@@ -19,12 +19,13 @@ $how = $null
 try {
     $policy = Join-Path $firing 'policy.wfw'
     if (-not (Test-Path -LiteralPath $policy)) { throw 'there is no policy to put back' }
-    # The rules come back with the keys they had then: none of them is one that the next run may take for its own.
-    $memory = Join-Path $PSScriptRoot 'rules.json'
-    if (Test-Path -LiteralPath $memory) {
-        $read = Read-Json $memory
-        foreach ($one in $read.rules.PSObject.Properties) { $one.Value = '' }
-        Write-Json $memory $read
+    # The rules come back as they were then: the next run is to know their names, and to take none for what it has written.
+    try {
+        $memory = Read-RuleMemory
+        foreach ($name in @($memory.rules.Keys) + @((Read-RuleMemory $firing).rules.Keys)) { $memory.rules[$name] = '' }
+        Write-RuleMemory $memory
+    } catch {
+        [IO.File]::Delete((Join-Path $PSScriptRoot 'rules.json'))
     }
     Invoke-Netsh @('advfirewall', 'import', $policy)
     $how = 'policy'

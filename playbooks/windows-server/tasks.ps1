@@ -100,6 +100,8 @@ function Enter-Guard([string] $Stack) {
         if ($state -eq 'none') {
             New-PrivateFolder (Get-GuardFolder)
             Invoke-Netsh @('advfirewall', 'export', (Get-GuardPolicy))
+            $memory = Join-Path $PSScriptRoot 'rules.json'
+            if (Test-Path -LiteralPath $memory) { Copy-Item -LiteralPath $memory -Destination (Get-GuardFolder) }
         }
         Register-Guard $Stack @((New-ScheduledTaskTrigger -Once -At ((Get-Date).AddMinutes(5))), (New-StartTrigger 'PT5M'))
     } catch {

@@ -42,15 +42,15 @@ if ('$($command.Key)' -match '^Get-(Net(IPsec|IPAddress|FirewallRule|TCPConnecti
 function New-Server {
     $script:Server = [ordered]@{
         version = '10.0.20348'; productType = 3; boot = [datetime] '2026-01-01T00:00:00Z'; label = 'S-1-16-12288'
-        address = '172.31.16.10'
+        address = '172.31.16.10'; prefix = 20
         offload = [ordered]@{ IpIPv4Enabled = 'RxTxEnabled'; TcpIPv4Enabled = 'RxTxEnabled'; UdpIPv4Enabled = 'TxEnabled' }
         features = [ordered]@{}; needsRestart = $false; access = [ordered]@{ RoutingStatus = 'Uninstalled'; VpnStatus = 'Uninstalled' }
         services = [ordered]@{ BFE = 'Auto Running'; MpsSvc = 'Auto Running'; IKEEXT = 'Manual Stopped'; PolicyAgent = 'Manual Running' }
         firewalls = [ordered]@{ Domain = 'True'; Private = 'True'; Public = 'True' }; localRules = [ordered]@{ firewall = 'NotConfigured'; ipsec = 'NotConfigured' }; policyRules = @()
-        forwarding = 'Disabled'; mtu = 9001; peer = 'answers'; pings = 0
+        forwarding = 'Disabled'; mtu = 9001; peer = 'answers'; negotiates = 0; pings = 0
         exemptions = 'NotConfigured'; machines = ''; users = 'O:LSD:(A;;CC;;;BA)'; policyExemptions = $null
         throughNat = 'NotConfigured'; idleSeconds = '300'; openings = [ordered]@{}
-        mainMode = $null; quickMode = $null; friendly = $false; rules = @(); inForce = $true; registry = [ordered]@{}
+        mainMode = $null; quickMode = $null; friendly = $false; rules = @(); inForce = 1; registry = [ordered]@{}
         tasks = [ordered]@{}; restarts = 0; sessions = @(@{ from = '198.51.100.7'; port = 22 })
     }
     Clear-History
@@ -71,10 +71,20 @@ function Invoke-Change([scriptblock] $Change) {
     if ($hit) { throw "the modelled server failed after call $($script:History.calls)" }
 }
 
-# What has been negotiated with the other end of the first rule: the first suite that both have.
-function Show-SA([string] $Cipher, [string] $Hash, [string] $Group) {
-    foreach ($rule in @($script:Server.rules | Where-Object { $_.enable -eq 'True' }) | Select-Object -First 1) {
-        [pscustomobject] @{ RemoteEndpoint = $rule.remotetunnelendpoint; $Cipher = 65003; $Hash = 65001; $Group = 14 } } }
+# What has been negotiated with the other end of the first rule that is on: the server's first suite, or a later one where the other
+# end does not have that ('negotiates').
+function Get-Carrier { $script:Server.rules | Where-Object { $_.enable -eq 'True' -and $_.qmsecmethods } | Select-Object -First 1 }
+function Show-MainSA {
+    $rule = Get-Carrier
+    $suite = @($script:Server.mainMode.proposals)[$script:Server.negotiates]
+    if ($rule -and $suite) { [pscustomobject] @{ RemoteEndpoint = $rule.remotetunnelendpoint; CipherAlgorithm = $ciphers[$suite.Encryption]; HashAlgorithm = $hashes[$suite.Hash]; GroupId = [int] $suite.KeyExchange.Substring(2) } }
+}
+function Show-QuickSA {
+    $rule = Get-Carrier
+    if (-not $rule) { return }
+    $hash, $cipher = @($rule.qmsecmethods -split '[:+]')[1].Split('-')
+    [pscustomobject] @{ RemoteEndpoint = $rule.remotetunnelendpoint; FirstCipherAlgorithm = $ciphers[$cipher]; FirstIntegrityAlgorithm = $hashes[($hash -replace '^AESGCM', 'AESGMAC')]; PfsGroupId = $pfsGroups[$rule.qmpfs] }
+}
 # The other end answers the third ping: 'answers', or 'silent' to key exchange, 'no-quick' mode, 'no-host' behind it, 'beside' the
 # tunnels. What goes through them is counted, from shortly before the counter begins again.
 $script:TunnelBytes = 4294967296 - 400
@@ -161,6 +171,7 @@ function Enter-Server {
 
 $ciphers = @{ None = 0; DES = 2; DES3 = 6; AES128 = 65001; AES192 = 65002; AES256 = 65003; AESGCM128 = 65004; AESGCM192 = 65005; AESGCM256 = 65006 }
 $hashes = @{ None = 0; MD5 = 2; SHA1 = 3; SHA256 = 65001; SHA384 = 65002; AESGMAC128 = 65003; AESGMAC192 = 65004; AESGMAC256 = 65005 }
+$pfsGroups = @{ none = 0; mainmode = 0; dhgroup1 = 1; dhgroup2 = 2; dhgroup14 = 14; ecdhp256 = 19; ecdhp384 = 20; dhgroup24 = 24 }
 # A crypto set as its CIM class documents it, or as the cmdlets' own parameters name things.
 function Show-Set($Set) {
     if (-not $Set) { return }
@@ -187,7 +198,15 @@ function Get-Sorted($Table) { $sorted = [ordered]@{}; foreach ($n in @($Table.Ke
 function Show-Opening($Rule) {
     if ($script:Server.friendly) { return [pscustomobject] $Rule }
     $numbers = @{ Inbound = 1; Outbound = 2; Allow = 2; Block = 4; True = 1; False = 2 }
-    [pscustomobject] @{ Name = $Rule.Name; Direction = $numbers[$Rule.Direction]; Action = $numbers[$Rule.Action]; Enabled = $numbers[$Rule.Enabled] }
+    [pscustomobject] @{ Name = $Rule.Name; Direction = $numbers[$Rule.Direction]; Action = $numbers[$Rule.Action]; Enabled = $numbers[$Rule.Enabled]; Profile = "$($Rule.Profile)" }
+}
+function Get-RuleOf($p) { $script:Server.rules | Where-Object { "{$($_.name)}" -eq $p.AssociatedNetIPsecRule.Name } | Select-Object -First 1 }
+# netsh's words for a rule, as the properties of MSFT_NetConSecRule.
+function Show-Rule($Rule) {
+    $security = @(@{ requireinclearout = 2, 0; requestinrequestout = 1, 1; requireinrequireout = 2, 2; noauthentication = 0, 0 }["$($Rule.action)"])
+    [pscustomobject] @{ Name = "{$($Rule.name)}"; DisplayName = $Rule.name; Enabled = $Rule.enable; Profile = $Rule.profile; Mode = "$($Rule.type) $($Rule.mode)"
+        InboundSecurity = $security[0]; OutboundSecurity = $security[1]; LocalTunnelEndpoint = @($Rule.localtunnelendpoint); RemoteTunnelEndpoint = @($Rule.remotetunnelendpoint)
+        RequireAuthorization = $Rule.applyauthz; EncryptedTunnelBypass = $Rule.exemptipsecprotectedconnections; Phase1AuthSet = $Rule.auth1 }
 }
 function Select-Known($p, [string[]] $Names) { $all = [ordered]@{}; foreach ($n in $Names) { $all[$n] = $p[$n] }; $all }
 function Confirm-Default([string] $Name, $p, [string] $End) {
@@ -222,7 +241,7 @@ $models = @{
         if ($p.Confirm -ne $false) { throw 'it asks' }
         if (-not $script:Server.tasks.Contains("$($p.TaskName)")) { throw 'no such task' }
         Invoke-TaskChange $p.TaskName { $script:Server.tasks.Remove("$($p.TaskName)") } }
-    'Get-NetIPAddress' = { param($p) if ($script:Server.address -in $p.IPAddress) { [pscustomobject] @{ IPAddress = $script:Server.address; InterfaceIndex = 7 } } }
+    'Get-NetIPAddress' = { param($p) if ($script:Server.address -in $p.IPAddress) { [pscustomobject] @{ IPAddress = $script:Server.address; InterfaceIndex = 7; PrefixLength = $script:Server.prefix } } }
     'Get-NetAdapter' = { param($p) if (7 -in $p.InterfaceIndex) { [pscustomobject] @{ Name = 'Ethernet'; InterfaceIndex = 7; InterfaceDescription = 'Amazon Elastic Network Adapter' } } }
     'Get-NetAdapterChecksumOffload' = { param($p) [pscustomobject] $script:Server.offload }
     'Set-NetAdapterChecksumOffload' = { param($p)
@@ -254,13 +273,14 @@ $models = @{
         if (-not $script:Server.openings.Contains("$($p.Name)")) { throw 'no such rule' }
         Invoke-Change { $script:Server.openings.Remove("$($p.Name)") } }
     'Get-NetFirewallPortFilter' = { param($p)
+        if ($p.AssociatedNetIPsecRule) { return [pscustomobject] @{ Protocol = (Get-RuleOf $p).protocol; LocalPort = 'Any'; RemotePort = 'Any' } }
         $rule = $script:Server.openings[$p.AssociatedNetFirewallRule.Name]
         [pscustomobject] @{ Protocol = $rule.Protocol; LocalPort = if ($rule.LocalPort) { $rule.LocalPort } else { 'Any' }; IcmpType = if ($rule.IcmpType) { $rule.IcmpType } else { 'Any' } } }
     'Get-NetFirewallAddressFilter' = { param($p)
         # Windows keeps networks with their masks.
         $show = { param($addresses) $all = @($addresses | ForEach-Object { $_ -replace '/16$', '/255.255.0.0' }); if ($all.Count -eq 1) { $all[0] } else { $all } }
         if ($p.AssociatedNetIPsecRule) {
-            $rule = $script:Server.rules | Where-Object { "{$($_.name)}" -eq $p.AssociatedNetIPsecRule.Name } | Select-Object -First 1
+            $rule = Get-RuleOf $p
             return [pscustomobject] @{ LocalAddress = & $show $rule.endpoint1; RemoteAddress = & $show $rule.endpoint2 }
         }
         [pscustomobject] @{ RemoteAddress = & $show $script:Server.openings[$p.AssociatedNetFirewallRule.Name].RemoteAddress } }
@@ -274,7 +294,8 @@ $models = @{
             if (-not $script:Server.services.Contains('RemoteAccess')) { $script:Server.services['RemoteAccess'] = 'Disabled Stopped' } }
         [pscustomobject] @{ Success = $true; ExitCode = 'Success'; RestartNeeded = if ($script:Server.needsRestart) { 'Yes' } else { 'No' } } }
     'Uninstall-WindowsFeature' = { param($p)
-        if ($script:Server.access.RoutingStatus -eq 'Installed') { throw 'routing is still set up' }
+        $inUse = @(if ($script:Server.access.RoutingStatus -eq 'Installed') { 'RemoteAccess', 'Routing' }; if ($script:Server.access.VpnStatus -eq 'Installed') { 'RemoteAccess', 'DirectAccess-VPN' })
+        foreach ($n in $p.Name) { if ($n -in $inUse) { throw "$n is in use" } }
         Invoke-Change {
             foreach ($n in $p.Name) { $script:Server.features.Remove($n) }
             if (-not $script:Server.features.Contains('RemoteAccess')) { $script:Server.services.Remove('RemoteAccess') } }
@@ -291,12 +312,20 @@ $models = @{
     'Set-NetIPInterface' = { param($p) Invoke-Change {
         if ($p.ContainsKey('Forwarding')) { $script:Server.forwarding = $p.Forwarding }
         if ($p.ContainsKey('NlMtuBytes')) { $script:Server.mtu = [int] $p.NlMtuBytes } } }
-    'Get-NetIPsecMainModeSA' = { param($p) if ($script:Server.pings -gt 2 -and $script:Server.peer -ne 'silent') { Show-SA 'CipherAlgorithm' 'HashAlgorithm' 'GroupId' } }
-    'Get-NetIPsecQuickModeSA' = { param($p) if ($script:Server.pings -gt 2 -and $script:Server.peer -in 'answers', 'no-host', 'beside') { Show-SA 'FirstCipherAlgorithm' 'FirstIntegrityAlgorithm' 'PfsGroupId' } }
+    'Get-NetIPsecMainModeSA' = { param($p) if ($script:Server.pings -gt 2 -and $script:Server.peer -ne 'silent') { Show-MainSA } }
+    'Get-NetIPsecQuickModeSA' = { param($p) if ($script:Server.pings -gt 2 -and $script:Server.peer -in 'answers', 'no-host', 'beside') { Show-QuickSA } }
     'New-NetIPsecMainModeCryptoProposal' = { param($p) , (Select-Known $p 'KeyExchange', 'Encryption', 'Hash') }
     'New-NetIPsecQuickModeCryptoProposal' = { param($p) , (Select-Known $p 'Encapsulation', 'ESPHash', 'Encryption', 'MaxMinutes', 'MaxKiloBytes') }
     'Get-NetIPsecMainModeCryptoSet' = { param($p) Confirm-Default 'Get' $p 1; Show-Set $script:Server.mainMode }
-    'Get-NetIPsecQuickModeCryptoSet' = { param($p) Confirm-Default 'Get' $p 2; Show-Set $script:Server.quickMode }
+    'Get-NetIPsecQuickModeCryptoSet' = { param($p)
+        if ($p.AssociatedNetIPsecRule) {
+            $rule = Get-RuleOf $p
+            if (-not $rule.qmsecmethods) { return }
+            $hash, $cipher, $minutes, $kilobytes = $rule.qmsecmethods.Split(':')[1] -split '[-+]'
+            $proposal = [pscustomobject] @{ Encapsulation = 2; CipherAlgorithm = $cipher; HashAlgorithmESP = $hash; MaxLifetimeMinutes = $minutes; MaxLifetimeKilobytes = $kilobytes }
+            return [pscustomobject] @{ PfsGroupID = $pfsGroups[$rule.qmpfs]; Proposals = @($proposal) }
+        }
+        Confirm-Default 'Get' $p 2; Show-Set $script:Server.quickMode }
     'New-NetIPsecMainModeCryptoSet' = { param($p) Confirm-Default 'New' $p 1; if ($script:Server.mainMode -or -not $p.Default) { throw 'the default set exists' }; Invoke-Change { $script:Server.mainMode = New-Set $null $p } }
     'New-NetIPsecQuickModeCryptoSet' = { param($p) Confirm-Default 'New' $p 2; if ($script:Server.quickMode -or -not $p.Default) { throw 'the default set exists' }; Invoke-Change { $script:Server.quickMode = New-Set $null $p } }
     'Set-NetIPsecMainModeCryptoSet' = { param($p) Confirm-Default 'Set' $p 1; if (-not $script:Server.mainMode) { throw 'no such set' }; Invoke-Change { $script:Server.mainMode = New-Set $script:Server.mainMode $p } }
@@ -306,9 +335,12 @@ $models = @{
     'Enable-NetIPsecRule' = { param($p) Invoke-Change { foreach ($rule in $script:Server.rules) { if ("$($p.DisplayName)$($p.IPsecRuleName)" -in $rule.name, "{$($rule.name)}") { $rule.enable = 'True' } } } }
     'Disable-NetIPsecRule' = { param($p) Invoke-Change { $script:Server.pings = 0; foreach ($rule in $script:Server.rules) { if ("$($p.DisplayName)$($p.IPsecRuleName)" -in $rule.name, "{$($rule.name)}") { $rule.enable = 'False' } } } }
     'Get-NetIPsecRule' = { param($p)
-        if ($p.PolicyStore -eq 'ActiveStore' -and -not $script:Server.inForce) { return }
         if ($p.PolicyStore -eq 'RSOP') { foreach ($name in $script:Server.policyRules) { [pscustomobject] @{ DisplayName = $name } }; return }
-        foreach ($rule in $script:Server.rules) { if (-not ($p.DisplayName -or $p.IPsecRuleName) -or $rule.name -in $p.DisplayName -or "{$($rule.name)}" -in $p.IPsecRuleName) { [pscustomobject] @{ Name = "{$($rule.name)}"; DisplayName = $rule.name; Enabled = $rule.enable; RemoteTunnelEndpoint = @($rule.remotetunnelendpoint) } } } }
+        $times = if ($p.PolicyStore -eq 'ActiveStore') { $script:Server.inForce } else { 1 }
+        foreach ($rule in $script:Server.rules) {
+            if (($p.DisplayName -or $p.IPsecRuleName) -and $rule.name -notin $p.DisplayName -and "{$($rule.name)}" -notin $p.IPsecRuleName) { continue }
+            for ($n = 0; $n -lt $times; $n++) { Show-Rule $rule }
+        } }
 }
 function Invoke-Model([string] $Command, $Parameters) {
     if (-not $models.ContainsKey($Command)) { throw "No model for $Command" }

@@ -344,7 +344,7 @@ Reset
 [void] (Confirm)
 (Get-Server).access.VpnStatus = 'Installed'
 $run = Undo -RemoveRoles
-Expect 'undo beside a VPN that somebody set up since: their service runs on' ((Get-Server).services.RemoteAccess -eq 'Auto Running' -and (Get-Server).access.RoutingStatus -eq 'Installed' -and 'routing' -in $run.steps.routing.kept)
+Expect 'undo beside a VPN that somebody set up since: their service runs on' ((Get-Server).services.RemoteAccess -eq 'Auto Running' -and (Get-Server).access.RoutingStatus -eq 'Installed' -and 'otherUses' -in $run.steps.routing.kept -and (@((Get-Server).features.Keys) -join ' ') -eq 'DirectAccess-VPN RemoteAccess Routing RSAT-RemoteAccess-PowerShell')
 
 # The restart: over a connection that proves the way, with the guard armed for after it.
 Reset
@@ -433,9 +433,12 @@ Reset
 $run = Push (Get-Given)
 Expect 'netsh prints the key: it is taken out of the error' ($run.code -eq 1 -and $run.steps.tunnels.error -match 'exit code 1: refused' -and $run.steps.tunnels.error -match 'auth1psk=\*\*\*' -and (Test-Quiet $run))
 Reset
-(Get-Server).inForce = $false
+(Get-Server).inForce = 0
 $run = Push (Get-Given)
 Expect 'a rule that does not come into force is a failure' ($run.code -eq 1 -and $run.steps.tunnels.error -match 'not in force')
+Reset
+(Get-Server).inForce = 2
+Expect 'and so is one that is in force twice' ((Push (Get-Given)).steps.tunnels.error -match 'is in force 2 times')
 
 # Rules of others that lead to the same tunnels, one of them known when the first was switched off.
 Reset
@@ -523,13 +526,15 @@ $refusals = [ordered]@{
     'a group policy sets IPsec rules itself (Domain isolation)' = { param($g) (Get-Server).policyRules = @('Domain isolation') }
     "the rule 'VPN to Tunnel 1' leads to the tunnel address 203.0.113.10 already" = { param($g)
         (Get-Server).rules = @([ordered]@{ name = 'VPN to Tunnel 1'; enable = 'True'; remotetunnelendpoint = '203.0.113.10' }) }
-    "the rule 'Old firewall' leads the same networks through a tunnel to 192.0.2.99" = { param($g)
+    "the rule 'Old firewall' leads these networks through a tunnel to 192.0.2.99 (172.31.16.0/20 to 10.0.0.0/255.255.0.0): disable it" = { param($g)
         (Get-Server).rules = @([ordered]@{ name = 'Old firewall'; enable = 'True'; remotetunnelendpoint = '192.0.2.99'; endpoint1 = '172.31.16.0/20'; endpoint2 = '10.0.0.0/16' }) }
-    "the rule 'All of it' leads the same networks" = { param($g)
+    "the rule 'All of it' leads these networks through a tunnel to 192.0.2.99 (172.31.16.10 to Any), and more than these: narrow" = { param($g)
         (Get-Server).rules = @([ordered]@{ name = 'All of it'; enable = 'True'; remotetunnelendpoint = '192.0.2.99'; endpoint1 = '172.31.16.10'; endpoint2 = 'Any' }) }
-    "the rule 'Some of it' leads the same networks" = { param($g)
+    "the rule 'Some of it' leads these networks" = { param($g)
         (Get-Server).rules = @([ordered]@{ name = 'Some of it'; enable = 'True'; remotetunnelendpoint = '192.0.2.99'; endpoint1 = '172.31.16.10'; endpoint2 = '10.0.5.1-10.0.5.9' }) }
-    'already set up otherwise' = { param($g) (Get-Server).access.VpnStatus = 'Installed' }
+    'already set up otherwise (VpnStatus): add' = { param($g) (Get-Server).access.VpnStatus = 'Installed' }
+    'set up otherwise (DAStatus, VpnS2SStatus, SstpProxyStatus)' = { param($g) foreach ($mode in 'DAStatus', 'VpnS2SStatus', 'SstpProxyStatus') { (Get-Server).access[$mode] = 'Installed' } }
+    "covers a part of the server's own subnet (172.31.16.0/20)" = { param($g) $g.siteCidr = '172.31.17.0/24'; $g.cloudCidr = '172.31.20.0/24' }
     'far too wide' = { param($g) $g.cloudCidr = '0.0.0.0/0' }
     'overlaps Endpoint 1' = { param($g) $g.siteCidr = '10.0.4.0/24' }
     'link-local' = { param($g) $g.cloudCidr = '169.254.0.0/16' }
@@ -544,7 +549,9 @@ foreach ($refusal in $refusals.GetEnumerator()) {
     & $refusal.Value $given
     $before = Get-Snapshot
     $run = Push $given
-    Expect "refused: $($refusal.Key)" ($run.code -eq 1 -and $run.steps.preflight.error -match [regex]::Escape($refusal.Key) -and (Get-Snapshot) -eq $before -and (Get-History).calls -eq 0 -and $run.steps.tunnels.skipped)
+    # Each says what helps.
+    $hasHint = @($run.steps.preflight.error -split '; ' | Where-Object { $_ -notmatch ': [a-z]|, take |; connect' }).Count -eq 0
+    Expect "refused: $($refusal.Key)" ($run.code -eq 1 -and $hasHint -and $run.steps.preflight.error -match [regex]::Escape($refusal.Key) -and (Get-Snapshot) -eq $before -and (Get-History).calls -eq 0 -and $run.steps.tunnels.skipped)
 }
 $shapes = [ordered]@{
     'keys.txt: two tunnels have the same key' = { param($g) $g.tunnels[1].presharedKey = $g.tunnels[0].presharedKey }
