@@ -179,7 +179,7 @@ function Show-Set($Set) {
         if ($script:Server.friendly) { [pscustomobject] $p; continue }
         $raw = [ordered]@{ CipherAlgorithm = $ciphers[$p.Encryption] }
         if ($p.Contains('KeyExchange')) { $raw.GroupId = [int] $p.KeyExchange.Substring(2); $raw.HashAlgorithm = $hashes[$p.Hash] }
-        else { $raw.Encapsulation = 2; $raw.HashAlgorithmESP = $hashes[$p.ESPHash]; $raw.MaxLifetimeMinutes = $p.MaxMinutes; $raw.MaxLifetimeKilobytes = $p.MaxKiloBytes }
+        else { $raw.Encapsulation = @{ AH = 1; ESP = 2 }[$p.Encapsulation]; $raw.HashAlgorithmESP = $hashes[$p.ESPHash]; $raw.MaxLifetimeMinutes = $p.MaxMinutes; $raw.MaxLifetimeKilobytes = $p.MaxKiloBytes }
         [pscustomobject] $raw
     })
     [pscustomobject] @{ Proposals = $proposals; MaxLifetimeMinutes = $Set.minutes; MaxLifetimeSessions = $Set.sessions; ForceDiffieHellman = $Set.force }

@@ -114,6 +114,16 @@ $sure = Confirm
 Expect 'confirmed: the guard is gone, and its policy with it' ($sure.code -eq 0 -and (Get-Server).tasks.Count -eq 0 -and 'policy.wfw' -notin $sure.left)
 Expect 'confirmed: it says how the machine is' ($sure.state.boot -eq 1767225600 -and $sure.state.reboot -and $sure.state.routing -eq 'Running' -and $sure.state.guard -eq 'armed' -and $sure.state.rules['vpn-0abc Tunnel 2'] -eq 1 -and $sure.state.rules.Count -eq 2)
 $final = Get-Snapshot
+# Compared with what was written by hand, whole and whatever the order.
+function ConvertTo-Lines($Value, [string] $Path) {
+    if ($Value -is [Collections.IDictionary]) { foreach ($key in @($Value.Keys | Sort-Object)) { ConvertTo-Lines $Value[$key] "$Path/$key" } }
+    elseif ($Value -is [Collections.IList]) { for ($n = 0; $n -lt $Value.Count; $n++) { ConvertTo-Lines $Value[$n] "$Path/$n" } }
+    else { "$Path = $Value" }
+}
+$byHand = ConvertFrom-Json -AsHashtable ([IO.File]::ReadAllText((Join-Path $PSScriptRoot 'final.json')))
+$byHand.Remove('server')
+$differs = Compare-Object @(ConvertTo-Lines $byHand '') @(ConvertTo-Lines (ConvertFrom-Json -AsHashtable $final) '')
+Expect "fresh: the server is what the guide makes of it by hand $(@($differs | ForEach-Object { "$($_.SideIndicator) $($_.InputObject)" }) -join '; ')" (-not $differs)
 Expect 'fresh: the folder belongs to Administrators' ((Get-History).acls[$run.stack] -eq 'O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)')
 $server = Get-Server
 Expect 'fresh: two rules, each with its key and its endpoint' ($server.rules.Count -eq 2 -and $server.rules[0].auth1psk -eq $keys[0] -and $server.rules[1].auth1psk -eq $keys[1] -and $server.rules[1].remotetunnelendpoint -eq '203.0.113.20')
@@ -164,6 +174,52 @@ Expect 'a number that is gone from the registry is set again' ((Get-ChangedIds $
 $run = Push $given
 Expect 'a drifted main mode is set right' ((Get-ChangedIds $run) -eq 'main-mode' -and (Get-Server).mainMode.minutes -eq 480)
 Expect 'a drifted main mode is set right: what was kept is still the first state' ([IO.File]::ReadAllText((Join-Path $run.stack 'saved.json')) -eq $kept)
+
+# Each setting is changed by hand: exactly the step whose setting it is sets it again, and all else stays.
+Reset
+[void] (Push (Get-Given))
+[void] (Confirm)
+$drifts = [ordered]@{
+    'checksum-offload' = @({ (Get-Server).offload.IpIPv4Enabled = 'RxTxEnabled' }, { (Get-Server).offload.TcpIPv4Enabled = 'RxTxEnabled' }, { (Get-Server).offload.UdpIPv4Enabled = 'TxEnabled' })
+    'roles' = @({ (Get-Server).features.Remove('NPAS') }, { (Get-Server).features.Remove('Routing') }, { (Get-Server).features.Remove('RSAT-RemoteAccess-PowerShell') })
+    'routing' = @({ (Get-Server).access.RoutingStatus = 'Uninstalled' }, { (Get-Server).services.RemoteAccess = 'Disabled Stopped' }, { (Get-Server).services.RemoteAccess = 'Auto Stopped' },
+        { (Get-Server).services.RemoteAccess = 'Manual Running' }, { (Get-Server).forwarding = 'Disabled' })
+    'ipsec-settings' = @({ (Get-Server).exemptions = 'Dhcp, Icmp' }, { (Get-Server).machines = 'O:LSD:(A;;CC;;;BA)' }, { (Get-Server).users = 'O:LSD:(A;;CC;;;BA)' },
+        { (Get-Server).throughNat = 'Server' }, { (Get-Server).idleSeconds = '300' })
+    'udp-encapsulation' = @({ (Get-Server).registry.AssumeUDPEncapsulationContextOnSendRule = 1 }, { (Get-Server).registry.Remove('AssumeUDPEncapsulationContextOnSendRule') })
+    'main-mode' = @({ (Get-Server).mainMode.minutes = 60 }, { (Get-Server).mainMode.sessions = 5 }, { (Get-Server).mainMode.force = $false }, { (Get-Server).mainMode = $null },
+        { (Get-Server).mainMode.proposals = @((Get-Server).mainMode.proposals[1]) }, { (Get-Server).mainMode.proposals[0].Hash = 'SHA1' })
+    'quick-mode' = @({ (Get-Server).quickMode = $null }, { (Get-Server).quickMode.proposals[0].Encryption = 'AES128' }, { (Get-Server).quickMode.proposals[0].MaxMinutes = 30 }, { (Get-Server).quickMode.proposals[0].Encapsulation = 'AH' })
+    'firewall' = @({ (Get-Server).openings.Remove('cgw-prod-ping') }, { (Get-Server).openings['cgw-prod-ike'].RemoteAddress = @('Any') }, { (Get-Server).openings['cgw-prod-ike'].Profile = 'Domain' },
+        { (Get-Server).openings['cgw-prod-ike'].Enabled = 'False' }, { (Get-Server).openings['cgw-prod-ping'].Action = 'Block' }, { (Get-Server).openings['cgw-prod-ike'].LocalPort = @('500') },
+        { (Get-Server).openings['cgw-prod-ping'].Direction = 'Outbound' }, { (Get-Server).openings['cgw-prod-ping'].Protocol = 'UDP' })
+    'mtu' = @(, { (Get-Server).mtu = 9001 })
+    'tunnels' = @({ (Get-Server).rules = @((Get-Server).rules[1]) }, { (Get-Server).rules = @((Get-Server).rules) + (Get-Server).rules[0] }, { (Get-Server).rules[0].auth1 = 'computerkerb' })
+    'dead-gateway' = @({ (Get-Server).registry.EnableDeadGWDetect = 0 }, { (Get-Server).registry.Remove('EnableDeadGWDetect') })
+}
+$values = [ordered]@{ enable = 'False'; profile = 'domain'; mode = 'transport'; localtunnelendpoint = '172.31.16.11'; remotetunnelendpoint = '203.0.113.11'; endpoint1 = '172.31.16.0/20'
+    endpoint2 = '10.0.0.0/15'; protocol = 'tcp'; action = 'requestinrequestout'; qmsecmethods = 'ESP:SHA1-AES128+60min+100000kb'; exemptipsecprotectedconnections = 'yes'; applyauthz = 'yes'; qmpfs = 'dhgroup2' }
+foreach ($field in $values.Keys) { $drifts['tunnels'] += { (Get-Server).rules[0][$field] = $values[$field] }.GetNewClosure() }
+$wrong = @()
+$count = 0
+foreach ($step in $drifts.Keys) {
+    foreach ($drift in $drifts[$step]) {
+        $count++
+        & $drift
+        $drifted = Get-Snapshot
+        $run = Push (Get-Given)
+        [void] (Confirm)
+        # Nobody is told in two ways.
+        $after = (Get-Snapshot) -replace '"machines":"None"', '"machines":""'
+        if ($run.code -ne 0 -or $drifted -eq $final -or (Get-ChangedIds $run) -ne $step -or $after -ne $final) {
+            $wrong += "$step`: $(Get-ChangedIds $run) after {$drift}"
+            Reset
+            [void] (Push (Get-Given))
+            [void] (Confirm)
+        }
+    }
+}
+Expect "each of $count settings changed by hand: exactly that one is set again $($wrong -join '; ')" ($wrong.Count -eq 0 -and $count -gt 50)
 
 # Every change fails once, before or after its effect; the next run ends as if nothing had happened.
 foreach ($after in $false, $true) {
@@ -218,6 +274,17 @@ Expect 'a server with own settings: set up' ($run.code -eq 0 -and (Get-Server).r
 $run = Undo -RemoveRoles
 Expect 'a server with own settings: undone, whole' ($run.code -eq 0 -and (Get-Snapshot) -eq $own)
 if ((Get-Snapshot) -ne $own) { $own; Get-Snapshot }
+# Routing and remote access that somebody has set up before, with a VPN of their own beside it.
+Reset
+(Get-Server).access = [ordered]@{ RoutingStatus = 'Installed'; VpnStatus = 'Installed' }
+foreach ($role in 'DirectAccess-VPN', 'RemoteAccess', 'Routing', 'RSAT-RemoteAccess-PowerShell') { (Get-Server).features[$role] = 'Installed' }
+(Get-Server).services['RemoteAccess'] = 'Auto Running'
+$theirs = Get-Snapshot
+$run = Push (Get-Given)
+Expect 'routing that is set up for something else too serves as it is' ($run.code -eq 0 -and (Get-Server).access.VpnStatus -eq 'Installed' -and $run.steps.routing.now.otherUses -eq 'VpnStatus')
+$run = Undo -RemoveRoles
+Expect 'and it is there afterwards as it was, whole' ($run.code -eq 0 -and (Get-Snapshot) -eq $theirs)
+if ((Get-Snapshot) -ne $theirs) { $theirs; Get-Snapshot }
 Reset
 [void] (Push (Get-Given))
 (Get-Server).mainMode.minutes = 60
@@ -288,6 +355,28 @@ Start-Guard
 Expect 'the guard puts the old key back' ((Get-Server).rules[1].auth1psk -eq $keys[1])
 [void] (Push $given)
 Expect 'and the next run sets the new one' ((Get-Server).rules[1].auth1psk -eq $keys[2] -and (Get-Server).rules.Count -eq 2)
+
+Reset
+[void] (Push (Get-Given))
+[void] (Confirm)
+$given = Get-Given
+$given.connection = 'vpn-0def'
+foreach ($n in 0, 1) { $given.tunnels[$n].name = "vpn-0def Tunnel $($n + 1)"; $given.tunnels[$n].outsideIp = "203.0.113.$(30 + $n)" }
+[void] (Push $given)
+Start-Guard
+$back = (Get-Server).rules[0].name
+[void] (Push $given)
+[void] (Confirm)
+Expect 'rules of the connection before that the guard brings back are known and go' ($back -eq 'vpn-0abc Tunnel 1' -and (@((Get-Server).rules | ForEach-Object { $_.name }) -join ' ') -eq 'vpn-0def Tunnel 1 vpn-0def Tunnel 2')
+Reset
+Set-OwnThings
+$before = Get-Policy
+$run = Push (Get-Given)
+[IO.File]::WriteAllText((Join-Path $run.stack 'rules.json'), '{ "salt": "')
+Start-Guard
+Expect 'a memory that is damaged keeps no policy from being put back' ((Get-Policy) -eq $before -and (Confirm).state.guard -eq 'restored')
+[IO.File]::WriteAllText((Join-Path $run.stack 'rules.json'), 'x')
+Expect 'and no run from going on' ((Push (Get-Given)).code -eq 0 -and (Undo).code -eq 0)
 
 # What comes in the same moment, and what comes too late.
 Reset
