@@ -26,7 +26,7 @@ mod request;
 
 pub use first_start::{Opening, user_data};
 pub use own::{Own, OwnError};
-pub use request::{Off, Request, Then, command};
+pub use request::{END, Off, Request, Then, command};
 
 /// The script that unpacks a bundle on the server; it comes on the command line, not in the bundle.
 const BOOTSTRAP: &str = "bootstrap.ps1";

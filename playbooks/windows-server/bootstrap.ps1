@@ -1,9 +1,11 @@
 # Puts files into the folder of a stack and runs one of its scripts for a session. Sent as powershell.exe -EncodedCommand, so
 # it stays tiny: lines that start with # and empty lines are left out when it is sent.
 #
-# Standard input is one line of JSON: {"stack": "...", "script": "...", "arguments": {...}, "files": {"<name>": "<base64>"}}.
+# Standard input is one line of JSON: {"stack": "...", "script": "...", "arguments": {...}, "files": {"<name>": "<base64>"}, "end": "..."}.
 # With files there is a second line, keys.txt in base64: the parameters of a cmdlet such as ConvertFrom-Json may be logged.
-# The exit code is that of the script; 3 when another run is under way; 4 when the script is not there; 1 for the rest.
+# The exit code is that of the script; 3 when another run is under way; 4 when the script is not there; 1 for the rest. After
+# the word of `end` it is the last line too: where PowerShell is the default shell of Windows' sshd, that shell's -Command
+# makes 1 of every code but 0.
 #
 # With -EncodedCommand the host itself reads a redirected standard input and hands its lines over in $input, so that
 # [Console]::In is empty by then. With -File it does not. Hence both, in this order.
@@ -54,4 +56,5 @@ try {
     [Console]::Error.WriteLine("cgw: $($_.Exception.Message)")
     if ($lock) { $lock.Dispose() }
 }
+if ($bundle.end) { [Console]::Out.WriteLine("$($bundle.end) $code") }
 exit $code

@@ -10,6 +10,9 @@ use zeroize::Zeroizing;
 use super::{BOOTSTRAP, Bundle, KEYS, SCRIPTS};
 use crate::address::Stack;
 
+/// The first word of the last line that the bootstrap writes; its exit code is the second.
+pub const END: &str = "cgw-exit";
+
 /// One thing that is asked of the server; the documents are those of `bootstrap.ps1`.
 #[derive(Debug, Clone, Copy)]
 pub enum Request<'a> {
@@ -149,6 +152,7 @@ impl Request<'_> {
         };
         let document = json!({
             "stack": self.stack(), "script": script, "arguments": arguments, "files": files,
+            "end": END,
         });
         let mut lines = Zeroizing::new(serde_json::to_vec(&document).expect("JSON of text"));
         if let Self::Run(bundle) = self {
@@ -200,7 +204,8 @@ mod tests {
         let confirm = read(Request::Confirm { stack: &stack, then: Then::After(7) });
         assert_eq!(
             confirm,
-            json!({ "stack": "office", "script": "confirm.ps1", "arguments": { "After": 7 }, "files": {} })
+            json!({ "stack": "office", "script": "confirm.ps1", "arguments": { "After": 7 },
+                "files": {}, "end": "cgw-exit" })
         );
         let undo = read(Request::Undo { stack: &stack, remove_roles: true });
         assert_eq!(undo["arguments"]["Start"], "undo.ps1");

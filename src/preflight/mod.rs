@@ -170,6 +170,7 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
         declared.instance = server.instance.as_str().parse().ok();
     }
     let mut notes = notes(&cloud, &site, customer.as_ref(), via);
+    notes.extend(idle(&declared, via));
     notes.extend(cidrs::notes(request, &site, pair));
     Ok(Situation {
         stack: request.stack.clone(),
@@ -285,6 +286,15 @@ fn notes(cloud: &Cloud, site: &Site, customer: Option<&AwsId>, via: Via) -> Vec<
         notes.push("the first step on the server refuses if it is a domain controller".to_owned());
     }
     notes
+}
+
+/// A tunnel that carries nothing goes down, and only a host that is pinged keeps one busy.
+fn idle(declared: &Declared, via: Via) -> Option<String> {
+    (via != Via::None && declared.ping.is_none()).then(|| {
+        "without --ping nothing keeps a tunnel up: one that is idle goes down until the site sends \
+         something again; with --ping ADDRESS a task on the server pings that host in the VPC"
+            .to_owned()
+    })
 }
 
 /// How the scripts reach the server, if that is not said.

@@ -294,6 +294,10 @@ impl Session<'_> {
         answer.filter(|_| code == 0).ok_or(Error::Unfinished { code, stderr })
     }
 
+    /// Has the bootstrap do something, and hears all but its last line.
+    ///
+    /// That line says the exit code, which does not survive every shell on the way: where Windows'
+    /// sshd starts PowerShell, each code but 0 arrives as 1.
     async fn exec(
         &self,
         request: &Request<'_>,
@@ -301,7 +305,13 @@ impl Session<'_> {
         hear: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Exit, transport::Error> {
         let call = Call { program: playbook::command(), stdin: request.document(), deadline };
-        self.transport.exec(&call, hear).await
+        let mut told = None;
+        let mut hear_or_end = |line: &str| match exit_code(line) {
+            Some(code) => told = Some(code),
+            None => hear(line),
+        };
+        let exit = self.transport.exec(&call, &mut hear_or_end).await?;
+        Ok(Exit { code: told.unwrap_or(exit.code), ..exit })
     }
 
     /// Rests before another try, unless it has been tried for long enough.
@@ -317,6 +327,12 @@ impl Session<'_> {
     fn say_again(&self, error: &Error) {
         self.events.say(&Event::Retrying { action: self.transport.name(), why: error.to_string() });
     }
+}
+
+/// Reads the last line of the bootstrap.
+fn exit_code(line: &str) -> Option<i32> {
+    let (word, code) = line.split_once(' ')?;
+    code.parse().ok().filter(|_| word == playbook::END)
 }
 
 fn rests_within(limit: Duration) -> Backoff {

@@ -290,6 +290,21 @@ fn what_networks_hold_besides_is_said() {
 }
 
 #[test]
+fn that_nothing_keeps_a_tunnel_up_is_said_where_scripts_could() {
+    let is_said = |via, ping: Option<&str>| {
+        let situation = Case::of(|c| {
+            c.declared.via = Some(via);
+            c.declared.ping = ping.map(|ping| ping.parse().unwrap());
+        });
+        let notes = situation.examine().unwrap().notes;
+        notes.iter().any(|n| n.starts_with("without --ping nothing keeps a tunnel up"))
+    };
+    assert!(is_said(Via::Ssh, None) && is_said(Via::Files, None));
+    assert!(!is_said(Via::Ssh, Some("10.0.1.10")) && !is_said(Via::Files, Some("10.0.1.10")));
+    assert!(!is_said(Via::None, None));
+}
+
+#[test]
 fn raised_quotas_are_believed() {
     let case = Case::of(|c| {
         c.region().addresses.extend((0..4).map(address));

@@ -91,6 +91,16 @@ impl Windows {
 
     /// Starts one with this private address.
     pub(crate) fn at(address: &str) -> Option<Self> {
+        Self::with_shell(address, &[])
+    }
+
+    /// Starts one where sshd hands each command to PowerShell, as `DefaultShell` can have it.
+    fn with_powershell(cloud: &Cloud) -> Option<Self> {
+        let call = r#"ForceCommand exec "$CGW_PWSH" -NoProfile -NonInteractive -c "$SSH_ORIGINAL_COMMAND""#;
+        Self::with_shell(&cloud.id("private_ip"), &[call])
+    }
+
+    fn with_shell(address: &str, config: &[&'static str]) -> Option<Self> {
         let engine = engine()?;
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
@@ -102,7 +112,7 @@ impl Windows {
                 ("CGW_WINDOWS_ADDRESS", address.to_owned()),
                 ("CGW_PWSH", engine),
             ],
-            ..Setup::default()
+            config: config.to_vec(),
         });
         Some(Self { sshd, folder })
     }
@@ -390,6 +400,52 @@ fn scripts_that_a_person_was_to_run_are_pushed_when_that_is_asked_and_forgotten_
     assert!(via("none").out.contains("nothing to change"));
     assert!(!cloud.nodes().contains_key("windows-setup"));
     assert_eq!(windows.server()["rules"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_run_waits_until_another_one_lets_go_of_the_server() {
+    let cloud = Cloud::new();
+    let Some(windows) = Windows::start(&cloud) else { return };
+    windows.up(&cloud, &["--reboot", "never"]).ok();
+    waits_for_the_other_run(&cloud, &windows);
+}
+
+#[test]
+fn where_powershell_is_the_shell_of_sshd_each_exit_code_is_told_all_the_same() {
+    let cloud = Cloud::new();
+    let Some(windows) = Windows::with_powershell(&cloud) else { return };
+    let before = cloud.dump();
+    windows.up(&cloud, &["--reboot", "never"]).ok();
+    waits_for_the_other_run(&cloud, &windows);
+    // As where nothing was ever pushed.
+    fs::remove_dir_all(windows.stack_folder(&cloud.id("cloud_vpc"))).unwrap();
+    let run = windows.down(&cloud, &[]).ok();
+    assert!(!run.err.contains("windows-setup: tunnels"), "{}", run.err);
+    assert_eq!(cloud.dump(), before);
+}
+
+/// Holds what a run on the server holds while another one is to be pushed.
+fn waits_for_the_other_run(cloud: &Cloud, windows: &Windows) {
+    // .NET's `FileShare.None` is flock on this system, as is this lock.
+    let lock = fs::File::open(windows.path("ProgramData/cgw/lock")).unwrap();
+    lock.lock().unwrap();
+    let stack = cloud.id("cloud_vpc");
+    let more = ["--yes", "--consistency", "0", "--reboot", "never", "--stack", &stack];
+    let words = windows.words("push", &more);
+    let mut command = cloud.command(&crate::cloud::endpoint(), &crate::cloud::words(&words));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut held = Some(lock);
+    let mut said = String::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if line.contains("another run is under way on the server; waiting for its end") {
+            drop(held.take());
+        }
+        said += &(line + "\n");
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{said}");
+    assert!(held.is_none(), "it did not wait: {said}");
+    assert!(said.contains("no change on the server"), "{said}");
 }
 
 #[test]
