@@ -67,7 +67,9 @@ function Invoke-Change([scriptblock] $Change) {
     $script:History.calls++
     $hit = $script:History.calls -eq $script:History.failAt
     if ($hit -and -not $script:History.after) { throw "the modelled server failed call $($script:History.calls)" }
+    Invoke-FaultAt 'before'
     & $Change
+    Invoke-FaultAt 'after'
     if ($hit) { throw "the modelled server failed after call $($script:History.calls)" }
 }
 
@@ -108,6 +110,7 @@ function Invoke-TaskChange($Name, [scriptblock] $Change) { if ("$Name" -notlike 
 #   {"hang": …}               it does not come back          {"lose": …}     the session is lost
 #   {"restart": …}            roles need a restart first
 #   {"lockout": …}            from now on nobody gets in; at the third try the time of the guard has come
+#   {"at": 7, "then": …}      at the seventh change of a process: 'before: die', 'after: die', or 'after: wait'
 $script:Shared = $null
 function Open-Server([string] $Path, [string] $Address) {
     $script:Shared = $Path
@@ -127,12 +130,30 @@ function Use-Server([scriptblock] $Use) {
         }
         & $Use
     } finally {
-        $kept = @{ server = $script:Server; acls = $script:History.acls; shutdowns = $script:History.shutdowns }
-        [IO.File]::WriteAllText("$path.new", (ConvertTo-Json $kept -Depth 9))
-        [IO.File]::Move("$path.new", $path, $true)
+        Save-Server
         $script:Held.Dispose()
         $script:Held = $null
     }
+}
+function Save-Server {
+    $path = Join-Path $script:Shared 'server.json'
+    $kept = @{ server = $script:Server; acls = $script:History.acls; shutdowns = $script:History.shutdowns }
+    [IO.File]::WriteAllText("$path.new", (ConvertTo-Json $kept -Depth 9))
+    [IO.File]::Move("$path.new", $path, $true)
+}
+# What happens to this process at one of its changes: it dies before or after the effect, or waits as long as the file "waiting" is
+# there. No block of its own runs any more when it dies.
+function Invoke-FaultAt([string] $When) {
+    $path = Join-Path "$script:Shared" 'faults.json'
+    if (-not $script:Shared -or -not (Test-Path $path)) { return }
+    $faults = ConvertFrom-Json -AsHashtable ([IO.File]::ReadAllText($path))
+    if ($faults.at -ne $script:History.calls -or -not "$($faults.then)".StartsWith($When)) { return }
+    [IO.File]::Delete($path)
+    Save-Server
+    if ($faults.then -ne 'after: wait') { Stop-Process -Id $PID -Force }
+    $waiting = Join-Path $script:Shared 'waiting'
+    [IO.File]::WriteAllText($waiting, '')
+    while (Test-Path $waiting) { [Threading.Thread]::Sleep(20) }
 }
 function Invoke-Fault([string] $Command) {
     if (-not $script:Shared) { return }
