@@ -2,7 +2,7 @@
 # it goes on when this session is lost, and who comes again follows it from the beginning.
 #
 # Exit code 0 if the run ended and nothing failed in it, 3 if another one is under way, 1 otherwise. After an undo that succeeded the folder goes too.
-param([string] $Digest, [ValidateSet('run.ps1', 'undo.ps1')] [string] $Start, [switch] $RemoveRoles)
+param([ValidatePattern('^[A-Za-z0-9-]+\z')] [string] $Digest, [ValidateSet('run.ps1', 'undo.ps1')] [string] $Start, [switch] $RemoveRoles)
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 . (Join-Path $PSScriptRoot 'common.ps1')
@@ -12,6 +12,12 @@ $stack = Split-Path -Path $PSScriptRoot -Leaf
 $task = Get-RunTask $stack
 
 function Test-Running { "$((Get-ScheduledTask -TaskName $task -ErrorAction SilentlyContinue).State)" -in 'Running', 'Queued', '4', '2' }
+
+# A task that has ended lies there for nobody.
+function Remove-Run {
+    for ($wait = 0; (Test-Running) -and $wait -lt 20; $wait++) { Start-Sleep -Milliseconds 300 }
+    Remove-Task $task
+}
 
 try {
     if ($Start) {
@@ -34,15 +40,17 @@ try {
         if (Test-Running) { $idle = 0 }
         $lines = @(Read-Journal $Digest)
         for (; $seen -lt $lines.Count; $seen++) {
-            if ($lines[$seen] -match '^cgw-failed (.*)$') { throw $Matches[1] }
+            if ($lines[$seen] -match '^cgw-failed (.*)$') {
+                $why = $Matches[1]
+                Remove-Run
+                throw $why
+            }
             Write-Line $lines[$seen]
             if ($lines[$seen].StartsWith('cgw-done ')) { $end = $lines[$seen] }
         }
     }
     if (-not $end) { throw 'the run on the server has ended without its last line' }
-    # It lies there for nobody any more.
-    for ($wait = 0; (Test-Running) -and $wait -lt 20; $wait++) { Start-Sleep -Milliseconds 300 }
-    Remove-Task $task
+    Remove-Run
     if ($end -notmatch ' failed=0 ') { exit 1 }
     if ($Start -eq 'undo.ps1') { Remove-Item -LiteralPath $PSScriptRoot -Recurse -Force }
     exit 0

@@ -144,8 +144,9 @@ function Save-Server {
 # What happens to this process at one of its changes: it dies before or after the effect, or waits as long as the file "waiting" is
 # there. No block of its own runs any more when it dies.
 function Invoke-FaultAt([string] $When) {
-    $path = Join-Path "$script:Shared" 'faults.json'
-    if (-not $script:Shared -or -not (Test-Path $path)) { return }
+    if (-not $script:Shared) { return }
+    $path = Join-Path $script:Shared 'faults.json'
+    if (-not (Test-Path $path)) { return }
     $faults = ConvertFrom-Json -AsHashtable ([IO.File]::ReadAllText($path))
     if ($faults.at -ne $script:History.calls -or -not "$($faults.then)".StartsWith($When)) { return }
     [IO.File]::Delete($path)

@@ -56,7 +56,7 @@ function ConvertTo-Base64([string] $Text) { [Convert]::ToBase64String([Text.Enco
 
 # One session, as the client has it. Besides what was said it gives all text that can be seen, and what lies in the folder.
 function Invoke-Session([string] $Stack, [string] $Script, $Arguments, $Files, [string] $Keys) {
-    $folder = Join-Path $Folder "cgw/$Stack"
+    $folder = Join-Path $Folder "cgw/$(if ($Stack -match '^[\w.-]+$') { $Stack } else { 'none' })"
     $lines = (ConvertTo-Json @{ stack = $Stack; script = $Script; arguments = $Arguments; files = $Files } -Compress), (ConvertTo-Base64 $Keys)
     $ran = Invoke-Captured { if ($trace) { Trace-Command -Name ParameterBinding -FilePath $trace -Expression { $lines | & $bootstrap } } else { $lines | & $bootstrap } }
     $left = @(Get-ChildItem $folder -Recurse -File -ErrorAction SilentlyContinue | ForEach-Object { $_.Name })
@@ -658,6 +658,39 @@ foreach ($shape in $shapes.GetEnumerator()) {
     $run = Push $given
     Expect "wrong parameters: $($shape.Key)" ($run.code -eq 1 -and $run.lines.Count -eq 0 -and $run.error -match $shape.Key -and (Get-History).calls -eq 0 -and (Test-Quiet $run))
 }
+# Whatever stands in a text, it is refused and nothing is called, or it arrives as it is; none of it is ever run.
+$pwned = Join-Path $Folder 'pwned'
+$hostile = "`$([IO.File]::WriteAllText('$pwned',''))", "'; [IO.File]::WriteAllText('$pwned',''); '", '"& calc.exe &"', '%TEMP%^&', "line`nbreak", "nul`0", ([char] 0xe9 + 'cole'), 'x auth1psk=y', '../..', '`n'
+$texts = [ordered]@{
+    stack = { param($g, $v) $g.stack = $v }; connection = { param($g, $v) $g.connection = $v }; device = { param($g, $v) $g.device = $v }
+    privateIp = { param($g, $v) $g.privateIp = $v }; siteCidr = { param($g, $v) $g.siteCidr = $v }; cloudCidr = { param($g, $v) $g.cloudCidr = $v }; ping = { param($g, $v) $g.ping = $v }
+    name = { param($g, $v) $g.tunnels[0].name = $v }; outsideIp = { param($g, $v) $g.tunnels[0].outsideIp = $v }; method = { param($g, $v) $g.tunnels[0].quickMode = $v }
+    pfs = { param($g, $v) $g.tunnels[0].pfs = $v }; key = { param($g, $v) $g.tunnels[0].presharedKey = $v }
+    keyExchange = { param($g, $v) $g.mainMode.suites[0].keyExchange = $v }; encryption = { param($g, $v) $g.mainMode.suites[0].encryption = $v }; hash = { param($g, $v) $g.mainMode.suites[0].hash = $v }
+    espHash = { param($g, $v) $g.quickMode.espHash = $v }; encapsulation = { param($g, $v) $g.quickMode.encapsulation = $v }; cipher = { param($g, $v) $g.quickMode.encryption = $v }
+}
+$wrong = @()
+foreach ($text in $texts.Keys) {
+    foreach ($value in $hostile) {
+        Reset
+        $given = Get-Given
+        & $texts[$text] $given $value
+        $run = Push $given
+        $isRefused = $run.code -ne 0 -and (Get-History).calls -eq 0 -and (Get-Snapshot) -eq $plain
+        if (-not ($isRefused -or ($text -eq 'connection' -and $run.code -eq 0)) -or (Test-Path $pwned)) { $wrong += "$text is $value" }
+    }
+}
+foreach ($value in $hostile) {
+    $asked = @((Confirm @{ At = $value }), (Invoke-Session 'prod' 'prove.ps1' @{ Ping = $value } @{}), (Invoke-Session 'prod' 'failover.ps1' @{ Ping = '10.0.1.10'; From = $value } @{}),
+        (Invoke-Session 'prod' 'follow.ps1' @{ Digest = $value; Start = 'run.ps1' } @{}), (Invoke-Session $value 'confirm.ps1' @{} @{}), (Invoke-Session 'prod' $value @{} @{}))
+    if (@($asked | Where-Object { $_.code -eq 0 }).Count -gt 0 -or (Test-Path $pwned)) { $wrong += "an argument is $value" }
+}
+Expect "hostile texts in $($texts.Count) parameters and 6 arguments run nothing $($wrong -join '; ')" ($wrong.Count -eq 0)
+Reset
+$foreignName = "B$([char] 0xfc)ro `"1`" `$(x) $([char] 0x20ac)"
+(Get-Server).rules = @([ordered]@{ name = $foreignName; enable = 'True'; remotetunnelendpoint = '203.0.113.10' })
+$run = Push (Get-Given)
+Expect 'a name in another script is told as it is' ($run.steps.preflight.error.Contains("the rule '$foreignName' leads") -and $run.lines[0] -notmatch '[^\x20-\x7e]')
 Reset
 (Get-Server).policyExemptions = 'Icmp, Dhcp'
 Expect 'a group policy that exempts ICMP is a failure' ((Push (Get-Given)).steps['ipsec-settings'].error -match 'group policy')
