@@ -160,16 +160,26 @@ pub(super) async fn prove(
         proof = proving => proof?,
         interrupted = session.interrupted() => return Err(interrupted),
     };
+    conclude(session, common, &proof, Some(ping)).await
+}
+
+/// Says what came of pings and what AWS says of the tunnels; within what is [`interruptible`].
+pub(super) async fn conclude(
+    session: &mut Session,
+    common: &Common,
+    proof: &Proof,
+    ping: Option<Ipv4Addr>,
+) -> Result<Code, Stopped> {
     let crypto = session.declared.crypto.unwrap_or_default();
-    let verdict = check::judge(&proof, crypto);
+    let verdict = check::judge(proof, crypto);
     session.observe_again().await?;
     let up = tunnels_up(session);
-    let by_aws = told_by_aws(session, &proof).await;
+    let by_aws = told_by_aws(session, proof).await;
     if common.json {
         let told = json!({ "ping": ping, "proof": proof, "up": up, "aws": by_aws, "proven": verdict.is_ok() });
         ui::data(&ui::json_line("proof", &told));
     } else {
-        ui::data(&tell(&proof, ping));
+        ui::data(&tell(proof, ping));
     }
     match verdict {
         Ok(mut warnings) => {
@@ -220,13 +230,14 @@ pub(super) fn tunnels_up(session: &Session) -> Vec<Ipv4Addr> {
     up.map(|t| t.outside).collect()
 }
 
-fn tell(proof: &Proof, ping: Ipv4Addr) -> String {
+fn tell(proof: &Proof, ping: Option<Ipv4Addr>) -> String {
     let Proof { sent, received, main_mode, quick_mode, .. } = proof;
     let phases = [("first", main_mode), ("second", quick_mode)];
     let negotiated = phases.into_iter().flat_map(|(phase, all)| {
         all.iter()
             .map(move |Associated { peer, suite }| format!("{phase} phase with {peer}: {suite}\n"))
     });
-    let first = format!("ping {ping}: {received} of {sent} answered\n");
+    let ping = ping.map(|ping| format!(" {ping}")).unwrap_or_default();
+    let first = format!("ping{ping}: {received} of {sent} answered\n");
     std::iter::once(first).chain(negotiated).collect()
 }
