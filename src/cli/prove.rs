@@ -19,7 +19,7 @@ use crate::server::{Associated, Failover, Proof, Way};
 use crate::spec::Via;
 use crate::tunnel::Suites;
 use crate::ui;
-use crate::world::negotiated;
+use crate::world::{Telemetry, negotiated};
 
 /// Options of `test`.
 #[derive(Debug, Clone, Args)]
@@ -195,7 +195,10 @@ pub(super) async fn conclude(
             }
             Ok(Code::Done)
         }
-        Err(fault) => Err(Stopped::with(Code::Failed, fault.to_string(), fault.hint())),
+        Err(fault) => {
+            let text = format!("{fault}{}", said_by_aws(measured(session)));
+            Err(Stopped::with(Code::Failed, text, fault.hint()))
+        }
     }
 }
 
@@ -221,13 +224,24 @@ async fn told_by_aws(session: &Session, proof: &Proof) -> BTreeMap<Ipv4Addr, Sui
 
 /// The outside addresses of the tunnels that AWS shows as up.
 pub(super) fn tunnels_up(session: &Session) -> Vec<Ipv4Addr> {
-    let live = resource::find(&session.world, &session.stack);
-    let connections = live.iter().filter_map(|node| {
-        let State::VpnConnection(state) = &node.state else { return None };
+    measured(session).filter(|t| t.is_up).map(|t| t.outside).collect()
+}
+
+/// What AWS measures on the stack's tunnels.
+fn measured(session: &Session) -> impl Iterator<Item = Telemetry> {
+    let live = resource::find(&session.world, &session.stack).into_iter();
+    let connections = live.filter_map(|node| {
+        let State::VpnConnection(state) = node.state else { return None };
         Some(state)
     });
-    let up = connections.flat_map(|c| &c.telemetry).filter(|t| t.is_up);
-    up.map(|t| t.outside).collect()
+    connections.flat_map(|connection| connection.telemetry)
+}
+
+/// AWS's own messages, to go on a sentence with.
+fn said_by_aws(measured: impl Iterator<Item = Telemetry>) -> String {
+    measured.filter(|t| !t.message.is_empty()).fold(String::new(), |said, t| {
+        format!("{said}; AWS says of the tunnel {}: {}", t.outside, t.message)
+    })
 }
 
 fn tell(proof: &Proof, ping: Option<Ipv4Addr>) -> String {
@@ -240,4 +254,21 @@ fn tell(proof: &Proof, ping: Option<Ipv4Addr>) -> String {
     let ping = ping.map(|ping| format!(" {ping}")).unwrap_or_default();
     let first = format!("ping{ping}: {received} of {sent} answered\n");
     std::iter::once(first).chain(negotiated).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_tunnel_of_which_aws_says_something_is_told_of() {
+        let tunnel = |last, message: &str| Telemetry {
+            outside: Ipv4Addr::new(203, 0, 113, last),
+            is_up: false,
+            since: None,
+            message: message.to_owned(),
+        };
+        let said = said_by_aws([tunnel(1, ""), tunnel(2, "IPSEC IS DOWN")].into_iter());
+        assert_eq!(said, "; AWS says of the tunnel 203.0.113.2: IPSEC IS DOWN");
+    }
 }

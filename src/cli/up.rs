@@ -185,6 +185,12 @@ async fn make(options: &Up, session: &mut Session, is_new: bool) -> Result<Code,
     for task in topology::for_the_owner(&situation) {
         session.events.note(format!("for you to do: {task}"));
     }
+    if situation.via == Via::None {
+        session.events.note(
+            "not proven: cgw sets no server up (--via none); `cgw status` shows a tunnel as UP once \
+             the site has sent something through it",
+        );
+    }
     Report::after(&plan, known).show(common, Secrets::Hidden);
     match way {
         Some(Reach::Remote(way)) if options.probe => prove_with_probe(options, session, *way).await,
