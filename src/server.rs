@@ -19,7 +19,7 @@ mod proof;
 mod session;
 
 pub use folder::{scripts_in, write_folder};
-pub use proof::{Associated, Failover, Proof, TunnelBytes};
+pub use proof::{Associated, Failover, Proof, TunnelBytes, Unread};
 use session::Session;
 
 /// How the server is reached.

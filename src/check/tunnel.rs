@@ -22,18 +22,22 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Says where to look, most likely cause first.
+    /// Says where to look, in the order in which packets come along (`facts.md` §7).
     #[must_use]
     pub fn hint(self) -> &'static str {
         match self {
             Self::Phase1 => {
-                "look at UDP 500 and 4500 between the server and the tunnels' addresses (security \
-                 group, network ACL, router), at the public address (is it the customer gateway's?), \
-                 at the keys (`cgw push` sets them again), and at --crypto"
+                "if AWS does not answer at all, look at UDP 500 between the server and the tunnels' \
+                 addresses (security group, network ACL, router) and at the public address (is it \
+                 the customer gateway's?); if the exchange stops half way, at UDP 4500, which may be \
+                 blocked, and at the keys, which may be wrong or those of the two tunnels swapped \
+                 (`cgw push` sets them again); if AWS refuses, at --crypto and at the IKE version of \
+                 the VPN connection's tunnels, which has to be ikev1"
             }
             Self::Phase2 => {
-                "the networks or the second phase's suite differ: run `cgw push`, and compare the \
-                 networks of the VPN connection with --site-cidr and the VPC"
+                "the second phase's suite, its forward secrecy or the networks differ: run `cgw \
+                 push`, and compare the networks of the VPN connection with --site-cidr and the VPC, \
+                 which are Endpoint 1 and 2 of the tunnels' rules"
             }
             Self::Beside => {
                 "another way leads there (a peering, a transit gateway, a public address), or the \
@@ -41,8 +45,9 @@ impl Fault {
             }
             Self::Behind => {
                 "look at the host (does it answer a ping: security group, its own firewall?), at the \
-                 route tables of its subnet, and at forwarding and the source/destination check of \
-                 the server"
+                 route tables of its subnet, at Endpoint 1 (the site) and 2 (the VPC) of the tunnels' \
+                 rules, which may be wrong or swapped although the tunnel comes up (`cgw push` sets \
+                 them again), and at forwarding and the source/destination check of the server"
             }
         }
     }
@@ -119,6 +124,21 @@ mod tests {
         assert_eq!(of(proof(0, &main[..1], &[])), Err(Fault::Phase2));
         assert_eq!(of(proof(0, &main[..1], &quick)), Err(Fault::Behind));
         assert_eq!(of(proof(5, &main[..1], &quick)), Ok(vec![]));
+    }
+
+    #[test]
+    fn each_cause_of_where_a_tunnel_stops_is_named() {
+        for (fault, causes) in [
+            (Fault::Phase1, ["UDP 500", "security group", "customer gateway's"]),
+            (Fault::Phase1, ["UDP 4500, which may be blocked", "keys", "two tunnels swapped"]),
+            (Fault::Phase1, ["--crypto", "IKE version", "ikev1"]),
+            (Fault::Phase2, ["suite", "forward secrecy", "networks of the VPN connection"]),
+            (Fault::Behind, ["Endpoint 1", "swapped although the tunnel comes up", "route tables"]),
+            (Fault::Behind, ["forwarding", "source/destination check", "answer a ping"]),
+        ] {
+            let hint = fault.hint();
+            assert!(causes.iter().all(|cause| hint.contains(cause)), "{causes:?}: {hint}");
+        }
     }
 
     #[test]

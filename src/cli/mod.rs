@@ -1,5 +1,6 @@
 //! The command line: clap types, one short file a subcommand, exit codes.
 
+mod by_hand;
 mod change;
 mod down;
 mod launch;

@@ -19,7 +19,7 @@ use crate::server::{Associated, Failover, Proof, Way};
 use crate::spec::Via;
 use crate::tunnel::Suites;
 use crate::ui;
-use crate::world::negotiated;
+use crate::world::{Telemetry, negotiated};
 
 /// Options of `test`.
 #[derive(Debug, Clone, Args)]
@@ -160,16 +160,26 @@ pub(super) async fn prove(
         proof = proving => proof?,
         interrupted = session.interrupted() => return Err(interrupted),
     };
+    conclude(session, common, &proof, Some(ping)).await
+}
+
+/// Says what came of pings and what AWS says of the tunnels; within what is [`interruptible`].
+pub(super) async fn conclude(
+    session: &mut Session,
+    common: &Common,
+    proof: &Proof,
+    ping: Option<Ipv4Addr>,
+) -> Result<Code, Stopped> {
     let crypto = session.declared.crypto.unwrap_or_default();
-    let verdict = check::judge(&proof, crypto);
+    let verdict = check::judge(proof, crypto);
     session.observe_again().await?;
     let up = tunnels_up(session);
-    let by_aws = told_by_aws(session, &proof).await;
+    let by_aws = told_by_aws(session, proof).await;
     if common.json {
         let told = json!({ "ping": ping, "proof": proof, "up": up, "aws": by_aws, "proven": verdict.is_ok() });
         ui::data(&ui::json_line("proof", &told));
     } else {
-        ui::data(&tell(&proof, ping));
+        ui::data(&tell(proof, ping));
     }
     match verdict {
         Ok(mut warnings) => {
@@ -185,7 +195,10 @@ pub(super) async fn prove(
             }
             Ok(Code::Done)
         }
-        Err(fault) => Err(Stopped::with(Code::Failed, fault.to_string(), fault.hint())),
+        Err(fault) => {
+            let text = format!("{fault}{}", said_by_aws(measured(session)));
+            Err(Stopped::with(Code::Failed, text, fault.hint()))
+        }
     }
 }
 
@@ -211,22 +224,51 @@ async fn told_by_aws(session: &Session, proof: &Proof) -> BTreeMap<Ipv4Addr, Sui
 
 /// The outside addresses of the tunnels that AWS shows as up.
 pub(super) fn tunnels_up(session: &Session) -> Vec<Ipv4Addr> {
-    let live = resource::find(&session.world, &session.stack);
-    let connections = live.iter().filter_map(|node| {
-        let State::VpnConnection(state) = &node.state else { return None };
-        Some(state)
-    });
-    let up = connections.flat_map(|c| &c.telemetry).filter(|t| t.is_up);
-    up.map(|t| t.outside).collect()
+    measured(session).filter(|t| t.is_up).map(|t| t.outside).collect()
 }
 
-fn tell(proof: &Proof, ping: Ipv4Addr) -> String {
+/// What AWS measures on the stack's tunnels.
+fn measured(session: &Session) -> impl Iterator<Item = Telemetry> {
+    let live = resource::find(&session.world, &session.stack).into_iter();
+    let connections = live.filter_map(|node| {
+        let State::VpnConnection(state) = node.state else { return None };
+        Some(state)
+    });
+    connections.flat_map(|connection| connection.telemetry)
+}
+
+/// AWS's own messages, to go on a sentence with.
+fn said_by_aws(measured: impl Iterator<Item = Telemetry>) -> String {
+    measured.filter(|t| !t.message.is_empty()).fold(String::new(), |said, t| {
+        format!("{said}; AWS says of the tunnel {}: {}", t.outside, t.message)
+    })
+}
+
+fn tell(proof: &Proof, ping: Option<Ipv4Addr>) -> String {
     let Proof { sent, received, main_mode, quick_mode, .. } = proof;
     let phases = [("first", main_mode), ("second", quick_mode)];
     let negotiated = phases.into_iter().flat_map(|(phase, all)| {
         all.iter()
             .map(move |Associated { peer, suite }| format!("{phase} phase with {peer}: {suite}\n"))
     });
-    let first = format!("ping {ping}: {received} of {sent} answered\n");
+    let ping = ping.map(|ping| format!(" {ping}")).unwrap_or_default();
+    let first = format!("ping{ping}: {received} of {sent} answered\n");
     std::iter::once(first).chain(negotiated).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_tunnel_of_which_aws_says_something_is_told_of() {
+        let tunnel = |last, message: &str| Telemetry {
+            outside: Ipv4Addr::new(203, 0, 113, last),
+            is_up: false,
+            since: None,
+            message: message.to_owned(),
+        };
+        let said = said_by_aws([tunnel(1, ""), tunnel(2, "IPSEC IS DOWN")].into_iter());
+        assert_eq!(said, "; AWS says of the tunnel 203.0.113.2: IPSEC IS DOWN");
+    }
 }

@@ -1,18 +1,19 @@
 //! `up` and `plan`: from what is declared to a plan, and with `up` to the thing itself.
 
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
+use super::by_hand::by_hand;
 use super::change::{self, Carried, ask, carry_out, interruptible};
 use super::launch::{self, launch_first};
 use super::login::Login;
 use super::planned::{AGAIN, sets_the_server_up, show, situation};
 use super::probe::{must_have_a_place, with_probe};
-use super::prove::{must_log_in, prove, tunnels_up};
+use super::prove::{must_log_in, prove};
 use super::session::{Asked, Session, Unnamed};
 use super::status::{Report, Secrets};
 use super::turns::{Turns, What};
@@ -22,7 +23,6 @@ use crate::preflight::{Situation, Stop, examine};
 use crate::resource::{Kind as _, State, WindowsSetup};
 use crate::server::{Reach, Restart, Way, scripts_in};
 use crate::spec::{Declared, Via};
-use crate::time::{self, Backoff};
 use crate::{topology, ui};
 
 /// Options of `plan`.
@@ -185,6 +185,12 @@ async fn make(options: &Up, session: &mut Session, is_new: bool) -> Result<Code,
     for task in topology::for_the_owner(&situation) {
         session.events.note(format!("for you to do: {task}"));
     }
+    if situation.via == Via::None {
+        session.events.note(
+            "not proven: cgw sets no server up (--via none); `cgw status` shows a tunnel as UP once \
+             the site has sent something through it",
+        );
+    }
     Report::after(&plan, known).show(common, Secrets::Hidden);
     match way {
         Some(Reach::Remote(way)) if options.probe => prove_with_probe(options, session, *way).await,
@@ -226,50 +232,13 @@ pub(super) async fn afterwards(
             let trigger = session.trigger.clone();
             interruptible(&trigger, prove_by(session, common, *way, ping)).await
         }
-        (Reach::ByHand(folder), _) => by_hand(session, &folder).await,
+        (Reach::ByHand(folder), _) => by_hand(session, common, &folder).await,
         (Reach::Remote(_), None) => {
             session.events.note(
                 "not proven: no ping was sent through a tunnel; `cgw test --ping ADDRESS` or `cgw \
                  test --probe` does",
             );
             Ok(Code::Done)
-        }
-    }
-}
-
-/// Waits for a person to run the scripts and for AWS to show a tunnel as up, if there is a person.
-async fn by_hand(session: &mut Session, folder: &Path) -> Result<Code, Stopped> {
-    let question = format!(
-        "Run what is in {} on the server, and prove.ps1 there last. Is that done?",
-        folder.display()
-    );
-    if ui::confirm(&question) != Some(true) {
-        session.events.note("not proven: `cgw status` shows a tunnel as UP once it is");
-        return Ok(Code::Done);
-    }
-    let mut rests =
-        Backoff::new(Duration::from_secs(5), Duration::from_secs(20), Duration::from_mins(10));
-    session.events.note("waiting until AWS shows a tunnel as up, some minutes");
-    loop {
-        session.observe_again().await?;
-        if let Some(up) = tunnels_up(session).first() {
-            session.events.note(format!("the tunnel {up} is up"));
-            return Ok(Code::Done);
-        }
-        let rest = rests.next_rest().ok_or_else(|| {
-            Stopped::with(
-                Code::Failed,
-                "AWS shows no tunnel as up",
-                "only traffic from the server starts a tunnel: run prove.ps1 -Ping ADDRESS there, \
-                 with a host in the VPC",
-            )
-        })?;
-        let interrupted = tokio::select! {
-            () = time::sleep(rest) => false,
-            _ = tokio::signal::ctrl_c() => true,
-        };
-        if interrupted {
-            return Err(Stopped::with(Code::Interrupted, "interrupted", "nothing is half done"));
         }
     }
 }

@@ -22,6 +22,28 @@ pub struct Proof {
     pub quick_mode: Vec<Associated>,
 }
 
+/// Why a line that a person has pasted is no proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// The rest of it is missing, as where a console has broken a long line.
+    Cut,
+    /// It is another line.
+    Other,
+}
+
+impl Proof {
+    /// The word before what the server says.
+    pub(super) const WORD: &str = "cgw-proof ";
+
+    /// Reads the line that `prove.ps1` prints.
+    pub fn read(line: &str) -> Result<Self, Unread> {
+        let told = line.trim_start().strip_prefix(Self::WORD).ok_or(Unread::Other)?;
+        let cut =
+            |error: serde_json::Error| if error.is_eof() { Unread::Cut } else { Unread::Other };
+        serde_json::from_str(told).map_err(cut)
+    }
+}
+
 /// What IPsec sent and received in tunnel mode, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TunnelBytes {
@@ -51,4 +73,23 @@ pub struct Associated {
     /// What was negotiated.
     #[serde(flatten)]
     pub suite: Suite,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = r#"cgw-proof {"sent":5,"received":4,"tunnelBytes":null,"mainMode":[],"quickMode":[{"peer":"203.0.113.10","encryption":"AES256","hash":"SHA256","keyExchange":"DH14"}]}"#;
+
+    #[test]
+    fn the_line_of_a_proof_is_told_from_a_part_of_it_and_from_another_line() {
+        let proof = Proof::read(&format!("  {LINE}  ")).unwrap();
+        assert_eq!((proof.sent, proof.received, proof.quick_mode.len()), (5, 4, 1));
+        for cut in ["cgw-proof ", &LINE[..60], &LINE[..LINE.len() - 1]] {
+            assert_eq!(Proof::read(cut), Err(Unread::Cut), "{cut}");
+        }
+        for other in ["", "y", "Reply from 10.0.1.10", &LINE[1..], r#"cgw-proof {"sent":5}"#] {
+            assert_eq!(Proof::read(other), Err(Unread::Other), "{other}");
+        }
+    }
 }

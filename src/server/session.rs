@@ -246,7 +246,7 @@ impl Session<'_> {
         let request = Request::Prove { stack, ping };
         let mut rests = rests_within(self.way.patience);
         loop {
-            match self.ask(&request, "cgw-proof ", PINGS).await {
+            match self.ask(&request, Proof::WORD, PINGS).await {
                 Err(Error::Transport(error)) if error.may_pass() => {
                     self.rest(&mut rests, error).await?;
                 }

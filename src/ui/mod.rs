@@ -52,13 +52,18 @@ pub fn talk(text: &str) {
 /// Returns `None` when nobody can be asked.
 #[must_use]
 pub fn confirm(question: &str) -> Option<bool> {
+    // A whole word and Enter: one key alone is pressed too easily.
+    line(&format!("{question} [y/N]")).map(|answer| is_yes(&answer))
+}
+
+/// Asks for a line, which may be empty; returns `None` when nobody can be asked.
+#[must_use]
+pub fn line(question: &str) -> Option<String> {
     if !can_ask() {
         return None;
     }
-    // A whole word and Enter: one key alone is pressed too easily.
-    let prompt = format!("{question} [y/N]");
-    let ask = dialoguer::Input::<String>::new().with_prompt(prompt).allow_empty(true);
-    ask.interact_text().ok().map(|answer| is_yes(&answer))
+    let ask = dialoguer::Input::<String>::new().with_prompt(question).allow_empty(true);
+    ask.interact_text().ok()
 }
 
 /// Only a plain yes is one.

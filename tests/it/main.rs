@@ -9,6 +9,7 @@
 
 mod architecture;
 mod bench;
+mod by_hand;
 mod cloud;
 mod contract;
 mod faults;

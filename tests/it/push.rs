@@ -449,6 +449,48 @@ fn waits_for_the_other_run(cloud: &Cloud, windows: &Windows) {
 }
 
 #[test]
+fn a_step_of_the_users_own_is_run_once_and_undone() {
+    let cloud = Cloud::new();
+    let Some(windows) = Windows::start(&cloud) else { return };
+    let playbook = concat!(env!("CARGO_MANIFEST_DIR"), "/playbooks/windows-server/manifest.json");
+    let mut manifest: Value = serde_json::from_str(&fs::read_to_string(playbook).unwrap()).unwrap();
+    let steps = manifest.as_array_mut().unwrap();
+    // The modelled registry has only the values of the playbook: this one comes in place of a step.
+    steps.retain(|step| step["id"] != "dead-gateway");
+    steps.push(json!({
+        "id": "mine", "file": "95-mine.ps1", "title": "My own", "needs": ["tunnels"],
+        "reboot": true, "guard": false, "on": ["ec2", "external"],
+    }));
+    let own = cloud.home.path().join("own");
+    fs::create_dir(&own).unwrap();
+    fs::write(own.join("manifest.json"), manifest.to_string()).unwrap();
+    let step = r"
+        param($Parameters, [switch] $Undo)
+        $ErrorActionPreference = 'Stop'
+        . (Join-Path $PSScriptRoot 'common.ps1')
+        $key = 'HKLM:\SYSTEM\CurrentControlSet\Services\Tcpip\Parameters'
+        Complete-RegistryValue 'mine' $key 'EnableDeadGWDetect' 7
+    ";
+    fs::write(own.join("95-mine.ps1"), step).unwrap();
+    let flags = ["--reboot", "never", "--playbook", own.to_str().unwrap()];
+    let run = windows.up(&cloud, &flags).ok();
+    assert!(run.err.contains("windows-setup: mine: changed"), "{}", run.err);
+    let value = || windows.server()["registry"]["EnableDeadGWDetect"].clone();
+    assert_eq!(value(), 7);
+    let again = windows.up(&cloud, &flags).ok();
+    assert!(again.out.contains("nothing to change"), "{}", again.out);
+    // Where it is another step now, it is pushed again.
+    fs::write(own.join("95-mine.ps1"), step.replace(" 7", " 8")).unwrap();
+    let run = windows.up(&cloud, &flags).ok();
+    assert!(run.err.contains("windows-setup: mine: changed"), "{}", run.err);
+    assert!(run.err.contains("windows-setup: tunnels: no change"), "{}", run.err);
+    assert_eq!(value(), 8);
+    let run = windows.down(&cloud, &[]).ok();
+    assert!(run.err.contains("windows-setup: mine: changed"), "{}", run.err);
+    assert_eq!(value(), Value::Null);
+}
+
+#[test]
 fn what_is_wrong_with_the_login_is_said_before_anything_is_made() {
     let cloud = Cloud::new();
     let Some(windows) = Windows::start(&cloud) else { return };

@@ -209,3 +209,27 @@ async fn a_whole_bundle_is_pushed_and_a_second_push_changes_nothing() {
     assert!(kept.contains("$sealed = '") && !kept.contains(&"a".repeat(64)));
     assert_eq!(server.parameters().await, []);
 }
+
+#[test]
+#[ignore = "needs PowerShell 7"]
+fn the_whole_job_goes_over_systems_manager() {
+    let server = server();
+    let cloud = &server.cloud;
+    server.script("powershell.exe", &powershell(&server.private_ip()).expect(NEEDED));
+    let state = server.folder.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let before = cloud.dump();
+    let (vpc, instance) = (cloud.id("cloud_vpc"), cloud.id("instance"));
+    let mut up = vec!["up", "--yes", "--consistency", "0", "--reboot", "never", "--via", "ssm"];
+    up.extend(["--vpc", &vpc, "--instance", &instance]);
+    let run = cloud.cgw(&up).ok();
+    assert!(run.err.contains("windows-setup: tunnels: changed"), "{}", run.err);
+    let told = || fs::read_to_string(state.join("server.json")).unwrap();
+    assert!(told().contains(" Tunnel 2"), "both tunnels have their rule");
+    let run = cloud.cgw(&["test", "--stack", &vpc, "--ping", "10.0.1.10"]).ok();
+    assert!(run.out.contains("ping 10.0.1.10: 5 of 5 answered"), "{}", run.out);
+    let run = cloud.cgw(&["down", "--yes", "--consistency", "0", "--stack", &vpc]).ok();
+    assert!(run.err.contains("windows-setup: tunnels: changed"), "{}", run.err);
+    assert!(!told().contains(" Tunnel 2"), "neither has one");
+    assert_eq!(cloud.dump(), before);
+}

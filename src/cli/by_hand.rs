@@ -1,0 +1,87 @@
+//! Waits for a person who runs the scripts, and proves the tunnel by what they paste.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::change::interruptible;
+use super::prove::{conclude, tunnels_up};
+use super::session::Session;
+use super::{Code, Common, Stopped};
+use crate::server::{Proof, Unread};
+use crate::time::{self, Backoff};
+use crate::ui;
+
+/// Waits for a person to run the scripts and for AWS to show a tunnel as up, and has the person
+/// paste the proof, if there is a person.
+pub(super) async fn by_hand(
+    session: &mut Session,
+    common: &Common,
+    folder: &Path,
+) -> Result<Code, Stopped> {
+    let ping = session.declared.ping.map_or("ADDRESS".to_owned(), |ping| ping.to_string());
+    let question = format!(
+        "Run what is in {} on the server, and prove.ps1 -Ping {ping} there last. Is that done?",
+        folder.display()
+    );
+    if ui::confirm(&question) != Some(true) {
+        session.events.note("not proven: `cgw status` shows a tunnel as UP once it is");
+        return Ok(Code::Done);
+    }
+    wait_until_up(session).await?;
+    let Some(proof) = pasted() else {
+        session
+            .events
+            .note("not proven: that AWS shows a tunnel as up says nothing of what goes through it");
+        return Ok(Code::Done);
+    };
+    let (trigger, ping) = (session.trigger.clone(), session.declared.ping);
+    interruptible(&trigger, conclude(session, common, &proof, ping)).await
+}
+
+/// Waits until AWS shows a tunnel as up.
+async fn wait_until_up(session: &mut Session) -> Result<(), Stopped> {
+    let mut rests =
+        Backoff::new(Duration::from_secs(5), Duration::from_secs(20), Duration::from_mins(10));
+    session.events.note("waiting until AWS shows a tunnel as up, some minutes");
+    loop {
+        session.observe_again().await?;
+        if let Some(up) = tunnels_up(session).first() {
+            session.events.note(format!("the tunnel {up} is up"));
+            return Ok(());
+        }
+        let rest = rests.next_rest().ok_or_else(|| {
+            Stopped::with(
+                Code::Failed,
+                "AWS shows no tunnel as up",
+                "only traffic from the server starts a tunnel: run prove.ps1 -Ping ADDRESS there, \
+                 with a host in the VPC",
+            )
+        })?;
+        let interrupted = tokio::select! {
+            () = time::sleep(rest) => false,
+            _ = tokio::signal::ctrl_c() => true,
+        };
+        if interrupted {
+            return Err(Stopped::with(Code::Interrupted, "interrupted", "nothing is half done"));
+        }
+    }
+}
+
+/// The proof that a person pastes, perhaps in the pieces that a console made of its line; `None` if
+/// they leave it out.
+fn pasted() -> Option<Proof> {
+    let mut text = String::new();
+    let mut question = "Paste the line that begins with cgw-proof (nothing: leave it out)";
+    loop {
+        let answer = ui::line(question).filter(|answer| !answer.trim().is_empty())?;
+        text.push_str(answer.trim());
+        match Proof::read(&text) {
+            Ok(proof) => return Some(proof),
+            Err(Unread::Cut) => question = "And the rest of that line",
+            Err(Unread::Other) => {
+                text.clear();
+                question = "That is another line: paste the one that begins with cgw-proof";
+            }
+        }
+    }
+}
