@@ -366,6 +366,9 @@ function Get-ParameterProblem($Parameters) {
         if ($tunnel.quickMode -notmatch '^ESP:[A-Z0-9]+-[A-Z0-9]+\+[0-9]+min\+[0-9]+kb\z') { "the quick mode of $($tunnel.name) is not a method of netsh" }
         if ($tunnel.pfs -notmatch '^(dhgroup(1|2|14|24)|ecdhp(256|384)|mainmode|none)\z') { "the PFS of $($tunnel.name) is not a group of netsh" }
     }
+    $quick = $Parameters.quickMode
+    if ($quick.encapsulation -notin $encapsulationNames.Values -or $quick.encryption -notin $cipherNames.Values -or
+        $quick.espHash -notin (@($hashNames.Values) + @($cipherNames.Values))) { 'the suite of quick mode is not known' }
     if (@($Parameters.mainMode.suites).Count -eq 0) { 'main mode has no suite' }
     foreach ($suite in $Parameters.mainMode.suites) {
         if ($suite.keyExchange -notin $groupNames.Values -or $suite.encryption -notin $cipherNames.Values -or

@@ -39,13 +39,15 @@ pub(super) fn show(common: &Common, plan: &Plan) {
 }
 
 /// Launches the server, if one is to be launched, and makes it the one that is meant; returns
-/// whether it did.
+/// whether it did. `check` refuses what would only be seen to fail once it costs money.
 pub(super) async fn launch_first(
     session: &mut Session,
     common: &Common,
     changing: &Changing,
+    check: impl FnOnce(&Session, &Launching) -> Result<(), Stopped>,
 ) -> Result<Result<bool, Code>, Stopped> {
     let Some((launching, plan)) = first_plan(session)? else { return Ok(Ok(false)) };
+    check(session, &launching)?;
     show(common, &plan);
     ask(changing, "Launch the server?")?;
     let change = change::Change {

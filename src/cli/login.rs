@@ -1,7 +1,7 @@
 //! How to log in to the server.
 
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -82,6 +82,18 @@ impl Login {
         Ok(transport)
     }
 
+    /// Refuses what can be known to fail before there is a server to log in to.
+    pub(super) fn check(&self, session: &Session, via: Via) -> Result<(), Stopped> {
+        if let Some(key) = session.declared.identity.as_ref().filter(|_| via.is_remote()) {
+            private_key(&key.0)?;
+        }
+        match via {
+            Via::Winrm | Via::WinrmHttp => trust(session).map(drop),
+            Via::Ssh => host_keys(self, session, FirstMet::default()).map(drop),
+            Via::Ssm | Via::Files | Via::None => Ok(()),
+        }
+    }
+
     fn ssh(&self, session: &Session, met: FirstMet) -> Result<Ssh, Stopped> {
         let declared = &session.declared;
         Ok(Ssh {
@@ -121,13 +133,9 @@ impl Login {
         }
         let declared = &session.declared;
         if let (Some(key), Some(instance)) = (&declared.identity, &declared.instance) {
-            let refused = |text: String, hint| Stopped::refused(text, hint);
-            let pem = std::fs::read(&key.0).map(Zeroizing::new).map_err(|error| {
-                let shown = key.0.display();
-                refused(format!("cannot read the private key {shown}: {error}"), "check the path")
-            })?;
+            let pem = private_key(&key.0)?;
             let told = |error: password::Error| {
-                refused(error.to_string(), error.hint().unwrap_or_default())
+                Stopped::refused(error.to_string(), error.hint().unwrap_or_default())
             };
             session.events.note("asking AWS for the administrator's password");
             let data = session.site_reader().password_data(instance.id(), BOOT).await;
@@ -147,6 +155,13 @@ impl Login {
 const CONNECT: Duration = Duration::from_secs(15);
 /// How long after its launch an instance may take to have a password (EC2, GetPasswordData).
 const BOOT: Duration = Duration::from_mins(15);
+
+fn private_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, Stopped> {
+    std::fs::read(path).map(Zeroizing::new).map_err(|error| {
+        let text = format!("cannot read the private key {}: {error}", path.display());
+        Stopped::refused(text, "check the path")
+    })
+}
 
 fn user(session: &Session) -> String {
     session.declared.user.clone().unwrap_or_else(|| "Administrator".to_owned())

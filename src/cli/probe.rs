@@ -2,14 +2,15 @@
 
 use std::net::Ipv4Addr;
 
-use super::change::{self, Carried, interruptible, locked};
+use super::change::{self, Carried, Planner, interruptible, locked};
 use super::planned::situation;
 use super::session::Session;
 use super::{Changing, Code, Stopped};
+use crate::address::AwsId;
 use crate::plan::Plan;
 use crate::preflight::{Cloud, Situation};
 use crate::resource::{self, Kind as _, ProbeInstance, State};
-use crate::topology;
+use crate::{time, topology};
 
 /// Launches a probe, does something with its address, and terminates it, whatever came of that.
 pub(super) async fn with_probe(
@@ -17,14 +18,20 @@ pub(super) async fn with_probe(
     changing: &Changing,
     work: impl AsyncFnOnce(&mut Session, Ipv4Addr) -> Result<Code, Stopped>,
 ) -> Result<Code, Stopped> {
-    must_have_a_place(&situation(session)?.cloud)?;
+    let cloud = situation(session)?.cloud;
+    must_have_a_place(&cloud)?;
+    // Who asked for the probe asked for its end too.
+    let options = Changing { yes: true, ..changing.clone() };
+    let probe = Probe { options: &options, vpc: &cloud.vpc };
     session.events.note("launching a small instance in the VPC that answers pings, for this proof");
+    let mut is_seen = false;
     let trigger = session.trigger.clone();
     let outcome = interruptible(&trigger, async {
-        let code = bring_about(session, changing, true).await?;
+        let code = probe.bring_about(session, &with_it).await?;
         if code != Code::Done {
             return Ok(code);
         }
+        is_seen = true;
         let address = address(session)
             .ok_or_else(|| Stopped::with(Code::Failed, "the probe has no private address", ""))?;
         work(session, address).await
@@ -32,7 +39,14 @@ pub(super) async fn with_probe(
     .await;
     session.go_on();
     let trigger = session.trigger.clone();
-    let removed = interruptible(&trigger, bring_about(session, changing, false)).await;
+    let removed = interruptible(&trigger, async {
+        if !is_seen {
+            // It may have been launched all the same, and show only now.
+            time::sleep(changing.consistency()).await;
+        }
+        probe.bring_about(session, &without_it).await
+    })
+    .await;
     if !matches!(removed, Ok(Code::Done)) || session.has_node(ProbeInstance::NAME) {
         session.events.warn(
             "the probe is perhaps still there: `cgw up` takes it away, and it ends itself an hour \
@@ -40,38 +54,50 @@ pub(super) async fn with_probe(
         );
     }
     let code = outcome?;
-    if code == Code::Done { removed } else { Ok(code) }
+    let removed = removed.map_err(|stopped| stopped.half_way("`cgw up` takes the probe away"))?;
+    Ok(if code == Code::Done { removed } else { code })
 }
 
-/// Makes the probe or takes it away, and nothing else.
-async fn bring_about(
-    session: &mut Session,
-    changing: &Changing,
-    probe: bool,
-) -> Result<Code, Stopped> {
-    session.observe_again().await?;
-    let changes = plan(session, probe)?;
-    if changes.is_empty() {
-        return Ok(Code::Done);
+/// A probe that comes or goes, and nothing else.
+struct Probe<'a> {
+    options: &'a Changing,
+    /// The VPC that holds the lock.
+    vpc: &'a AwsId,
+}
+
+impl Probe<'_> {
+    async fn bring_about(
+        &self,
+        session: &mut Session,
+        planner: Planner<'_>,
+    ) -> Result<Code, Stopped> {
+        session.observe_again().await?;
+        let changes = planner(session)?;
+        if changes.is_empty() {
+            return Ok(Code::Done);
+        }
+        let change = change::Change {
+            options: self.options,
+            vpc: self.vpc.clone(),
+            planner,
+            reach: None,
+            again: "`cgw up` takes the probe away".to_owned(),
+        };
+        let Carried { code, .. } = locked(session, changes.approve(), change).await?;
+        session.observe_again().await?;
+        Ok(code)
     }
-    let vpc = situation(session)?.cloud.vpc;
-    // Who asked for the probe asked for its end too.
-    let options = Changing { yes: true, ..changing.clone() };
-    let change = change::Change {
-        options: &options,
-        vpc,
-        planner: &|session| plan(session, probe),
-        reach: None,
-        again: "`cgw up` takes the probe away".to_owned(),
-    };
-    let Carried { code, .. } = locked(session, changes.approve(), change).await?;
-    session.observe_again().await?;
-    Ok(code)
 }
 
-fn plan(session: &Session, probe: bool) -> Result<Plan, Stopped> {
-    let situation = Situation { probe, ..situation(session)? };
+fn with_it(session: &Session) -> Result<Plan, Stopped> {
+    let situation = Situation { probe: true, ..situation(session)? };
     Ok(session.plan(&topology::desired(&situation)).only(&[ProbeInstance::NAME]))
+}
+
+/// Whatever has become of the rest meanwhile, the probe can go.
+#[expect(clippy::unnecessary_wraps, reason = "a planner may refuse")]
+fn without_it(session: &Session) -> Result<Plan, Stopped> {
+    Ok(session.plan(&[]).only(&[ProbeInstance::NAME]))
 }
 
 /// Refuses where there is no subnet from which a route leads to the site.

@@ -129,7 +129,7 @@ impl Session {
             site(&at, &cloud)
         });
         let declared = match recorded {
-            Some(recorded) => said.over_record(recorded.without(&asked.unset)),
+            Some(recorded) => said.over_record(recorded.forget(&asked.unset)),
             None => said,
         };
         let site = site(&declared, &cloud);
@@ -249,7 +249,7 @@ impl Session {
     /// Refuses to begin something new once somebody has interrupted.
     pub(super) fn must_go_on(&self) -> Result<(), Stopped> {
         if self.cloud_reader().interrupt().came() {
-            return Err(Stopped::with(Code::Interrupted, "interrupted", "nothing is half done"));
+            return Err(Stopped::with(Code::Interrupted, "interrupted", ""));
         }
         Ok(())
     }

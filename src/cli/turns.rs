@@ -13,7 +13,7 @@ use crate::event::Events;
 use crate::plan::Plan;
 use crate::playbook::Off;
 use crate::preflight::Situation;
-use crate::resource::{self, Dice, State};
+use crate::resource::{self, Dice, Phase, State};
 use crate::secret::Secret;
 use crate::server::{Failover, Reach, Restart, Way};
 use crate::topology;
@@ -133,7 +133,12 @@ impl Turns<'_> {
                 return failed;
             }
         };
-        let seconds = seconds + self.fail_over(session, Off::Tunnel(other), outside).await?;
+        let proven = self.fail_over(session, Off::Tunnel(other), outside).await;
+        if proven.is_err() {
+            // Both ends are alike, so whatever is off may be on.
+            self.switch_all_on(session, outside).await;
+        }
+        let seconds = seconds + proven?;
         if self.common.json {
             let told = json!({ "tunnel": outside, "seconds": seconds });
             ui::data(&ui::json_line("turn", &told));
@@ -176,20 +181,22 @@ impl Turns<'_> {
         session.go_on();
         let seen = session.observe_again().await;
         let now = tunnels(session).into_iter().find(|tunnel| tunnel.outside == outside);
-        let because = if seen.is_err() || now.as_ref() != before {
-            "its two ends differ".to_owned()
+        // While AWS works on a change it may still show what was before.
+        let is_as_before = seen.is_ok() && now.as_ref() == before && is_ready(session);
+        if is_as_before {
+            self.switch_all_on(session, outside).await;
         } else {
-            let interrupt = session.cloud_reader().interrupt().clone();
-            let way = Way { interrupt, ..self.way.clone() };
-            match way.switch_on(&session.stack, &session.events).await {
-                Ok(()) => return,
-                Err(error) => error.to_string(),
-            }
-        };
-        session.events.warn(format!(
-            "the rule of the tunnel {outside} may stay off for an hour, and the other one carries \
-             the traffic: {because}"
-        ));
+            stays_off(session, outside, "its two ends differ, or it is not known whether");
+        }
+    }
+
+    async fn switch_all_on(&self, session: &mut Session, outside: Ipv4Addr) {
+        session.go_on();
+        let interrupt = session.cloud_reader().interrupt().clone();
+        let way = Way { interrupt, ..self.way.clone() };
+        if let Err(error) = way.switch_on(&session.stack, &session.events).await {
+            stays_off(session, outside, &error.to_string());
+        }
     }
 
     /// Has a tunnel switched off, and a ping come back through the other one.
@@ -218,4 +225,18 @@ fn tunnels(session: &Session) -> Vec<Tunnel> {
         Some(state.tunnels)
     });
     connections.flatten().collect()
+}
+
+/// Says whether AWS is done with whatever it was asked to do to the connection.
+fn is_ready(session: &Session) -> bool {
+    let live = resource::find(&session.world, &session.stack);
+    let mut connections = live.iter().filter(|node| matches!(node.state, State::VpnConnection(_)));
+    connections.all(|node| node.state.phase() == Phase::Ready)
+}
+
+fn stays_off(session: &Session, outside: Ipv4Addr, because: &str) {
+    session.events.warn(format!(
+        "the rule of the tunnel {outside} may stay off for an hour, and the other one carries the \
+         traffic: {because}"
+    ));
 }

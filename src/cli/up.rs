@@ -19,7 +19,7 @@ use super::status::{Report, Secrets};
 use super::turns::{Turns, What};
 use super::{Changing, Code, Common, Stopped};
 use crate::plan::{Change, Left, Plan as Changes, Step};
-use crate::preflight::{Situation, Stop, examine};
+use crate::preflight::{Site, Situation, Stop, examine};
 use crate::resource::{Kind as _, State, WindowsSetup};
 use crate::server::{Reach, Restart, Way, scripts_in};
 use crate::spec::{Declared, Via};
@@ -109,10 +109,21 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
     }
     let common = &options.plan.common;
     let mut session = Session::open(common, options.plan.asked()).await?;
-    let is_new = match launch_first(&mut session, common, &options.changing).await? {
-        Ok(is_new) => is_new,
-        Err(code) => return Ok(code),
-    };
+    let is_new =
+        match launch_first(&mut session, common, &options.changing, |session, launching| {
+            if options.probe {
+                must_have_a_place(&launching.cloud)?;
+            }
+            if launching.via == Via::Files {
+                scripts_in(&folder(session))?;
+            }
+            options.login.check(session, launching.via)
+        })
+        .await?
+        {
+            Ok(is_new) => is_new,
+            Err(code) => return Ok(code),
+        };
     let made = Box::pin(make(&options, &mut session, is_new)).await;
     if is_new { made.map_err(|stopped| stopped.half_way(AGAIN)) } else { made }
 }
@@ -163,7 +174,10 @@ async fn make(options: &Up, session: &mut Session, is_new: bool) -> Result<Code,
     allowed(&changes, &may_end)?;
     ask(&options.changing, "Carry this out?")?;
     let Up { login, changing, reboot, .. } = options;
-    let patience = if is_new { FIRST_START } else { changing.patience() };
+    let is_fresh = is_new
+        || matches!(&situation.site, Site::Instance(server) if server.is_launched)
+            && !session.has_node(WindowsSetup::NAME);
+    let patience = if is_fresh { FIRST_START } else { changing.patience() };
     let reach = Reaching { login, patience, reboot }.reach(session, &situation, &changes).await?;
     let way = reach.clone();
     let change = change::Change {
@@ -200,10 +214,10 @@ async fn make(options: &Up, session: &mut Session, is_new: bool) -> Result<Code,
 }
 
 async fn prove_with_probe(options: &Up, session: &mut Session, way: Way) -> Result<Code, Stopped> {
-    with_probe(session, &options.changing, async |session, ping| {
+    let prove = async |session: &mut Session, ping| {
         prove_by(session, &options.plan.common, way, ping).await
-    })
-    .await
+    };
+    Box::pin(with_probe(session, &options.changing, prove)).await
 }
 
 /// Proves over the way by which the server was just set up; its address may be a new one, unless it
@@ -338,6 +352,11 @@ fn ends_a_connection(step: &Step) -> bool {
 /// How long a server that was just launched may take until somebody can log in.
 const FIRST_START: Duration = Duration::from_mins(20);
 
+/// Where the scripts are left for a person.
+fn folder(session: &Session) -> PathBuf {
+    PathBuf::from(format!("cgw-{}", session.stack))
+}
+
 /// What says how the server is reached, besides what is declared.
 pub(super) struct Reaching<'a> {
     pub(super) login: &'a Login,
@@ -360,8 +379,8 @@ impl Reaching<'_> {
         match situation.via {
             Via::None => Ok(None),
             Via::Files => {
-                let folder = PathBuf::from(format!("cgw-{}", session.stack));
-                scripts_in(&folder).map_err(Stopped::from)?;
+                let folder = folder(session);
+                scripts_in(&folder)?;
                 Ok(Some(Reach::ByHand(folder)))
             }
             via @ (Via::Ssm | Via::Ssh | Via::Winrm | Via::WinrmHttp) => {

@@ -22,7 +22,7 @@ const PROMPT: Duration = Duration::from_mins(2);
 /// How long pings may take: a minute until the first is answered, a second each, and a start.
 const PINGS: Duration = Duration::from_mins(5);
 /// How long a failover may take: two minutes until the first ping is answered and two until one is
-/// back, and what the server restores after five.
+/// back, and what the server restores after five; and switching on again waits for the end of one.
 const FAILOVER: Duration = Duration::from_mins(8);
 /// How long a server that had been reached may be away without having been told to restart.
 const AWAY: Duration = Duration::from_mins(10);
@@ -262,14 +262,24 @@ impl Session<'_> {
         ping: Ipv4Addr,
         off: Off,
     ) -> Result<Failover, Error> {
-        self.ask(&Request::Failover { stack, ping, off }, "cgw-failover ", FAILOVER).await
+        let request = Request::Failover { stack, ping, off };
+        let mut rests = rests_within(self.way.patience);
+        loop {
+            match self.ask(&request, "cgw-failover ", FAILOVER).await {
+                // As long as nothing has begun there it can be asked again.
+                Err(Error::Transport(error)) if error.may_pass() && !error.had_begun() => {
+                    self.rest(&mut rests, error).await?;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// Has the tunnels switched on again.
     pub(super) async fn switch_on(&self, stack: &Stack) -> Result<(), Error> {
         let mut rests = rests_within(self.way.patience);
         loop {
-            match self.exec(&Request::SwitchOn { stack }, PROMPT, &mut |_| {}).await {
+            match self.exec(&Request::SwitchOn { stack }, FAILOVER, &mut |_| {}).await {
                 Ok(Exit { code: 0, .. }) => return Ok(()),
                 Ok(Exit { code, stderr }) => return Err(Error::Unfinished { code, stderr }),
                 Err(error) if error.may_pass() => self.rest(&mut rests, error).await?,

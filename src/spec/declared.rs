@@ -97,6 +97,9 @@ const SERVER: &[&str] = &[
     "identity",
 ];
 
+/// What is known of one machine: another one that is launched in its place has none of it.
+const MACHINE: &[&str] = &["private-ip", "host", "host-key", "winrm-fingerprint"];
+
 /// The record's tag that says by which host key the server was met first.
 #[must_use]
 pub fn host_key_tag() -> String {
@@ -104,6 +107,14 @@ pub fn host_key_tag() -> String {
 }
 
 impl Declared {
+    /// Forgets flags that the record says; with the instance all that is known of that machine.
+    #[must_use]
+    pub fn forget(self, flags: &[String]) -> Self {
+        let is_other = flags.iter().any(|flag| flag == "instance");
+        let without = self.without(flags);
+        if is_other { without.without(MACHINE) } else { without }
+    }
+
     /// Fills what was not said from the stack's record, unless that is about another server.
     #[must_use]
     pub fn over_record(self, record: Self) -> Self {

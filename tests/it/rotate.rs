@@ -111,10 +111,11 @@ fn a_rotation_that_is_refused_or_interrupted_switches_on_what_it_switched_off() 
     let words = windows.words("rotate-keys", &["--yes", "--consistency", "0", "--stack", &stack]);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut command = cloud.command(&endpoint(), &words);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Its last act before the rule goes off.
     let has_task = || windows.server()["tasks"].as_object().unwrap().len() == 2;
     while !has_task() {
+        assert_eq!(child.try_wait().unwrap(), None, "it has ended before");
         std::thread::sleep(Duration::from_millis(50));
     }
     let process = child.id().to_string();
