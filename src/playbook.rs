@@ -44,8 +44,8 @@ fn scripts() -> impl Iterator<Item = (&'static str, &'static [u8])> {
 pub struct Parameters {
     /// Whose server it is.
     pub stack: Stack,
-    /// Whether the server is an EC2 instance.
-    pub is_ec2: bool,
+    /// The EC2 instance that the server is: another one has nothing of it yet.
+    pub instance: Option<AwsId>,
     /// The server's own end of both tunnels: its private address.
     pub private_ip: Ipv4Addr,
     /// What the tunnels carry.
@@ -190,7 +190,8 @@ fn values(parameters: &Parameters, connection: &AwsId, tunnels: &[Tunnel]) -> Re
         "version": 1,
         "stack": parameters.stack,
         "connection": connection,
-        "device": if parameters.is_ec2 { "ec2" } else { "external" },
+        "device": if parameters.instance.is_some() { "ec2" } else { "external" },
+        "instance": parameters.instance,
         "privateIp": parameters.private_ip,
         "siteCidr": parameters.pair.site,
         "cloudCidr": parameters.pair.cloud,
@@ -417,7 +418,7 @@ mod tests {
     fn parameters(crypto: Crypto) -> Parameters {
         Parameters {
             stack: "office".parse().unwrap(),
-            is_ec2: true,
+            instance: Some(AwsId::new("i-00000001")),
             private_ip: Ipv4Addr::new(172, 31, 16, 10),
             pair: CidrPair {
                 site: "172.31.0.0/16".parse().unwrap(),

@@ -360,7 +360,10 @@ fn probe(nodes: &mut Nodes<'_>, cloud: &Cloud) {
 pub fn parameters(s: &Situation) -> Parameters {
     Parameters {
         stack: s.stack.clone(),
-        is_ec2: matches!(s.site, Site::Instance(_)),
+        instance: match &s.site {
+            Site::Instance(server) => Some(server.instance.clone()),
+            Site::Own { .. } => None,
+        },
         private_ip: s.site.private_ip(),
         pair: s.pair,
         crypto: s.crypto,

@@ -1,8 +1,13 @@
 //! Instances that a stack launches: its server, and a host to ping.
 
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use serde_json::json;
 
-use crate::cloud::{Cloud, lines};
+use crate::cloud::{Cloud, Run, endpoint, lines};
+use crate::proxy::{Fate, Proxy};
 use crate::push::Windows;
 
 /// The flags of an `up` that launches its server.
@@ -51,7 +56,7 @@ fn a_launched_server_is_set_up_and_only_ends_with_consent() {
     assert_eq!(run.code(), Some(1), "{}", run.err);
     assert!(run.err.contains("run the same command to go on"), "{}", run.err);
     let (_, rest) = run.err.split_once("no network adapter has the address ").expect(&run.err);
-    let address = rest.split_whitespace().next().unwrap();
+    let address = rest.split(':').next().unwrap();
     windows.set("address", &json!(address));
     let run = cloud.cgw(&words).ok();
     assert!(run.err.contains("windows-setup: tunnels: changed"), "{}", run.err);
@@ -72,6 +77,24 @@ fn a_launched_server_is_set_up_and_only_ends_with_consent() {
     assert!(down.out.contains("was launched with the stack: it goes"), "{}", down.out);
     assert!(!down.out.contains("keeps what was set there"), "{}", down.out);
     assert_eq!(cloud.dump(), before);
+}
+
+#[test]
+fn a_lost_reply_launches_no_second_server() {
+    let cloud = Cloud::new();
+    let before = cloud.dump();
+    let first = AtomicBool::new(true);
+    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |action, _| {
+        let is_it = action == "RunInstances" && first.swap(false, Ordering::Relaxed);
+        if is_it { Fate::Lose } else { Fate::Pass }
+    });
+    let flags = launching(&cloud);
+    let mut words: Vec<&str> = flags.iter().map(String::as_str).collect();
+    words.extend(["--via", "none"]);
+    cloud.through(&proxy, &words).ok();
+    assert_eq!(cloud.nodes()["gateway-instance"].len(), 1);
+    cloud.cgw(&["down", "--yes", "--stack", &cloud.id("cloud_vpc"), "--consistency", "0"]).ok();
+    assert_eq!(cloud.dump(), before, "nothing runs on that nobody knows of");
 }
 
 #[test]
@@ -103,9 +126,25 @@ fn a_probe_is_there_for_the_proof_only() {
     assert!(run.out.contains(": 5 of 5 answered"), "{}", run.out);
     let nodes = cloud.nodes();
     assert!(!nodes.contains_key("probe-instance"), "{nodes:?}");
+    // Ctrl-C in the middle of the proof.
+    windows.faults(&json!({ "hang": "Get-NetIPsecMainModeSA" }));
+    let stack = cloud.id("cloud_vpc");
+    let words = windows.words("test", &["--stack", &stack, "--probe", "--consistency", "0"]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut command = cloud.command(&endpoint(), &words);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let process = child.id().to_string();
+    let has_probe = || cloud.nodes().contains_key("probe-instance");
+    while !has_probe() {
+        assert_eq!(child.try_wait().unwrap(), None, "it has ended before");
+    }
+    assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
+    let run = Run::from(child.wait_with_output().unwrap());
+    windows.no_faults();
+    assert_eq!(run.code(), Some(130), "{}", run.err);
+    assert_eq!(cloud.nodes(), nodes, "the probe is gone");
     // Whatever comes of the proof.
     windows.set("peer", &json!("no-host"));
-    let stack = cloud.id("cloud_vpc");
     let words = ["--stack", &stack, "--probe", "--consistency", "0", "--json"];
     let run = windows.cgw(&cloud, "test", &words);
     assert_eq!(run.code(), Some(1), "{}", run.err);

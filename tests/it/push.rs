@@ -43,7 +43,7 @@ pub(crate) fn bundle(private_ip: &str) -> Bundle {
     let crypto = Crypto::Modern;
     let parameters = Parameters {
         stack: "office".parse().unwrap(),
-        is_ec2: true,
+        instance: Some(AwsId::new("i-00000001")),
         private_ip: private_ip.parse().unwrap(),
         pair: CidrPair {
             site: "172.31.0.0/16".parse().unwrap(),
