@@ -27,9 +27,10 @@ impl Trigger {
         (Self(send), Interrupt(receive))
     }
 
-    /// Interrupts.
-    pub fn pull(&self) {
-        self.0.send_replace(true);
+    /// Interrupts; returns whether nobody had before.
+    #[must_use]
+    pub fn pull(&self) -> bool {
+        !self.0.send_replace(true)
     }
 }
 
@@ -75,7 +76,7 @@ mod tests {
         let begun = time::now();
         let pull = async {
             time::sleep(Duration::from_secs(2)).await;
-            trigger.pull();
+            assert!(trigger.pull() && !trigger.pull());
         };
         let (rest, ()) = tokio::join!(interrupt.sleep(Duration::from_mins(5)), pull);
         assert_eq!(rest, Err(Interrupted));

@@ -22,7 +22,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Says where to look, in the order in which packets come along (`facts.md` §7).
+    /// Says where to look, in the order in which packets come along.
     #[must_use]
     pub fn hint(self) -> &'static str {
         match self {

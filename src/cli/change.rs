@@ -67,8 +67,10 @@ pub(super) async fn interruptible<T>(
                     return Err(Stopped::with(Code::Interrupted, "stopped at once", "run the same command to go on"));
                 }
                 told = true;
-                ui::talk("finishing what is in flight; press Ctrl-C again to stop at once");
-                trigger.pull();
+                // What is within another such work is told of once.
+                if trigger.pull() {
+                    ui::talk("finishing what is in flight; press Ctrl-C again to stop at once");
+                }
             }
         }
     }

@@ -19,7 +19,7 @@ use super::status::{Report, Secrets};
 use super::turns::{Turns, What};
 use super::{Changing, Code, Common, Stopped};
 use crate::plan::{Change, Left, Plan as Changes, Step};
-use crate::preflight::{Site, Situation, Stop, examine};
+use crate::preflight::{Launching, Site, Situation, Stop, examine};
 use crate::resource::{Kind as _, State, WindowsSetup};
 use crate::server::{Reach, Restart, Way, scripts_in};
 use crate::spec::{Declared, Via};
@@ -109,28 +109,29 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
     }
     let common = &options.plan.common;
     let mut session = Session::open(common, options.plan.asked()).await?;
-    let is_new =
-        match launch_first(&mut session, common, &options.changing, |session, launching| {
-            if options.probe {
-                must_have_a_place(&launching.cloud)?;
-            }
-            if launching.via == Via::Files {
-                scripts_in(&folder(session))?;
-            }
-            options.login.check(session, launching.via)
-        })
-        .await?
-        {
-            Ok(is_new) => is_new,
-            Err(code) => return Ok(code),
-        };
-    let made = Box::pin(make(&options, &mut session, is_new)).await;
-    if is_new { made.map_err(|stopped| stopped.half_way(AGAIN)) } else { made }
+    let check = |session: &Session, launching: &Launching| {
+        if options.probe {
+            must_have_a_place(&launching.cloud)?;
+        }
+        if launching.via == Via::Files {
+            scripts_in(&folder(session))?;
+        }
+        options.login.check(session, launching.via)
+    };
+    let is_new = match launch_first(&mut session, common, &options.changing, check).await? {
+        Ok(is_new) => is_new,
+        Err(code) => return Ok(code),
+    };
+    let trigger = session.trigger.clone();
+    let made = Box::pin(make(&options, &mut session));
+    if !is_new {
+        return made.await;
+    }
+    interruptible(&trigger, made).await.map_err(|stopped| stopped.half_way(AGAIN))
 }
 
 /// Makes all of it, around the server that is there.
-async fn make(options: &Up, session: &mut Session, is_new: bool) -> Result<Code, Stopped> {
-    let common = &options.plan.common;
+async fn make(options: &Up, session: &mut Session) -> Result<Code, Stopped> {
     session.look_for_a_way().await;
     if options.changing.yes {
         must_name_the_server(session)?;
@@ -146,42 +147,62 @@ async fn make(options: &Up, session: &mut Session, is_new: bool) -> Result<Code,
     session.declared = situation.declared.clone();
     let changes = session.plan(&topology::desired(&situation));
     if changes.is_empty() {
-        if !common.json {
-            ui::data(&format!("stack {}: nothing to change\n", session.stack));
-        }
-        Report::of(session)?.show(common, Secrets::Hidden);
-        if !options.probe {
-            return Ok(Code::Done);
-        }
-        must_log_in(session, "PROBE")?;
-        let way = options.login.way(session, Duration::from_secs(30)).await?;
-        return prove_with_probe(options, session, way).await;
+        return as_declared(options, session).await;
     }
-    if let Some(ping) = by_turns(options, session, &situation, &changes) {
-        let turns = Turns {
-            what: What::Suites,
-            common,
-            changing: &options.changing,
-            way: options.login.way(session, Duration::from_secs(30)).await?,
-            ping,
-            allowed: &|plan| allowed(&plan, &changes_suites).map(|()| plan),
-            again: "run the same command again",
-        };
-        return turns.take(session).await;
+    match by_turns(options, session, &situation, &changes) {
+        Some(ping) => take_turns(options, session, ping).await,
+        None => carry(options, session, &situation, changes).await,
     }
-    show(common, &situation, &changes);
+}
+
+/// Shows that there is nothing to change, and proves it if that is asked for.
+async fn as_declared(options: &Up, session: &mut Session) -> Result<Code, Stopped> {
+    let common = &options.plan.common;
+    if !common.json {
+        ui::data(&format!("stack {}: nothing to change\n", session.stack));
+    }
+    Report::of(session)?.show(common, Secrets::Hidden);
+    if !options.probe {
+        return Ok(Code::Done);
+    }
+    must_log_in(session, "PROBE")?;
+    let way = options.login.way(session, Duration::from_secs(30)).await?;
+    prove_with_probe(options, session, way).await
+}
+
+/// Sets both tunnels to other suites, one after the other.
+async fn take_turns(options: &Up, session: &mut Session, ping: Ipv4Addr) -> Result<Code, Stopped> {
+    let turns = Turns {
+        what: What::Suites,
+        common: &options.plan.common,
+        changing: &options.changing,
+        way: options.login.way(session, Duration::from_secs(30)).await?,
+        ping,
+        allowed: &|plan| allowed(&plan, &changes_suites).map(|()| plan),
+        again: "run the same command again",
+    };
+    turns.take(session).await
+}
+
+/// Carries the plan out, and proves that what it made works.
+async fn carry(
+    options: &Up,
+    session: &mut Session,
+    situation: &Situation,
+    changes: Changes,
+) -> Result<Code, Stopped> {
+    let Up { plan: Plan { common, .. }, login, changing, reboot, .. } = options;
+    show(common, situation, &changes);
     let may_end = |_: &Step| options.allow_replace;
     allowed(&changes, &may_end)?;
-    ask(&options.changing, "Carry this out?")?;
-    let Up { login, changing, reboot, .. } = options;
-    let is_fresh = is_new
-        || matches!(&situation.site, Site::Instance(server) if server.is_launched)
-            && !session.has_node(WindowsSetup::NAME);
-    let patience = if is_fresh { FIRST_START } else { changing.patience() };
-    let reach = Reaching { login, patience, reboot }.reach(session, &situation, &changes).await?;
+    ask(changing, "Carry this out?")?;
+    let is_at_its_first_start = !session.has_node(WindowsSetup::NAME)
+        && matches!(&situation.site, Site::Instance(server) if server.is_launched);
+    let patience = if is_at_its_first_start { FIRST_START } else { changing.patience() };
+    let reach = Reaching { login, patience, reboot }.reach(session, situation, &changes).await?;
     let way = reach.clone();
     let change = change::Change {
-        options: &options.changing,
+        options: changing,
         vpc: situation.cloud.vpc.clone(),
         planner: &|session| {
             let situation = self::situation(session)?;
@@ -196,7 +217,7 @@ async fn make(options: &Up, session: &mut Session, is_new: bool) -> Result<Code,
     if code != Code::Done {
         return Ok(code);
     }
-    for task in topology::for_the_owner(&situation) {
+    for task in topology::for_the_owner(situation) {
         session.events.note(format!("for you to do: {task}"));
     }
     if situation.via == Via::None {

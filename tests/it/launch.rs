@@ -114,6 +114,12 @@ fn what_would_only_cost_money_is_not_launched() {
         assert_eq!(run.code(), Some(2), "{}", run.err);
         assert!(run.err.contains(sentence), "{}", run.err);
     }
+    let flags = launching(&cloud);
+    let mut words: Vec<&str> = flags.iter().map(String::as_str).collect();
+    words.extend(["--admin-cidr", "198.51.100.0/24", "--via", "ssh", "--identity", "/no/such.pem"]);
+    let run = cloud.cgw(&words);
+    assert_eq!(run.code(), Some(2), "{}", run.err);
+    assert!(run.err.contains("cannot read the private key /no/such.pem"), "{}", run.err);
     assert_eq!(cloud.dump(), before);
 }
 
