@@ -1,11 +1,14 @@
 //! New keys and other suites, one tunnel at a time, over SSH to a real PowerShell.
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::cloud::{Cloud, Run, endpoint, lines};
+use crate::proxy::{Fate, Proxy};
 use crate::push::Windows;
 
 /// A server with both tunnels, one of which carries a ping.
@@ -131,4 +134,34 @@ fn a_rotation_that_is_refused_or_interrupted_switches_on_what_it_switched_off() 
     assert_eq!(told.iter().filter(|line| line["turn"]["tunnel"].is_string()).count(), 2);
     assert!(told.last().unwrap()["turns"]["seconds"].is_number(), "{}", run.out);
     assert!(rules(&windows).iter().all(|(key, is_on)| *is_on && !run.out.contains(key)));
+}
+
+#[test]
+fn ctrl_c_after_aws_has_the_new_key_leaves_that_tunnel_off_and_says_so() {
+    let cloud = Cloud::new();
+    let Some(windows) = proven(&cloud) else { return };
+    let before = rules(&windows);
+    let victim = Arc::new(AtomicU32::new(0));
+    let process = victim.clone();
+    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |action, _| {
+        if action == "ModifyVpnTunnelOptions" {
+            let process = process.load(Ordering::SeqCst).to_string();
+            assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
+        }
+        Fate::Pass
+    });
+    let stack = cloud.id("cloud_vpc");
+    let words = windows.words("rotate-keys", &["--yes", "--consistency", "0", "--stack", &stack]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut command = cloud.command(proxy.url(), &words);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    victim.store(child.id(), Ordering::SeqCst);
+    let run = Run::from(child.wait_with_output().unwrap());
+    assert_eq!(run.code(), Some(130), "{}", run.err);
+    assert!(run.err.contains("may stay off for an hour"), "{}", run.err);
+    let between = rules(&windows);
+    assert!(between[0] == before[0] && !between[1].1, "its other end has another key");
+    windows.up(&cloud, &["--reboot", "never"]).ok();
+    let after = rules(&windows);
+    assert!(after[0] == before[0] && after[1].0 != before[1].0 && after[1].1);
 }

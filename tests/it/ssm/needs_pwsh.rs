@@ -220,10 +220,11 @@ fn the_whole_job_goes_over_systems_manager() {
     fs::create_dir(&state).unwrap();
     let before = cloud.dump();
     let (vpc, instance) = (cloud.id("cloud_vpc"), cloud.id("instance"));
-    let mut up = vec!["up", "--yes", "--consistency", "0", "--reboot", "never", "--via", "ssm"];
+    let mut up = vec!["up", "--yes", "--consistency", "0", "--via", "ssm"];
     up.extend(["--vpc", &vpc, "--instance", &instance]);
     let run = cloud.cgw(&up).ok();
     assert!(run.err.contains("windows-setup: tunnels: changed"), "{}", run.err);
+    assert!(run.err.contains("the server has restarted and is as it was set"), "{}", run.err);
     let told = || fs::read_to_string(state.join("server.json")).unwrap();
     assert!(told().contains(" Tunnel 2"), "both tunnels have their rule");
     let run = cloud.cgw(&["test", "--stack", &vpc, "--ping", "10.0.1.10"]).ok();

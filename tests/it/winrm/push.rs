@@ -52,11 +52,12 @@ fn the_whole_job_goes_over_winrm() {
     let before = cloud.dump();
     let (vpc, instance) = (cloud.id("cloud_vpc"), cloud.id("instance"));
     let (port, pin) = (service.sealed().port.to_string(), service.fingerprint());
-    let mut up = vec!["up", "--yes", "--consistency", "0", "--reboot", "never", "--via", "winrm"];
+    let mut up = vec!["up", "--yes", "--consistency", "0", "--via", "winrm"];
     up.extend(["--vpc", &vpc, "--instance", &instance, "--host", "127.0.0.1", "--port", &port]);
     up.extend(["--user", USER, "--winrm-fingerprint", &pin]);
     let run = with_password(&cloud, &up).ok();
     assert!(run.err.contains("windows-setup: tunnels: changed"), "{}", run.err);
+    assert!(run.err.contains("the server has restarted and is as it was set"), "{}", run.err);
     let server = || fs::read_to_string(windows.join("server.json")).unwrap();
     assert!(server().contains(" Tunnel 2"), "both tunnels have their rule");
     // From here on the record says the way.
