@@ -20,8 +20,7 @@ function Get-FeatureState {
 function Get-NeededRole($Access) {
     $others = @('DAStatus', 'VpnStatus', 'VpnS2SStatus', 'SstpProxyStatus' | Where-Object { "$($Access.$_)" -eq 'Installed' })
     if ("$($Access.RoutingStatus)" -ne 'Installed' -and $others.Count -eq 0) { return }
-    'RemoteAccess', 'Routing', 'RSAT-RemoteAccess-PowerShell'
-    if ($others.Count -gt 0) { 'DirectAccess-VPN' }
+    'RemoteAccess', 'DirectAccess-VPN', 'Routing', 'RSAT-RemoteAccess-PowerShell'
 }
 
 $was = Get-FeatureState

@@ -15,7 +15,7 @@ function Get-KnownRule {
 
 Complete-Step -SaveAs 'foreign-rules' -Wanted $(
     $off = [ordered]@{}
-    if ($Parameters.replaceRules) { foreach ($rule in Get-KnownRule) { $off["$($rule.Name)"] = 'False' } }
+    if ($Parameters.replaceRules) { foreach ($one in Get-ForeignRule) { if (-not $one.isBeyond) { $off["$($one.rule.Name)"] = 'False' } } }
     $off
 ) -Read {
     $is = [ordered]@{}

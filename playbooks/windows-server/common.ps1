@@ -159,17 +159,14 @@ function ConvertTo-FilterRange([string] $Text) {
 # How the addresses of a filter stand to a network: none of it, its own (it, or a part of it), or beyond it.
 function Get-Reach($Addresses, [string] $Cidr) {
     $network = ConvertTo-NetworkRange $Cidr
-    $reach = 'none'
+    $touches = $false
+    $more = $false
     foreach ($one in $Addresses) {
         $range = ConvertTo-FilterRange "$one"
-        if (-not $range) { continue }
-        if ($range.first -lt $network.first -or $range.last -gt $network.last) {
-            if ($range.first -le $network.last -and $range.last -ge $network.first) { return 'beyond' }
-        } else {
-            $reach = 'own'
-        }
+        if ($range -and $range.first -le $network.last -and $range.last -ge $network.first) { $touches = $true }
+        if (-not $range -or $range.first -lt $network.first -or $range.last -gt $network.last) { $more = $true }
     }
-    $reach
+    if (-not $touches) { 'none' } elseif ($more) { 'beyond' } else { 'own' }
 }
 
 # The rules that this stack has not made and that would match its traffic: they lead to the addresses of its tunnels, or these

@@ -8,7 +8,7 @@ use super::prove::{conclude, tunnels_up};
 use super::session::Session;
 use super::{Code, Common, Stopped};
 use crate::server::{Proof, Unread};
-use crate::time::{self, Backoff};
+use crate::time::Backoff;
 use crate::ui;
 
 /// Waits for a person to run the scripts and for AWS to show a tunnel as up, and has the person
@@ -27,14 +27,15 @@ pub(super) async fn by_hand(
         session.events.note("not proven: `cgw status` shows a tunnel as UP once it is");
         return Ok(Code::Done);
     }
-    wait_until_up(session).await?;
+    let trigger = session.trigger.clone();
+    interruptible(&trigger, wait_until_up(session)).await?;
     let Some(proof) = pasted() else {
         session
             .events
             .note("not proven: that AWS shows a tunnel as up says nothing of what goes through it");
         return Ok(Code::Done);
     };
-    let (trigger, ping) = (session.trigger.clone(), session.declared.ping);
+    let ping = session.declared.ping;
     interruptible(&trigger, conclude(session, common, &proof, ping)).await
 }
 
@@ -57,11 +58,7 @@ async fn wait_until_up(session: &mut Session) -> Result<(), Stopped> {
                  with a host in the VPC",
             )
         })?;
-        let interrupted = tokio::select! {
-            () = time::sleep(rest) => false,
-            _ = tokio::signal::ctrl_c() => true,
-        };
-        if interrupted {
+        if session.cloud_reader().interrupt().sleep(rest).await.is_err() {
             return Err(Stopped::with(Code::Interrupted, "interrupted", "nothing is half done"));
         }
     }

@@ -47,15 +47,24 @@ pub(super) async fn with_probe(
         probe.bring_about(session, &without_it).await
     })
     .await;
-    if !matches!(removed, Ok(Code::Done)) || session.has_node(ProbeInstance::NAME) {
-        session.events.warn(
-            "the probe is perhaps still there: `cgw up` takes it away, and it ends itself an hour \
-             after its launch",
-        );
+    if matches!(removed, Ok(Code::Done)) {
+        warn_of_probe(session);
+    } else {
+        session.events.warn(LEFT);
     }
     let code = outcome?;
     let removed = removed.map_err(|stopped| stopped.half_way("`cgw up` takes the probe away"))?;
     Ok(if code == Code::Done { removed } else { code })
+}
+
+const LEFT: &str = "the probe is perhaps still there: `cgw up` takes it away, and it ends itself an \
+                    hour after its launch";
+
+/// Warns of a probe that was seen last and is perhaps still there.
+pub(super) fn warn_of_probe(session: &Session) {
+    if session.has_node(ProbeInstance::NAME) {
+        session.events.warn(LEFT);
+    }
 }
 
 /// A probe that comes or goes, and nothing else.

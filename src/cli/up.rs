@@ -12,7 +12,7 @@ use super::change::{self, Carried, ask, carry_out, interruptible};
 use super::launch::{self, launch_first};
 use super::login::Login;
 use super::planned::{AGAIN, sets_the_server_up, show, situation};
-use super::probe::{must_have_a_place, with_probe};
+use super::probe::{must_have_a_place, warn_of_probe, with_probe};
 use super::prove::{must_log_in, prove};
 use super::session::{Asked, Session, Unnamed};
 use super::status::{Report, Secrets};
@@ -127,7 +127,11 @@ pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
     if !is_new {
         return made.await;
     }
-    interruptible(&trigger, made).await.map_err(|stopped| stopped.half_way(AGAIN))
+    let made = interruptible(&trigger, made).await;
+    if made.is_err() {
+        warn_of_probe(&session);
+    }
+    made.map_err(|stopped| stopped.half_way(AGAIN))
 }
 
 /// Makes all of it, around the server that is there.
@@ -230,6 +234,10 @@ async fn carry(
     match way {
         Some(Reach::Remote(way)) if options.probe => prove_with_probe(options, session, *way).await,
         Some(way) => afterwards(session, common, way).await,
+        None if options.probe && situation.via.is_remote() => {
+            let way = login.way(session, Duration::from_secs(30)).await?;
+            prove_with_probe(options, session, way).await
+        }
         None => Ok(code),
     }
 }

@@ -318,7 +318,7 @@ $models = @{
             if (-not $script:Server.services.Contains('RemoteAccess')) { $script:Server.services['RemoteAccess'] = 'Disabled Stopped' } }
         [pscustomobject] @{ Success = $true; ExitCode = 'Success'; RestartNeeded = if ($script:Server.needsRestart) { 'Yes' } else { 'No' } } }
     'Uninstall-WindowsFeature' = { param($p)
-        $inUse = @(if ($script:Server.access.RoutingStatus -eq 'Installed') { 'RemoteAccess', 'Routing' }; if ($script:Server.access.VpnStatus -eq 'Installed') { 'RemoteAccess', 'DirectAccess-VPN' })
+        $inUse = @(if ($script:Server.access.RoutingStatus -eq 'Installed') { 'RemoteAccess', 'DirectAccess-VPN', 'Routing' }; if ($script:Server.access.VpnStatus -eq 'Installed') { 'RemoteAccess', 'DirectAccess-VPN' })
         foreach ($n in $p.Name) { if ($n -in $inUse) { throw "$n is in use" } }
         Invoke-Change {
             foreach ($n in $p.Name) { $script:Server.features.Remove($n) }

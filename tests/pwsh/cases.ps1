@@ -542,6 +542,10 @@ Expect 'with consent the rules of others are switched off' ($run.code -eq 0 -and
 Expect 'and then nothing is to be done, with or without it' ((Get-ChangedIds (Push $given)) -eq '' -and (Get-ChangedIds (Push (Get-Given))) -eq '')
 (Get-Server).rules = @((Get-Server).rules) + (& $foreign 'VPN to Tunnel 1 again' 'True')
 Expect 'one that comes later is switched off too' ((Get-ChangedIds (Push $given)) -eq 'foreign-rules')
+$late = (Get-Server).rules | Where-Object { $_.name -eq 'VPN to Tunnel 1 again' }
+$late.remotetunnelendpoint = '192.0.2.7'; $late.enable = 'True'
+Expect 'and left alone once its owner has it lead elsewhere' ((Get-ChangedIds (Push $given)) -eq '' -and $late.enable -eq 'True')
+$late.remotetunnelendpoint = '203.0.113.10'; $late.enable = 'False'
 (Get-Server).boot = (Get-Server).boot.AddHours(1)
 $undone = Undo -RemoveRoles
 Expect 'an undo switches on what was on' ($undone.code -eq 0 -and (Get-Enabled) -eq 'An old one: False, VPN to Tunnel 1: True, VPN to Tunnel 1 again: True')
@@ -619,6 +623,9 @@ $refusals = [ordered]@{
         (Get-Server).rules = @([ordered]@{ name = 'Old firewall'; enable = 'True'; remotetunnelendpoint = '192.0.2.99'; endpoint1 = '172.31.16.0/20'; endpoint2 = '10.0.0.0/16' }) }
     "the rule 'All of it' leads these networks through a tunnel to 192.0.2.99 (172.31.16.10 to Any), and more than these: narrow" = { param($g)
         (Get-Server).rules = @([ordered]@{ name = 'All of it'; enable = 'True'; remotetunnelendpoint = '192.0.2.99'; endpoint1 = '172.31.16.10'; endpoint2 = 'Any' }) }
+    "the rule 'Two branches' leads these networks through a tunnel to 192.0.2.99 (172.31.0.0/255.255.0.0 to 10.0.0.0/255.255.0.0 192.168.50.0/24), and more than these: narrow" = { param($g)
+        $g.replaceRules = $true
+        (Get-Server).rules = @([ordered]@{ name = 'Two branches'; enable = 'True'; remotetunnelendpoint = '192.0.2.99'; endpoint1 = '172.31.0.0/16'; endpoint2 = @('10.0.0.0/16', '192.168.50.0/24') }) }
     "the rule 'Some of it' leads these networks" = { param($g)
         (Get-Server).rules = @([ordered]@{ name = 'Some of it'; enable = 'True'; remotetunnelendpoint = '192.0.2.99'; endpoint1 = '172.31.16.10'; endpoint2 = '10.0.5.1-10.0.5.9' }) }
     'already set up otherwise (VpnStatus): add' = { param($g) (Get-Server).access.VpnStatus = 'Installed' }
