@@ -119,8 +119,8 @@ function Open-Server([string] $Path, [string] $Address) {
 }
 function Use-Server([scriptblock] $Use) {
     if (-not $script:Shared -or $script:Held) { return & $Use }
-    # With its folder the server is gone, and all that runs on it.
-    if (-not (Test-Path $script:Shared)) { Stop-Process -Id $PID -Force }
+    # With its folders the server is gone, and all that runs on it.
+    if (-not (Test-Path (Join-Path $script:Shared 'ProgramData'))) { Stop-Process -Id $PID -Force }
     $path = Join-Path $script:Shared 'server.json'
     while (-not $script:Held) { try { $script:Held = [IO.File]::Open("$path.lock", 'OpenOrCreate', 'ReadWrite', 'None') } catch { [Threading.Thread]::Sleep(10) } }
     try {
