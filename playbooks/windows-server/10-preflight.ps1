@@ -22,7 +22,7 @@ function Get-ServerProblem($System, $Adapter) {
         elseif ($name -in 'BFE', 'MpsSvc' -and $service.State -ne 'Running') { "the service $name does not run: start it" }
     }
     foreach ($firewall in Get-NetFirewallProfile -PolicyStore ActiveStore) {
-        if ("$($firewall.Enabled)" -notin 'True', '1') {
+        if (-not (Test-Enabled $firewall)) {
             "Windows Firewall is off for the profile $($firewall.Name), where the rules of the tunnels would not apply: switch it on " +
                 '(Set-NetFirewallProfile -Enabled True) once its rules let you in'
         }
@@ -40,8 +40,7 @@ function Get-ServerProblem($System, $Adapter) {
     }
     if (Get-Command -Name Get-RemoteAccess -ErrorAction SilentlyContinue) {
         $access = Get-RemoteAccess -ErrorAction SilentlyContinue
-        $modes = 'DAStatus', 'VpnStatus', 'VpnS2SStatus', 'SstpProxyStatus'
-        $other = @($modes | Where-Object { "$($access.$_)" -eq 'Installed' })
+        $other = @(Get-OtherUse $access)
         if ($other.Count -gt 0 -and "$($access.RoutingStatus)" -ne 'Installed') {
             "routing and remote access is already set up otherwise ($($other -join ', ')): add LAN routing to it yourself, or take another server"
         }
@@ -51,13 +50,14 @@ function Get-ServerProblem($System, $Adapter) {
 # Endpoint 2 is what the rules of the tunnels require IPsec from: whoever sits inside it is cut off from this server.
 function Get-EndpointProblem($Address) {
     $cloud = $Parameters.cloudCidr
+    $subnet = if ($Address) { Get-Network $Address.IPAddress $Address.PrefixLength }
     $mend = 'name the network of the VPC, and nothing more, with --cloud-cidr'
     if ([int] $cloud.Split('/')[1] -lt 8) { "Endpoint 2 ($cloud) is far too wide: $mend" }
     if (Test-NetworkOverlap $cloud $Parameters.siteCidr) { "Endpoint 2 ($cloud) overlaps Endpoint 1 ($($Parameters.siteCidr)): $mend" }
     if (Test-NetworkOverlap $cloud '169.254.0.0/16') { "Endpoint 2 ($cloud) covers link-local addresses: $mend" }
     if (Test-NetworkOverlap $cloud "$($Parameters.privateIp)/32") { "Endpoint 2 ($cloud) covers the server's own address: $mend" }
-    elseif ($Address -and (Test-NetworkOverlap $cloud (Get-Network $Address.IPAddress $Address.PrefixLength))) {
-        "Endpoint 2 ($cloud) covers a part of the server's own subnet ($(Get-Network $Address.IPAddress $Address.PrefixLength)), which would be cut off: $mend"
+    elseif ($subnet -and (Test-NetworkOverlap $cloud $subnet)) {
+        "Endpoint 2 ($cloud) covers a part of the server's own subnet ($subnet), which would be cut off: $mend"
     }
     foreach ($tunnel in $Parameters.tunnels) {
         if (Test-NetworkOverlap $cloud "$($tunnel.outsideIp)/32") { "Endpoint 2 ($cloud) covers the tunnel address $($tunnel.outsideIp): $mend" }

@@ -18,8 +18,7 @@ function Get-FeatureState {
 
 # What somebody's routing and remote access cannot do without.
 function Get-NeededRole($Access) {
-    $others = @('DAStatus', 'VpnStatus', 'VpnS2SStatus', 'SstpProxyStatus' | Where-Object { "$($Access.$_)" -eq 'Installed' })
-    if ("$($Access.RoutingStatus)" -ne 'Installed' -and $others.Count -eq 0) { return }
+    if ("$($Access.RoutingStatus)" -ne 'Installed' -and @(Get-OtherUse $Access).Count -eq 0) { return }
     'RemoteAccess', 'DirectAccess-VPN', 'Routing', 'RSAT-RemoteAccess-PowerShell'
 }
 

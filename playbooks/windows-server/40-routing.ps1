@@ -14,13 +14,12 @@ $hasRole = "$((Get-WindowsFeature -Name RSAT-RemoteAccess-PowerShell).InstallSta
 if ($hasRole -or -not $Undo) { Import-Module -Name RemoteAccess }
 $wanted = [ordered]@{ routing = 'Installed'; start = 'Auto'; state = 'Running'; forwarding = 'Enabled' }
 # What else it does, for somebody: whoever has set up a VPN there since needs the service, then all of it stays.
-$modes = 'DAStatus', 'VpnStatus', 'VpnS2SStatus', 'SstpProxyStatus'
 Complete-Step -SaveAs 'routing' -Wanted $wanted -Whole -Read {
     $service = Get-CimInstance -ClassName Win32_Service -Filter "Name='RemoteAccess'"
     $access = if ($hasRole) { Get-RemoteAccess -ErrorAction SilentlyContinue }
     [ordered]@{
         routing = "$($access.RoutingStatus)" -replace '^$', 'Uninstalled'
-        otherUses = @($modes | Where-Object { "$($access.$_)" -eq 'Installed' }) -join ' '
+        otherUses = @(Get-OtherUse $access) -join ' '
         # A service that is not there is as good as disabled.
         start = "$($service.StartMode)" -replace '^$', 'Disabled'
         state = "$($service.State)" -replace '^$', 'Stopped'

@@ -19,7 +19,7 @@ Complete-Step -SaveAs 'foreign-rules' -Wanted $(
     $off
 ) -Read {
     $is = [ordered]@{}
-    foreach ($rule in Get-KnownRule) { $is["$($rule.Name)"] = if ("$($rule.Enabled)" -in 'True', '1') { 'True' } else { 'False' } }
+    foreach ($rule in Get-KnownRule) { $is["$($rule.Name)"] = "$(Test-Enabled $rule)" }
     $is
 } -Set {
     foreach ($name in $put.Keys) {

@@ -43,10 +43,6 @@ function Get-RuleCommand($Tunnel) {
     ) -join ' '
 }
 
-function Get-Rule([string] $Name, [string] $Store) {
-    @(Get-NetIPsecRule -DisplayName $Name -PolicyStore $Store -ErrorAction SilentlyContinue)
-}
-
 # All that can be read of a rule but its key, as one text.
 function Get-RuleText($Rule) {
     $addresses = Get-NetFirewallAddressFilter -AssociatedNetIPsecRule $Rule
@@ -76,7 +72,7 @@ function Get-RuleState($Tunnel) {
     $stored = @(Get-Rule $Tunnel.name 'PersistentStore')
     if ($stored.Count -eq 0) { return 'absent' }
     if ($stored.Count -gt 1) { return "there $($stored.Count) times" }
-    if ("$($stored[0].Enabled)" -notin 'True', '1') { return 'disabled' }
+    if (-not (Test-Enabled $stored[0])) { return 'disabled' }
     $own = "$($stored[0].LocalTunnelEndpoint)".Split('/')[0]
     if ((Get-TunnelEndpoint $stored[0]) -ne $Tunnel.outsideIp -or $own -ne $Parameters.privateIp) { return 'for another endpoint' }
     $filter = Get-NetFirewallAddressFilter -AssociatedNetIPsecRule $stored[0]

@@ -184,12 +184,21 @@ function Get-ForeignRule {
             rule = $rule
             endpoint = $endpoint
             networks = "$($filter.LocalAddress) to $($filter.RemoteAddress)"
-            isOn = "$($rule.Enabled)" -in 'True', '1'
+            isOn = Test-Enabled $rule
             isToOurs = $endpoint -in $addresses
             isBeyond = $endpoint -notin $addresses -and 'beyond' -in $reaches
         }
     }
 }
+
+# The rules of a name that a store holds.
+function Get-Rule([string] $Name, [string] $Store) { @(Get-NetIPsecRule -DisplayName $Name -PolicyStore $Store -ErrorAction SilentlyContinue) }
+
+# Windows says it as a word or as a number.
+function Test-Enabled($Rule) { "$($Rule.Enabled)" -in 'True', '1' }
+
+# What routing and remote access does besides LAN routing.
+function Get-OtherUse($Access) { 'DAStatus', 'VpnStatus', 'VpnS2SStatus', 'SstpProxyStatus' | Where-Object { "$($Access.$_)" -eq 'Installed' } }
 
 function Get-TunnelEndpoint($Rule) { "$($Rule.RemoteTunnelEndpoint)".Split('/')[0] }
 

@@ -15,12 +15,10 @@ $ProgressPreference = 'SilentlyContinue'
 . (Join-Path $PSScriptRoot 'tasks.ps1')
 . (Join-Path $PSScriptRoot 'ping.ps1')
 
-function Get-Rule([string] $Name) { @(Get-NetIPsecRule -DisplayName $Name -PolicyStore PersistentStore -ErrorAction SilentlyContinue) }
-
 # A rule that was just being written is not remembered yet, and one of a connection that is gone not declared any more.
 function Enable-Rules {
     foreach ($name in @(@($parameters.tunnels | ForEach-Object { $_.name }) + @(Get-RuleName) | Select-Object -Unique)) {
-        if (@(Get-Rule $name).Count -gt 0) { Enable-NetIPsecRule -DisplayName $name -PolicyStore PersistentStore }
+        if (@(Get-Rule $name 'PersistentStore').Count -gt 0) { Enable-NetIPsecRule -DisplayName $name -PolicyStore PersistentStore }
     }
     Remove-Task $task
 }
@@ -54,7 +52,7 @@ try {
     $rule = @($parameters.tunnels | Where-Object { $_.outsideIp -eq $From })[0].name
     if (-not $rule) { throw "there is no tunnel to $From" }
     foreach ($other in @($parameters.tunnels | Where-Object { $_.outsideIp -ne $From })) {
-        $isOn = @(Get-Rule $other.name | Where-Object { "$($_.Enabled)" -in 'True', '1' }).Count -gt 0
+        $isOn = @(Get-Rule $other.name 'PersistentStore' | Where-Object { Test-Enabled $_ }).Count -gt 0
         if (-not $isOn) { throw "the rule of the other tunnel, $($other.name), is not on: both would be off" }
     }
     Register-Restore 5

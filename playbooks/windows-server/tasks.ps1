@@ -135,7 +135,7 @@ function Exit-Guard([string] $Stack) {
 function Write-State([string] $Guard) {
     $service = Get-CimInstance -ClassName Win32_Service -Filter "Name='RemoteAccess'"
     $rules = [ordered]@{}
-    foreach ($name in Get-RuleName) { $rules[$name] = @(Get-NetIPsecRule -DisplayName $name -PolicyStore ActiveStore -ErrorAction SilentlyContinue).Count }
+    foreach ($name in Get-RuleName) { $rules[$name] = @(Get-Rule $name 'ActiveStore').Count }
     $state = [ordered]@{ boot = Get-BootSecond; reboot = Test-RestartPending; routing = "$($service.State)"; rules = $rules; guard = $Guard }
     Write-Line "cgw-state $(ConvertTo-Line $state)"
 }

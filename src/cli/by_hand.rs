@@ -59,7 +59,7 @@ async fn wait_until_up(session: &mut Session) -> Result<(), Stopped> {
             )
         })?;
         if session.cloud_reader().interrupt().sleep(rest).await.is_err() {
-            return Err(Stopped::with(Code::Interrupted, "interrupted", "nothing is half done"));
+            return Err(session.interrupted().await);
         }
     }
 }

@@ -44,7 +44,10 @@ pub(super) async fn with_probe(
             // It may have been launched all the same, and show only now.
             time::sleep(changing.consistency()).await;
         }
-        probe.bring_about(session, &without_it).await
+        // Whatever has become of the rest meanwhile, the probe can go.
+        probe
+            .bring_about(session, &|session| Ok(session.plan(&[]).only(&[ProbeInstance::NAME])))
+            .await
     })
     .await;
     if matches!(removed, Ok(Code::Done)) {
@@ -101,12 +104,6 @@ impl Probe<'_> {
 fn with_it(session: &Session) -> Result<Plan, Stopped> {
     let situation = Situation { probe: true, ..situation(session)? };
     Ok(session.plan(&topology::desired(&situation)).only(&[ProbeInstance::NAME]))
-}
-
-/// Whatever has become of the rest meanwhile, the probe can go.
-#[expect(clippy::unnecessary_wraps, reason = "a planner may refuse")]
-fn without_it(session: &Session) -> Result<Plan, Stopped> {
-    Ok(session.plan(&[]).only(&[ProbeInstance::NAME]))
 }
 
 /// Refuses where there is no subnet from which a route leads to the site.

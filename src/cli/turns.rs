@@ -129,12 +129,14 @@ impl Turns<'_> {
         let seconds = match self.change(session, turn, other).await {
             Ok(Ok(seconds)) => seconds,
             failed => {
+                session.go_on();
                 self.switch_on(session, outside, before.as_ref()).await;
                 return failed;
             }
         };
         let proven = self.fail_over(session, Off::Tunnel(other), outside).await;
         if proven.is_err() {
+            session.go_on();
             // Both ends are alike, so whatever is off may be on.
             self.switch_all_on(session, outside).await;
         }
@@ -178,7 +180,6 @@ impl Turns<'_> {
     /// Switches a tunnel on again that AWS has as it was before: with another key there its rule
     /// would only negotiate in vain.
     async fn switch_on(&self, session: &mut Session, outside: Ipv4Addr, before: Option<&Tunnel>) {
-        session.go_on();
         let seen = session.observe_again().await;
         let now = tunnels(session).into_iter().find(|tunnel| tunnel.outside == outside);
         // While AWS works on a change it may still show what was before.
@@ -190,8 +191,7 @@ impl Turns<'_> {
         }
     }
 
-    async fn switch_all_on(&self, session: &mut Session, outside: Ipv4Addr) {
-        session.go_on();
+    async fn switch_all_on(&self, session: &Session, outside: Ipv4Addr) {
         let interrupt = session.cloud_reader().interrupt().clone();
         let way = Way { interrupt, ..self.way.clone() };
         if let Err(error) = way.switch_on(&session.stack, &session.events).await {

@@ -244,15 +244,7 @@ impl Session<'_> {
     pub(super) async fn prove(&self, stack: &Stack, ping: Ipv4Addr) -> Result<Proof, Error> {
         // It changes nothing, so it can be asked again.
         let request = Request::Prove { stack, ping };
-        let mut rests = rests_within(self.way.patience);
-        loop {
-            match self.ask(&request, Proof::WORD, PINGS).await {
-                Err(Error::Transport(error)) if error.may_pass() => {
-                    self.rest(&mut rests, error).await?;
-                }
-                answer => return answer,
-            }
-        }
+        self.ask_again(&request, Proof::WORD, PINGS, transport::Error::may_pass).await
     }
 
     /// Has a tunnel switched off until the other one carries the traffic.
@@ -262,17 +254,10 @@ impl Session<'_> {
         ping: Ipv4Addr,
         off: Off,
     ) -> Result<Failover, Error> {
+        // As long as nothing has begun there it can be asked again.
+        let may_again = |error: &transport::Error| error.may_pass() && !error.had_begun();
         let request = Request::Failover { stack, ping, off };
-        let mut rests = rests_within(self.way.patience);
-        loop {
-            match self.ask(&request, "cgw-failover ", FAILOVER).await {
-                // As long as nothing has begun there it can be asked again.
-                Err(Error::Transport(error)) if error.may_pass() && !error.had_begun() => {
-                    self.rest(&mut rests, error).await?;
-                }
-                answer => return answer,
-            }
-        }
+        self.ask_again(&request, "cgw-failover ", FAILOVER, may_again).await
     }
 
     /// Has the tunnels switched on again.
@@ -284,6 +269,25 @@ impl Session<'_> {
                 Ok(Exit { code, stderr }) => return Err(Error::Unfinished { code, stderr }),
                 Err(error) if error.may_pass() => self.rest(&mut rests, error).await?,
                 Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Asks like [`Session::ask`], again while the patience lasts where `may_again` says so.
+    async fn ask_again<T: DeserializeOwned + Send>(
+        &self,
+        request: &Request<'_>,
+        word: &str,
+        limit: Duration,
+        may_again: impl Fn(&transport::Error) -> bool,
+    ) -> Result<T, Error> {
+        let mut rests = rests_within(self.way.patience);
+        loop {
+            match self.ask(request, word, limit).await {
+                Err(Error::Transport(error)) if may_again(&error) => {
+                    self.rest(&mut rests, error).await?;
+                }
+                answer => return answer,
             }
         }
     }

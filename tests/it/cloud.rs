@@ -1,12 +1,14 @@
 //! An account of its own on the LocalStack that `tests/run` started, seeded, with decoys.
 
 use std::collections::BTreeMap;
-use std::process::{Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::proxy::Proxy;
+use crate::proxy::{Fate, Proxy};
 
 /// The region that the seed uses.
 const REGION: &str = "eu-west-1";
@@ -158,6 +160,27 @@ impl Cloud {
         self.command(proxy.url(), arguments).output().unwrap().into()
     }
 
+    /// Runs cgw, and presses Ctrl-C as soon as AWS has carried out an action.
+    pub(crate) fn interrupted_at(&self, interrupt_at: &'static str, arguments: &[&str]) -> Run {
+        let victim = Arc::new(AtomicU32::new(0));
+        let process = victim.clone();
+        let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |action, _| {
+            if action == interrupt_at {
+                press_ctrl_c(process.load(Ordering::SeqCst));
+            }
+            Fate::Pass
+        });
+        let child = self.begin(proxy.url(), arguments);
+        victim.store(child.id(), Ordering::SeqCst);
+        child.wait_with_output().unwrap().into()
+    }
+
+    /// Starts cgw, with pipes for what it says.
+    pub(crate) fn begin(&self, endpoint: &str, arguments: &[&str]) -> Child {
+        let mut command = self.command(endpoint, arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
     /// The flags of an `up` that makes the AWS side only.
     pub(crate) fn up(&self) -> Vec<String> {
         let (vpc, instance) = (self.id("cloud_vpc"), self.id("instance"));
@@ -196,6 +219,11 @@ impl Cloud {
 /// Words as the `&[&str]` that a command takes.
 pub(crate) fn words(flags: &[String]) -> Vec<&str> {
     flags.iter().map(String::as_str).collect()
+}
+
+pub(crate) fn press_ctrl_c(process: u32) {
+    let mut kill = Command::new("kill");
+    assert!(kill.args(["-INT", &process.to_string()]).status().unwrap().success());
 }
 
 /// JSON, one value a line.

@@ -1,12 +1,11 @@
 //! Instances that a stack launches: its server, and a host to ping.
 
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::cloud::{Cloud, Run, endpoint, lines};
+use crate::cloud::{Cloud, Run, endpoint, lines, press_ctrl_c, words};
 use crate::proxy::{Fate, Proxy};
 use crate::push::Windows;
 
@@ -25,7 +24,7 @@ fn a_server_is_launched_and_goes_with_its_stack() {
     let cloud = Cloud::new();
     let before = cloud.dump();
     let flags = launching(&cloud);
-    let mut words: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let mut words = words(&flags);
     words.extend(["--via", "none"]);
     let dry = cloud.cgw(&[&words[..], &["--dry-run"]].concat()).ok();
     assert!(dry.out.contains("create  gateway-instance"), "{}", dry.out);
@@ -50,7 +49,7 @@ fn a_launched_server_is_set_up_and_only_ends_with_consent() {
     let Some(windows) = Windows::at("") else { return };
     let before = cloud.dump();
     let flags = [launching(&cloud), windows.flags()].concat();
-    let mut words: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let mut words = words(&flags);
     words.extend(["--admin-cidr", "198.51.100.0/24", "--reboot", "never"]);
     let run = cloud.cgw(&words);
     assert_eq!(run.code(), Some(1), "{}", run.err);
@@ -89,7 +88,7 @@ fn a_lost_reply_launches_no_second_server() {
         if is_it { Fate::Lose } else { Fate::Pass }
     });
     let flags = launching(&cloud);
-    let mut words: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let mut words = words(&flags);
     words.extend(["--via", "none"]);
     cloud.through(&proxy, &words).ok();
     assert_eq!(cloud.nodes()["gateway-instance"].len(), 1);
@@ -115,7 +114,7 @@ fn what_would_only_cost_money_is_not_launched() {
         assert!(run.err.contains(sentence), "{}", run.err);
     }
     let flags = launching(&cloud);
-    let mut words: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let mut words = words(&flags);
     words.extend(["--admin-cidr", "198.51.100.0/24", "--via", "ssh", "--identity", "/no/such.pem"]);
     let run = cloud.cgw(&words);
     assert_eq!(run.code(), Some(2), "{}", run.err);
@@ -135,16 +134,13 @@ fn a_probe_is_there_for_the_proof_only() {
     // Ctrl-C in the middle of the proof.
     windows.faults(&json!({ "hang": "Get-NetIPsecMainModeSA" }));
     let stack = cloud.id("cloud_vpc");
-    let words = windows.words("test", &["--stack", &stack, "--probe", "--consistency", "0"]);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let mut command = cloud.command(&endpoint(), &words);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let process = child.id().to_string();
+    let flags = windows.words("test", &["--stack", &stack, "--probe", "--consistency", "0"]);
+    let mut child = cloud.begin(&endpoint(), &words(&flags));
     let has_probe = || cloud.nodes().contains_key("probe-instance");
     while !has_probe() {
         assert_eq!(child.try_wait().unwrap(), None, "it has ended before");
     }
-    assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
+    press_ctrl_c(child.id());
     let run = Run::from(child.wait_with_output().unwrap());
     windows.no_faults();
     assert_eq!(run.code(), Some(130), "{}", run.err);

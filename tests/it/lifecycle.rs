@@ -1,7 +1,6 @@
 //! The whole life of a stack on LocalStack: made, made again, taken away, and no decoy touched.
 
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -395,20 +394,8 @@ fn an_interrupted_run_ends_what_it_began_and_lets_go_of_the_lock() {
     let cloud = Cloud::new();
     let before = cloud.dump();
     cloud.control("settle", serde_json::json!({ "seconds": 8 }));
-    let victim = Arc::new(AtomicU32::new(0));
-    let process = victim.clone();
-    // Ctrl-C while AWS is still working on the gateway.
-    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |action, _| {
-        if action == "AttachVpnGateway" {
-            let process = process.load(Ordering::SeqCst).to_string();
-            assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
-        }
-        Fate::Pass
-    });
-    let mut command = cloud.command(proxy.url(), &words(&cloud.up()));
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    victim.store(child.id(), Ordering::SeqCst);
-    let run = Run::from(child.wait_with_output().unwrap());
+    // AWS is still working on the gateway then.
+    let run = cloud.interrupted_at("AttachVpnGateway", &words(&cloud.up()));
     assert_eq!(run.code(), Some(130), "{}", run.err);
     assert!(run.err.contains("finishing what is in flight"), "{}", run.err);
     assert!(run.err.contains("run the same command to go on"), "{}", run.err);

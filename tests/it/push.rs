@@ -17,7 +17,7 @@ use cgw::transport::Transport;
 use cgw::tunnel::{CidrPair, Crypto, Suites, Tunnel};
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, Run};
+use crate::cloud::{Cloud, Run, words};
 use crate::sshd::{Setup, Sshd};
 
 /// The PowerShell that plays the server: `CGW_PWSH`, which tests/run sets where there is one.
@@ -174,8 +174,7 @@ impl Windows {
     /// Runs a command on a stack that is there: the record says the way to the server, `more` can
     /// say another.
     pub(crate) fn cgw(&self, cloud: &Cloud, command: &str, more: &[&str]) -> Run {
-        let words = self.words(command, more);
-        cloud.cgw(&words.iter().map(String::as_str).collect::<Vec<_>>())
+        cloud.cgw(&words(&self.words(command, more)))
     }
 
     /// The words of such a command.

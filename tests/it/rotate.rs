@@ -1,14 +1,10 @@
 //! New keys and other suites, one tunnel at a time, over SSH to a real PowerShell.
 
-use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::cloud::{Cloud, Run, endpoint, lines};
-use crate::proxy::{Fate, Proxy};
+use crate::cloud::{Cloud, Run, endpoint, lines, press_ctrl_c, words};
 use crate::push::Windows;
 
 /// A server with both tunnels, one of which carries a ping.
@@ -111,18 +107,15 @@ fn a_rotation_that_is_refused_or_interrupted_switches_on_what_it_switched_off() 
 
     windows.faults(&json!({ "hang": "Disable-NetIPsecRule" }));
     let stack = cloud.id("cloud_vpc");
-    let words = windows.words("rotate-keys", &["--yes", "--consistency", "0", "--stack", &stack]);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let mut command = cloud.command(&endpoint(), &words);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let flags = windows.words("rotate-keys", &["--yes", "--consistency", "0", "--stack", &stack]);
+    let mut child = cloud.begin(&endpoint(), &words(&flags));
     // Its last act before the rule goes off.
     let has_task = || windows.server()["tasks"].as_object().unwrap().len() == 2;
     while !has_task() {
         assert_eq!(child.try_wait().unwrap(), None, "it has ended before");
         std::thread::sleep(Duration::from_millis(50));
     }
-    let process = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
+    press_ctrl_c(child.id());
     windows.no_faults();
     let run = Run::from(child.wait_with_output().unwrap());
     assert_eq!(run.code(), Some(130), "{}", run.err);
@@ -141,22 +134,9 @@ fn ctrl_c_after_aws_has_the_new_key_leaves_that_tunnel_off_and_says_so() {
     let cloud = Cloud::new();
     let Some(windows) = proven(&cloud) else { return };
     let before = rules(&windows);
-    let victim = Arc::new(AtomicU32::new(0));
-    let process = victim.clone();
-    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |action, _| {
-        if action == "ModifyVpnTunnelOptions" {
-            let process = process.load(Ordering::SeqCst).to_string();
-            assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
-        }
-        Fate::Pass
-    });
     let stack = cloud.id("cloud_vpc");
-    let words = windows.words("rotate-keys", &["--yes", "--consistency", "0", "--stack", &stack]);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let mut command = cloud.command(proxy.url(), &words);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    victim.store(child.id(), Ordering::SeqCst);
-    let run = Run::from(child.wait_with_output().unwrap());
+    let flags = windows.words("rotate-keys", &["--yes", "--consistency", "0", "--stack", &stack]);
+    let run = cloud.interrupted_at("ModifyVpnTunnelOptions", &words(&flags));
     assert_eq!(run.code(), Some(130), "{}", run.err);
     assert!(run.err.contains("may stay off for an hour"), "{}", run.err);
     let between = rules(&windows);
