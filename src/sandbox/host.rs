@@ -1,0 +1,1 @@
+//! A Windows Server as the playbook treats it.
