@@ -1,8 +1,9 @@
 //! Tells those who wait that nothing more is to be begun.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::time;
 
@@ -11,9 +12,34 @@ use crate::time;
 #[error("interrupted")]
 pub struct Interrupted;
 
+/// Where somebody presses Ctrl-C.
+#[derive(Debug, Clone, Default)]
+pub enum Keyboard {
+    /// At this process's terminal.
+    #[default]
+    Terminal,
+    /// Wherever each press is notified of.
+    Elsewhere(Arc<Notify>),
+}
+
+impl Keyboard {
+    /// Ends when somebody presses Ctrl-C.
+    pub async fn pressed(&self) {
+        match self {
+            Self::Terminal => {
+                if tokio::signal::ctrl_c().await.is_err() {
+                    // Nobody can press it here.
+                    std::future::pending::<()>().await;
+                }
+            }
+            Self::Elsewhere(notify) => notify.notified().await,
+        }
+    }
+}
+
 /// Interrupts all that listen.
 #[derive(Debug, Clone)]
-pub struct Trigger(watch::Sender<bool>);
+pub struct Trigger(watch::Sender<bool>, Keyboard);
 
 /// Listens for the interrupt.
 #[derive(Debug, Clone)]
@@ -22,9 +48,20 @@ pub struct Interrupt(watch::Receiver<bool>);
 impl Trigger {
     /// Makes a trigger and who listens to it.
     #[must_use]
-    pub fn new() -> (Self, Interrupt) {
+    pub fn new(keyboard: Keyboard) -> (Self, Interrupt) {
         let (send, receive) = watch::channel(false);
-        (Self(send), Interrupt(receive))
+        (Self(send, keyboard), Interrupt(receive))
+    }
+
+    /// Ends when somebody presses Ctrl-C; what follows of it is the caller's.
+    pub async fn pressed(&self) {
+        self.1.pressed().await;
+    }
+
+    /// Makes another one of the same keyboard.
+    #[must_use]
+    pub fn anew(&self) -> (Self, Interrupt) {
+        Self::new(self.1.clone())
     }
 
     /// Interrupts; returns whether nobody had before.
@@ -38,7 +75,7 @@ impl Interrupt {
     /// Makes one that never comes.
     #[must_use]
     pub fn never() -> Self {
-        Trigger::new().1
+        Trigger::new(Keyboard::default()).1
     }
 
     /// Says whether it came.
@@ -71,7 +108,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_rest_is_cut_short_and_the_next_does_not_begin() {
-        let (trigger, interrupt) = Trigger::new();
+        let (trigger, interrupt) = Trigger::new(Keyboard::default());
         assert_eq!(interrupt.sleep(Duration::from_secs(1)).await, Ok(()));
         let begun = time::now();
         let pull = async {
@@ -87,7 +124,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_trigger_that_is_gone_interrupts_nobody() {
-        let (trigger, interrupt) = Trigger::new();
+        let (trigger, interrupt) = Trigger::new(Keyboard::default());
         drop(trigger);
         assert_eq!(interrupt.sleep(Duration::from_secs(1)).await, Ok(()));
     }

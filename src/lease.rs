@@ -91,6 +91,13 @@ impl Holder {
         }
     }
 
+    /// Returns a process that is simulated: nobody knows whether such a one is gone.
+    #[must_use]
+    pub fn simulated(process: u32) -> Self {
+        let (host, boot) = (format!("sandbox-{process}"), process.to_string());
+        Self { host, boot, process, begun: "0".to_owned() }
+    }
+
     /// Says whether it is certain that the process is gone: only on the same boot of this host,
     /// where the same processes can be seen.
     fn is_gone(&self, here: &Self) -> bool {
@@ -149,6 +156,8 @@ pub enum Force {
 /// Which lock is wanted, and how much.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
+    /// Who takes it.
+    pub holder: &'a Holder,
     /// The stack.
     pub stack: &'a Stack,
     /// The VPC that holds the lock.
@@ -173,8 +182,8 @@ pub struct Lease {
 impl Lease {
     /// Takes the lock.
     pub async fn take(writer: &Writer, wanted: Wanted<'_>) -> Result<Self, Error> {
-        let Wanted { stack, vpc, force, patience } = wanted;
-        let (here, interrupt) = (Holder::this(), writer.reader().interrupt());
+        let Wanted { holder: here, stack, vpc, force, patience } = wanted;
+        let interrupt = writer.reader().interrupt();
         let say = |what: String| writer.reader().events().say(&Event::Lock { what });
         let (first, longest) = (Duration::from_millis(500), Duration::from_secs(5));
         let mut backoff = Backoff::new(first, longest, patience);
@@ -186,7 +195,7 @@ impl Lease {
         };
         loop {
             let begun = time::now();
-            match create(writer, stack, vpc, &here).await {
+            match create(writer, stack, vpc, here).await {
                 Ok(group) => return Ok(lease(group, follows_another, begun)),
                 Err(error) if matches!(error.verdict, Verdict::AlreadySo | Verdict::Lost) => {}
                 Err(error) => return Err(error.into()),
@@ -196,7 +205,7 @@ impl Lease {
             let next = match &held {
                 // Let go of between two calls, or not to be seen yet.
                 None => Treat::Wait,
-                Some(held) if held.holder.as_ref() == Some(&here) => {
+                Some(held) if held.holder.as_ref() == Some(here) => {
                     return Ok(lease(held.group.clone(), follows_another, begun));
                 }
                 Some(_) if force == Force::Yes => Treat::TakeOver,
@@ -206,7 +215,7 @@ impl Lease {
                     let is_alive = before.as_ref().is_some_and(|w| w.hears(held));
                     let same = before.filter(|w| w.saw(held));
                     let watched = watched.insert(same.unwrap_or_else(|| Watched::new(held)));
-                    if is_alive { Treat::Wait } else { held.treat(&here, watched.since.elapsed()) }
+                    if is_alive { Treat::Wait } else { held.treat(here, watched.since.elapsed()) }
                 }
             };
             follows_another = true;

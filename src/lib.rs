@@ -24,5 +24,6 @@ pub mod plan;
 pub mod engine;
 pub mod check;
 pub mod render;
+pub mod sandbox;
 pub mod ui;
 pub mod cli;

@@ -1,8 +1,188 @@
 //! A simulated AWS account and Windows Server, deterministic from a seed.
 
+mod account;
 mod draws;
 pub mod host;
+mod http;
+mod manners;
 mod moment;
+mod query;
+mod refusal;
+mod region;
+mod seed;
+mod stages;
+mod store;
+mod table;
+mod throttle;
+mod tree;
+mod unshown;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::shared::IntoShared as _;
+
+use account::{Account, Reply, Request, Who};
+use query::Query;
+use region::Ends;
 
 pub use draws::Draws;
+pub use manners::{Manners, Quotas};
 pub use moment::Moment;
+pub use seed::Seed;
+pub use store::Error;
+use store::Store;
+pub use unshown::Unshown;
+
+use crate::time::{self, Instant};
+
+/// A simulated account and its servers.
+#[derive(Clone)]
+pub struct Sandbox(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    begun: (Moment, Instant),
+}
+
+struct State {
+    account: Account,
+    store: Option<Store>,
+}
+
+/// A call as it came over HTTP.
+#[derive(Debug, Clone)]
+struct Asked {
+    who: Who,
+    service: String,
+    region: String,
+    action: String,
+    query: Query,
+}
+
+impl Asked {
+    /// Reads a call; what it is for stands in the scope of its signature: `Credential=KEY/20250101/
+    /// REGION/SERVICE/aws4_request` (IAM user guide, «Signature Version 4»).
+    fn read(who: Who, authorization: &str, target: &str, body: &[u8]) -> Option<Self> {
+        let scope = authorization.split("Credential=").nth(1)?.split([',', ' ']).next()?;
+        let mut parts = scope.split('/').skip(2);
+        let (region, service) = (parts.next()?.to_owned(), parts.next()?.to_owned());
+        let query = Query::parse(body);
+        let action = match target.rsplit_once('.') {
+            Some((_, action)) => action.to_owned(),
+            None => query.text("Action")?.to_owned(),
+        };
+        Some(Self { who, service, region, action, query })
+    }
+}
+
+impl Sandbox {
+    /// The region that is meant where none is named.
+    pub const REGION: &str = "eu-west-1";
+
+    /// Makes an empty sandbox that lives as long as this process.
+    #[must_use]
+    pub fn new(seed: u64, manners: Manners) -> Self {
+        Self::begin(State { account: Account::new(seed, manners), store: None })
+    }
+
+    /// Opens the sandbox in a folder, and makes one there if there is none; time in it, and with it
+    /// on this thread, goes so many times faster from now on.
+    ///
+    /// Also when nobody uses it its time goes on, at the speed of who opens it next.
+    pub fn open(folder: &Path, speed: f64) -> Result<Self, Error> {
+        let mut store = Store::new(folder)?;
+        let held = store.hold()?;
+        let wall = Moment::from(time::real_wall_clock());
+        let kept = store.read(&held)?;
+        let now = kept
+            .as_ref()
+            .map_or(wall, |(_, now, then)| now.after(wall.since(*then).mul_f64(speed)));
+        time::simulate(speed, now.timestamp());
+        let is_new = kept.is_none();
+        let seed = wall.second().unsigned_abs();
+        let account = kept.map_or_else(|| Account::new(seed, Manners::default()), |(all, ..)| all);
+        drop(held);
+        let sandbox = Self::begin(State { account, store: Some(store) });
+        if is_new {
+            let seed = sandbox.seed(Self::REGION, Self::REGION);
+            sandbox.change(|account| account.seed = Some(seed))?;
+        }
+        Ok(sandbox)
+    }
+
+    fn begin(state: State) -> Self {
+        let begun = (Moment::from(time::wall_clock()), time::now());
+        Self(Arc::new(Shared { state: Mutex::new(state), begun }))
+    }
+
+    /// Returns the moment that it is in the sandbox.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        let (moment, instant) = self.0.begun;
+        moment.after(instant.elapsed())
+    }
+
+    /// Returns what stands in for AWS behind the SDK.
+    #[must_use]
+    pub fn http_client(&self) -> SharedHttpClient {
+        http::Client(self.clone()).into_shared()
+    }
+
+    /// Returns what the client did that it should not have.
+    pub fn alarms(&self) -> Result<Vec<String>, Error> {
+        self.with(|account, _| account.alarms.clone())
+    }
+
+    /// Returns what it was seeded with.
+    pub fn seeded(&self) -> Result<Option<Seed>, Error> {
+        self.with(|account, _| account.seed.clone())
+    }
+
+    /// Answers a call.
+    fn answer(&self, asked: &Asked) -> Result<Reply, Error> {
+        let request = Request {
+            who: asked.who,
+            service: &asked.service,
+            region: &asked.region,
+            action: &asked.action,
+            query: &asked.query,
+        };
+        self.with(|account, now| account.answer(&request, &Ends::default(), now))
+    }
+
+    /// Changes something of the account itself.
+    fn change<T>(&self, change: impl FnOnce(&mut Account) -> T) -> Result<T, Error> {
+        self.with(|account, _| {
+            account.changes += 1;
+            change(account)
+        })
+    }
+
+    /// Does something with the account as it is now; where a folder keeps it, no other process does
+    /// anything meanwhile.
+    fn with<T>(&self, work: impl FnOnce(&mut Account, Moment) -> T) -> Result<T, Error> {
+        let mut state = self.0.state.lock().expect("no holder of this lock can panic");
+        let State { account, store } = &mut *state;
+        let Some(store) = store else { return Ok(work(account, self.now())) };
+        let held = store.hold()?;
+        if let Some((newer, ..)) = store.read(&held)? {
+            *account = newer;
+        }
+        let (now, before) = (self.now(), account.changes);
+        let done = work(account, now);
+        if account.changes != before {
+            store.write(&held, account, now, Moment::from(time::real_wall_clock()))?;
+        }
+        Ok(done)
+    }
+}
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sandbox")
+    }
+}

@@ -1,5 +1,6 @@
 //! The only place that reads a clock, sleeps or sets a deadline.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
@@ -15,11 +16,47 @@ pub type Instant = tokio::time::Instant;
 #[error("timed out")]
 pub struct TimedOut;
 
+thread_local! {
+    /// How time goes on this thread, if not as outside.
+    static PACE: Cell<Option<Pace>> = const { Cell::new(None) };
+}
+
+/// A time that runs at another speed, since a moment.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    speed: f64,
+    begun: Instant,
+    /// What the wall clock showed then.
+    wall: Timestamp,
+}
+
+/// Lets time go so many times faster on this thread from now on, beginning at `wall`: its clocks, its
+/// rests and its deadlines alike.
+///
+/// With tokio's paused clock and a speed of 1 the wall clock stands still with it.
+#[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
+pub fn simulate(speed: f64, wall: Timestamp) {
+    PACE.set(Some(Pace { speed, begun: Instant::now(), wall }));
+}
+
+/// Returns how long something takes outside that takes a span here.
+fn outside(span: Duration) -> Duration {
+    PACE.get().map_or(span, |pace| span.div_f64(pace.speed))
+}
+
 /// Reads the monotonic clock.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
 pub fn now() -> Instant {
-    Instant::now()
+    let now = Instant::now();
+    PACE.get().map_or(now, |pace| pace.begun + (now - pace.begun).mul_f64(pace.speed))
+}
+
+/// Reads the wall clock outside, whatever is simulated.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
+pub fn real_wall_clock() -> Timestamp {
+    Timestamp::try_from(SystemTime::now()).expect("the clock stands before the year 9999")
 }
 
 /// Reads the wall clock.
@@ -31,7 +68,7 @@ pub fn wall_clock() -> Timestamp {
 /// Waits for a span of time.
 #[expect(clippy::disallowed_methods, reason = "this is where cgw waits")]
 pub async fn sleep(span: Duration) {
-    tokio::time::sleep(span).await;
+    tokio::time::sleep(outside(span)).await;
 }
 
 /// Lets a blocking worker rest for a moment between two looks at its socket.
@@ -43,7 +80,7 @@ pub fn pause_thread(span: Duration) {
 /// Gives `work` until `limit` has passed.
 #[expect(clippy::disallowed_methods, reason = "this is where deadlines are set")]
 pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, TimedOut> {
-    tokio::time::timeout(limit, work).await.map_err(|_| TimedOut)
+    tokio::time::timeout(outside(limit), work).await.map_err(|_| TimedOut)
 }
 
 /// How long to rest before each further try: short first, then stretching, at last constant.
@@ -88,8 +125,15 @@ impl AsyncSleep for SdkClock {
 impl TimeSource for SdkClock {
     #[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
     fn now(&self) -> SystemTime {
-        SystemTime::now()
+        match PACE.get() {
+            Some(pace) => SystemTime::UNIX_EPOCH + since_1970(pace.wall) + (now() - pace.begun),
+            None => SystemTime::now(),
+        }
     }
+}
+
+fn since_1970(at: Timestamp) -> Duration {
+    Duration::from_millis(u64::try_from(at.as_millisecond()).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -107,6 +151,20 @@ mod tests {
             rests.push(rest.as_secs_f64().round());
         }
         assert_eq!(rests, [1.0, 2.0, 4.0, 3.0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_faster_time_goes_faster_in_every_respect() {
+        let (real, wall) = (tokio::time::Instant::now(), Timestamp::UNIX_EPOCH);
+        simulate(60.0, wall);
+        let begun = now();
+        sleep(Duration::from_mins(2)).await;
+        let long = sleep(Duration::from_mins(5));
+        assert_eq!(within(Duration::from_mins(1), long).await, Err(TimedOut));
+        assert_eq!(begun.elapsed().as_secs(), 3, "outside");
+        assert_eq!((now() - begun).as_secs(), 180);
+        assert_eq!(wall_clock().as_second(), 180);
+        assert_eq!(real.elapsed().as_secs(), 3);
     }
 
     #[tokio::test(start_paused = true)]

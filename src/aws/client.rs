@@ -16,6 +16,7 @@ use aws_credential_types::Credentials;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::types::ActiveVpnTunnelStatus;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use serde::Serialize;
 
 use super::action::{Action, Effect};
@@ -50,6 +51,7 @@ pub struct Clients {
     events: Events,
     interrupt: Interrupt,
     credentials: Option<Credentials>,
+    http: Option<SharedHttpClient>,
     made: BTreeMap<Place, Reader>,
 }
 
@@ -57,13 +59,19 @@ impl Clients {
     /// Begins without any client; all will say what happens, and rest no longer when interrupted.
     #[must_use]
     pub fn new(events: Events, interrupt: Interrupt) -> Self {
-        Self { events, interrupt, credentials: None, made: BTreeMap::new() }
+        Self { events, interrupt, credentials: None, http: None, made: BTreeMap::new() }
     }
 
     /// Uses these credentials where no profile is named, instead of the SDK's default chain.
     #[must_use]
     pub fn with_credentials(self, credentials: Credentials) -> Self {
         Self { credentials: Some(credentials), ..self }
+    }
+
+    /// Sends all calls to this instead of over the network.
+    #[must_use]
+    pub fn with_http_client(self, http: SharedHttpClient) -> Self {
+        Self { http: Some(http), ..self }
     }
 
     /// Returns the region that the environment or the profile names.
@@ -105,6 +113,9 @@ impl Clients {
             loader = loader.profile_name(profile).credentials_provider(keys);
         } else if let Some(credentials) = &self.credentials {
             loader = loader.credentials_provider(credentials.clone());
+        }
+        if let Some(http) = &self.http {
+            loader = loader.http_client(http.clone());
         }
         if let Some(endpoint) = &place.endpoint {
             loader = loader.endpoint_url(endpoint);

@@ -70,6 +70,9 @@ const TABLE: &[Row] = &[
     (Some(Action::AssociateAddress), "InvalidAllocationID.NotFound", FRESH),
     (Some(Action::AuthorizeSecurityGroupIngress), "InvalidGroup.NotFound", FRESH),
     (Some(Action::AuthorizeSecurityGroupEgress), "InvalidGroup.NotFound", FRESH),
+    // What is taken away of a group is the rule that it has from its beginning.
+    (Some(Action::RevokeSecurityGroupIngress), "InvalidGroup.NotFound", FRESH),
+    (Some(Action::RevokeSecurityGroupEgress), "InvalidGroup.NotFound", FRESH),
     (Some(Action::ModifyNetworkInterfaceAttribute), "InvalidGroup.NotFound", FRESH),
     (Some(Action::AssociateRouteTable), "InvalidSubnetID.NotFound", FRESH),
     (Some(Action::AssociateRouteTable), "InvalidRouteTableID.NotFound", FRESH),

@@ -61,8 +61,9 @@ pub(super) async fn interruptible<T>(
     let mut told = false;
     loop {
         tokio::select! {
+            biased;
             done = &mut work => return done,
-            _ = tokio::signal::ctrl_c() => {
+            () = trigger.pressed() => {
                 if told {
                     return Err(Stopped::with(Code::Interrupted, "stopped at once", "run the same command to go on"));
                 }
@@ -88,6 +89,7 @@ pub(super) async fn locked(
         .at(&session.cloud)
         .map_err(|error| Stopped::with(Code::Failed, error.to_string(), ""))?;
     let wanted = Wanted {
+        holder: session.outside.holder(),
         stack: &session.stack,
         vpc: &change.vpc,
         force: if change.options.force_unlock { Force::Yes } else { Force::No },

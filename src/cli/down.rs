@@ -6,7 +6,7 @@ use serde_json::json;
 use super::change::{Carried, Change, ask, carry_out};
 use super::login::Login;
 use super::session::{Asked, Session};
-use super::{Changing, Code, Common, ServerAt, Stopped, Whereabouts};
+use super::{Changing, Code, Common, Outside, ServerAt, Stopped, Whereabouts};
 use crate::address::{AwsId, Id};
 use crate::aws::Tags;
 use crate::plan::{Left, Plan, Step};
@@ -45,9 +45,9 @@ pub struct Down {
 }
 
 /// Takes a stack down: the same planner with nothing desired.
-pub(super) async fn down(options: Down) -> Result<Code, Stopped> {
+pub(super) async fn down(outside: &Outside, options: Down) -> Result<Code, Stopped> {
     let asked = Asked::of_server(&options.at, &options.server);
-    let mut session = Session::open(&options.common, asked).await?;
+    let mut session = Session::open(outside, &options.common, asked).await?;
     if !session.exists {
         session.events.note(format!("stack {}: nothing is there", session.stack));
         return Ok(Code::Done);

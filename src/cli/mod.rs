@@ -5,6 +5,7 @@ mod change;
 mod down;
 mod launch;
 mod login;
+mod outside;
 mod planned;
 mod probe;
 mod prove;
@@ -29,6 +30,7 @@ use crate::address::{Stack, VpcId};
 use crate::spec::{Declared, Endpoint, FilePath, Fingerprint};
 use crate::ui;
 
+pub use outside::Outside;
 pub use stopped::{Code, Stopped};
 
 /// Makes a Windows Server the customer gateway of an AWS Site-to-Site VPN, and takes it away again.
@@ -45,6 +47,17 @@ pub struct Cli {
     /// Log to standard error: error, warn, info, debug or trace
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log: Option<tracing::Level>,
+    /// Work on a simulated AWS and Windows Server, kept in a folder [default: cgw-sandbox]
+    ///
+    /// Needs no account and touches nothing real. It has the two ends of a VPN, which `up` and
+    /// `plan` take where none are named.
+    #[arg(long, global = true, value_name = "FOLDER", env = "CGW_SANDBOX")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "cgw-sandbox")]
+    pub sandbox: Option<PathBuf>,
+    /// How many times faster than real the time of the sandbox goes
+    #[arg(long, global = true, value_name = "TIMES", requires = "sandbox", default_value = "20")]
+    #[arg(value_parser = outside::speed)]
+    pub sandbox_speed: f64,
 }
 
 /// The subcommands.
@@ -199,7 +212,18 @@ impl Changing {
 
 /// Runs a command, prints what it has to say, and returns the exit code.
 pub async fn run(cli: Cli) -> ExitCode {
-    let json = match &cli.command {
+    match Outside::of(&cli) {
+        Ok(outside) => run_in(&outside, cli.command).await.into(),
+        Err(stopped) => {
+            stopped.print(false);
+            stopped.code.into()
+        }
+    }
+}
+
+/// Runs a command with a given outside.
+pub async fn run_in(outside: &Outside, command: Command) -> Code {
+    let json = match &command {
         Command::Up(o) => o.plan.common.json,
         Command::Plan(o) => o.common.json,
         Command::Down(o) => o.common.json,
@@ -210,24 +234,24 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Scripts(o) => o.common.json,
         Command::IamPolicy | Command::Completions { .. } | Command::Man => false,
     };
-    let result = match cli.command {
-        Command::Up(options) => Box::pin(up::up(*options)).await,
-        Command::Plan(options) => Box::pin(up::plan(*options)).await,
-        Command::Down(options) => Box::pin(down::down(*options)).await,
-        Command::Push(options) => Box::pin(push::push(*options)).await,
-        Command::Test(options) => Box::pin(prove::test(*options)).await,
-        Command::RotateKeys(options) => Box::pin(rotate::rotate_keys(*options)).await,
-        Command::Status(options) => Box::pin(status::status(*options)).await,
-        Command::Scripts(options) => Box::pin(scripts::scripts(*options)).await,
+    let result = match command {
+        Command::Up(options) => Box::pin(up::up(outside, *options)).await,
+        Command::Plan(options) => Box::pin(up::plan(outside, *options)).await,
+        Command::Down(options) => Box::pin(down::down(outside, *options)).await,
+        Command::Push(options) => Box::pin(push::push(outside, *options)).await,
+        Command::Test(options) => Box::pin(prove::test(outside, *options)).await,
+        Command::RotateKeys(options) => Box::pin(rotate::rotate_keys(outside, *options)).await,
+        Command::Status(options) => Box::pin(status::status(outside, *options)).await,
+        Command::Scripts(options) => Box::pin(scripts::scripts(outside, *options)).await,
         Command::IamPolicy => Ok(tools::iam_policy()),
         Command::Completions { shell } => Ok(tools::completions(shell)),
         Command::Man => tools::man(),
     };
     match result {
-        Ok(code) => code.into(),
+        Ok(code) => code,
         Err(stopped) => {
             stopped.print(json);
-            stopped.code.into()
+            stopped.code
         }
     }
 }

@@ -11,7 +11,7 @@ use super::change::interruptible;
 use super::login::Login;
 use super::probe::with_probe;
 use super::session::{Asked, Session};
-use super::{Changing, Code, Common, ServerAt, Stopped, Whereabouts};
+use super::{Changing, Code, Common, Outside, ServerAt, Stopped, Whereabouts};
 use crate::check;
 use crate::playbook::Off;
 use crate::resource::{self, State};
@@ -51,10 +51,10 @@ pub struct Test {
 }
 
 /// Proves that the tunnels of a stack carry traffic; changes nothing that stays.
-pub(super) async fn test(options: Test) -> Result<Code, Stopped> {
+pub(super) async fn test(outside: &Outside, options: Test) -> Result<Code, Stopped> {
     let mut asked = Asked::of_server(&options.at, &options.server);
     asked.declared.ping = options.ping;
-    let mut session = Session::open(&options.common, asked).await?;
+    let mut session = Session::open(outside, &options.common, asked).await?;
     if !session.exists {
         return Err(session.is_unknown());
     }

@@ -7,7 +7,7 @@ use super::login::Login;
 use super::planned::{nothing_but, sets_the_server_up, show, situation};
 use super::session::{Asked, Session};
 use super::up::{Reaching, afterwards};
-use super::{Changing, Code, Common, ServerAt, Stopped, Whereabouts};
+use super::{Changing, Code, Common, Outside, ServerAt, Stopped, Whereabouts};
 use crate::plan::{Plan, is_record};
 use crate::preflight::Situation;
 use crate::resource::{Kind as _, WindowsSetup};
@@ -38,9 +38,9 @@ pub struct Push {
 }
 
 /// Runs the steps on the server again, as after somebody has undone them there by hand.
-pub(super) async fn push(options: Push) -> Result<Code, Stopped> {
+pub(super) async fn push(outside: &Outside, options: Push) -> Result<Code, Stopped> {
     let asked = Asked::of_server(&options.at, &options.server);
-    let mut session = Session::open(&options.common, asked).await?;
+    let mut session = Session::open(outside, &options.common, asked).await?;
     if !session.exists {
         return Err(session.is_unknown());
     }

@@ -10,7 +10,7 @@ use super::planned::{nothing_but, sets_the_server_up, situation};
 use super::prove::provable;
 use super::session::{Asked, Session};
 use super::turns::{Turns, What};
-use super::{Changing, Code, Common, ServerAt, Stopped, Whereabouts};
+use super::{Changing, Code, Common, Outside, ServerAt, Stopped, Whereabouts};
 use crate::plan::{Plan, is_record};
 use crate::resource::{Kind as _, VpnConnection};
 use crate::topology;
@@ -39,9 +39,10 @@ pub struct RotateKeys {
 }
 
 /// Gives both tunnels new keys.
-pub(super) async fn rotate_keys(options: RotateKeys) -> Result<Code, Stopped> {
+pub(super) async fn rotate_keys(outside: &Outside, options: RotateKeys) -> Result<Code, Stopped> {
     let mut session =
-        Session::open(&options.common, Asked::of_server(&options.at, &options.server)).await?;
+        Session::open(outside, &options.common, Asked::of_server(&options.at, &options.server))
+            .await?;
     if !session.exists {
         return Err(session.is_unknown());
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::session::{Asked, Session};
-use super::{Code, Common, Stopped, Whereabouts};
+use super::{Code, Common, Outside, Stopped, Whereabouts};
 use crate::address::Address;
 use crate::playbook::{self, Bundle};
 use crate::preflight::{Stop, examine};
@@ -26,8 +26,8 @@ pub struct Scripts {
 }
 
 /// Writes the bundle, the guide's two netsh commands, and AWS's own files.
-pub(super) async fn scripts(options: Scripts) -> Result<Code, Stopped> {
-    let session = Session::open(&options.common, Asked::from(&options.at)).await?;
+pub(super) async fn scripts(outside: &Outside, options: Scripts) -> Result<Code, Stopped> {
+    let session = Session::open(outside, &options.common, Asked::from(&options.at)).await?;
     if !session.exists {
         return Err(session.is_unknown());
     }

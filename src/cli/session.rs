@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Code, Common, ServerAt, Stopped, Whereabouts};
+use super::{Code, Common, Outside, ServerAt, Stopped, Whereabouts};
 use crate::address::Stack;
-use crate::aws::{Clients, Place, Reader};
+use crate::aws::{Place, Reader};
 use crate::engine::{observe, observe_again};
 use crate::event::Events;
 use crate::interrupt::Trigger;
@@ -38,6 +38,7 @@ pub(super) struct Session {
     pub(super) readers: Vec<Reader>,
     pub(super) world: World,
     pub(super) events: Events,
+    pub(super) outside: Outside,
     /// Interrupts the readers, and all that is made of them.
     pub(super) trigger: Trigger,
     /// Whether a record or anything else of the stack exists.
@@ -94,7 +95,11 @@ impl From<&Whereabouts> for Asked {
 
 impl Session {
     /// Reads the file, the flags, the world and the record.
-    pub(super) async fn open(common: &Common, asked: Asked) -> Result<Self, Stopped> {
+    pub(super) async fn open(
+        outside: &Outside,
+        common: &Common,
+        asked: Asked,
+    ) -> Result<Self, Stopped> {
         let events = ui::events(common.form());
         let path = common.config.clone().unwrap_or_else(|| PathBuf::from("cgw.toml"));
         let file = read(&path, common.config.is_some())?;
@@ -105,9 +110,9 @@ impl Session {
             Some(table) => asked.declared.or(table.declared.clone()),
             None => asked.declared,
         };
-        let (trigger, interrupt) = Trigger::new();
-        let mut clients = Clients::new(events.clone(), interrupt);
-        let cloud = cloud(&said).await?;
+        let (trigger, interrupt) = outside.trigger();
+        let mut clients = outside.clients(events.clone(), interrupt);
+        let cloud = cloud(outside, &said).await?;
         let mut readers = vec![clients.reader(&cloud).await];
         let first = site(&said, &cloud);
         if first != cloud {
@@ -161,6 +166,7 @@ impl Session {
             readers,
             world,
             events,
+            outside: outside.clone(),
             trigger,
             exists,
             has_record: record.is_some(),
@@ -256,7 +262,7 @@ impl Session {
 
     /// Lets what must still be done be done after an interrupt.
     pub(super) fn go_on(&mut self) {
-        let (trigger, interrupt) = Trigger::new();
+        let (trigger, interrupt) = self.trigger.anew();
         self.trigger = trigger;
         for reader in &mut self.readers {
             *reader = reader.with_interrupt(interrupt.clone());
@@ -363,10 +369,10 @@ impl Session {
     }
 }
 
-async fn cloud(declared: &Declared) -> Result<Place, Stopped> {
+async fn cloud(outside: &Outside, declared: &Declared) -> Result<Place, Stopped> {
     let region = match &declared.region {
         Some(region) => Some(region.clone()),
-        None => Clients::default_region(declared.profile.as_deref()).await,
+        None => outside.default_region(declared.profile.as_deref()).await,
     };
     let region = region.ok_or_else(|| {
         let text = match &declared.profile {

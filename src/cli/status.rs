@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::session::{Asked, Session};
-use super::{Code, Common, Stopped, Whereabouts};
+use super::{Code, Common, Outside, Stopped, Whereabouts};
 use crate::address::{Address, Id, Stack};
 use crate::plan::{Change, Left, Plan, Step};
 use crate::preflight::{Stop, examine};
@@ -42,8 +42,8 @@ pub(super) enum Secrets {
 }
 
 /// Shows a stack.
-pub(super) async fn status(options: Status) -> Result<Code, Stopped> {
-    let session = Session::open(&options.common, Asked::from(&options.at)).await?;
+pub(super) async fn status(outside: &Outside, options: Status) -> Result<Code, Stopped> {
+    let session = Session::open(outside, &options.common, Asked::from(&options.at)).await?;
     let secrets = if options.show_secrets { Secrets::Shown } else { Secrets::Hidden };
     let code = Report::of(&session)?.show(&options.common, secrets);
     Ok(if options.detailed_exitcode { code } else { Code::Done })

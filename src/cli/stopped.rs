@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::aws;
 use crate::lease;
 use crate::preflight::Refusal;
+use crate::sandbox;
 use crate::server;
 use crate::ui;
 
@@ -120,6 +121,14 @@ impl From<lease::Error> for Stopped {
                 "wait for it to end; if it is certainly dead, take the lock with --force-unlock",
             ),
         }
+    }
+}
+
+impl From<sandbox::Error> for Stopped {
+    fn from(error: sandbox::Error) -> Self {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        let text = format!("{error}{}", cause.unwrap_or_default());
+        Self::refused(text, "name another folder with --sandbox=FOLDER, or remove this one")
     }
 }
 

@@ -17,7 +17,7 @@ use super::prove::{must_log_in, prove};
 use super::session::{Asked, Session, Unnamed};
 use super::status::{Report, Secrets};
 use super::turns::{Turns, What};
-use super::{Changing, Code, Common, Stopped};
+use super::{Changing, Code, Common, Outside, Stopped};
 use crate::plan::{Change, Left, Plan as Changes, Step};
 use crate::preflight::{Launching, Site, Situation, Stop, examine};
 use crate::resource::{Kind as _, State, WindowsSetup};
@@ -88,8 +88,8 @@ impl Plan {
 }
 
 /// Shows what `up` would do. Holds only readers, so it cannot change anything.
-pub(super) async fn plan(options: Plan) -> Result<Code, Stopped> {
-    let mut session = Session::open(&options.common, options.asked()).await?;
+pub(super) async fn plan(outside: &Outside, options: Plan) -> Result<Code, Stopped> {
+    let mut session = Session::open(outside, &options.common, options.asked()).await?;
     if let Some((_, changes)) = launch::first_plan(&session)? {
         launch::show(&options.common, &changes);
         return Ok(if options.detailed_exitcode { Code::Changes } else { Code::Done });
@@ -103,12 +103,12 @@ pub(super) async fn plan(options: Plan) -> Result<Code, Stopped> {
 }
 
 /// Makes the VPN.
-pub(super) async fn up(options: Up) -> Result<Code, Stopped> {
+pub(super) async fn up(outside: &Outside, options: Up) -> Result<Code, Stopped> {
     if options.dry_run {
-        return Box::pin(plan(options.plan)).await;
+        return Box::pin(plan(outside, options.plan)).await;
     }
     let common = &options.plan.common;
-    let mut session = Session::open(common, options.plan.asked()).await?;
+    let mut session = Session::open(outside, common, options.plan.asked()).await?;
     let check = |session: &Session, launching: &Launching| {
         if options.probe {
             must_have_a_place(&launching.cloud)?;

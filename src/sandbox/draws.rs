@@ -43,6 +43,11 @@ impl Draws {
         self.next(what).random_range(0..100) < percent
     }
 
+    /// Draws a number.
+    pub fn number(&mut self, what: &str) -> u32 {
+        self.next(what).random()
+    }
+
     /// Draws the digits of an id: 17 hexadecimal ones.
     pub fn digits(&mut self, what: &str) -> String {
         format!("{:017x}", self.next(what).random::<u64>())

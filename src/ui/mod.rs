@@ -5,6 +5,7 @@ mod json;
 mod lines;
 mod plan;
 
+use std::cell::RefCell;
 use std::io::{IsTerminal as _, Write as _};
 
 use crate::event::Events;
@@ -31,8 +32,32 @@ pub fn events(form: Form) -> Events {
     }
 }
 
+thread_local! {
+    /// What is heard instead of printed on this thread, while somebody listens.
+    static HEARD: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Keeps what is printed on this thread from now on, instead of printing it.
+pub fn listen() {
+    HEARD.set(Some(String::new()));
+}
+
+/// Returns what was heard since [`listen`], and goes on listening.
+#[must_use]
+pub fn heard() -> String {
+    HEARD.with_borrow_mut(|heard| heard.as_mut().map(std::mem::take)).unwrap_or_default()
+}
+
+/// Keeps a text if somebody listens.
+fn is_heard(text: &str) -> bool {
+    HEARD.with_borrow_mut(|heard| heard.as_mut().map(|all| all.push_str(text)).is_some())
+}
+
 /// Prints data; a reader that went away is no error.
 pub fn data(text: &str) {
+    if is_heard(text) {
+        return;
+    }
     let mut out = std::io::stdout().lock();
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
         tracing::debug!(target: "cgw", "nobody reads standard output");
@@ -41,6 +66,9 @@ pub fn data(text: &str) {
 
 /// Prints talk, one line.
 pub fn talk(text: &str) {
+    if is_heard(&format!("{text}\n")) {
+        return;
+    }
     let mut err = std::io::stderr().lock();
     if writeln!(err, "{text}").is_err() {
         tracing::debug!(target: "cgw", "nobody reads standard error");

@@ -40,6 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("check", &["playbook", "server", "tunnel"]),
     ("render", &["aws", "plan", "resource"]),
+    ("sandbox", &["address", "playbook", "secret", "time", "transport"]),
     ("ui", &["address", "event", "plan", "render", "time"]),
     ("cli", &["*"]),
 ];
@@ -53,7 +54,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("indicatif", &["ui/bars.rs"]),
     ("dialoguer", &["ui/mod.rs"]),
     ("openssl", &["aws/password.rs", "transport/ssm/seal.rs"]),
-    ("rand", &["resource/dice.rs"]),
+    ("rand", &["resource/dice.rs", "sandbox/draws.rs"]),
     ("Writer::new", &["plan.rs"]),
 ];
 

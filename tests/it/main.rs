@@ -22,6 +22,7 @@ mod preflight;
 mod proxy;
 mod push;
 mod rotate;
+mod sandbox;
 mod secrets;
 mod ssh;
 mod sshd;

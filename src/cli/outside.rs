@@ -1,0 +1,79 @@
+//! What lies outside a run of cgw: AWS and servers, real or simulated, and the process that it is.
+
+use std::str::FromStr as _;
+
+use aws_credential_types::Credentials;
+
+use super::{Cli, Stopped};
+use crate::aws::Clients;
+use crate::event::Events;
+use crate::interrupt::{Interrupt, Keyboard, Trigger};
+use crate::lease::Holder;
+use crate::sandbox::Sandbox;
+
+/// What lies outside a run of cgw.
+#[derive(Debug, Clone)]
+pub struct Outside {
+    sandbox: Option<Sandbox>,
+    keyboard: Keyboard,
+    holder: Holder,
+}
+
+impl Outside {
+    /// Returns what a command line asks for.
+    pub(super) fn of(cli: &Cli) -> Result<Self, Stopped> {
+        let sandbox = match &cli.sandbox {
+            Some(folder) => Some(Sandbox::open(folder, cli.sandbox_speed)?),
+            None => None,
+        };
+        Ok(Self { sandbox, keyboard: Keyboard::default(), holder: Holder::this() })
+    }
+
+    /// Returns a sandbox, in which a simulated process runs at whose keyboard somebody sits.
+    #[must_use]
+    pub fn sandboxed(sandbox: Sandbox, process: u32, keyboard: Keyboard) -> Self {
+        Self { sandbox: Some(sandbox), keyboard, holder: Holder::simulated(process) }
+    }
+
+    /// Returns the sandbox, if this is one.
+    pub(super) fn sandbox(&self) -> Option<&Sandbox> {
+        self.sandbox.as_ref()
+    }
+
+    /// Returns the process, as the lock knows it.
+    pub(super) fn holder(&self) -> &Holder {
+        &self.holder
+    }
+
+    /// Makes what is pulled when somebody interrupts.
+    pub(super) fn trigger(&self) -> (Trigger, Interrupt) {
+        Trigger::new(self.keyboard.clone())
+    }
+
+    /// Makes what makes clients.
+    pub(super) fn clients(&self, events: Events, interrupt: Interrupt) -> Clients {
+        let clients = Clients::new(events, interrupt);
+        match &self.sandbox {
+            Some(sandbox) => clients
+                .with_http_client(sandbox.http_client())
+                .with_credentials(Credentials::new("SANDBOX", "any", None, None, "sandbox")),
+            None => clients,
+        }
+    }
+
+    /// Returns the region that is meant where none is named.
+    pub(super) async fn default_region(&self, profile: Option<&str>) -> Option<String> {
+        match &self.sandbox {
+            Some(_) => Some(Sandbox::REGION.to_owned()),
+            None => Clients::default_region(profile).await,
+        }
+    }
+}
+
+/// Reads how many times faster the sandbox's time goes.
+pub(super) fn speed(text: &str) -> Result<f64, String> {
+    match f64::from_str(text) {
+        Ok(speed) if (0.1..=10_000.0).contains(&speed) => Ok(speed),
+        Ok(_) | Err(_) => Err("give a number from 0.1 to 10000".to_owned()),
+    }
+}

@@ -1,0 +1,198 @@
+//! The simulated account: its regions, whose objects are whose, and the answer to any call.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::manners::Manners;
+use super::query::Query;
+use super::refusal::Refusal;
+use super::region::{self, Call, Effect, Ends, Region};
+use super::throttle::Throttle;
+use super::tree::{Tree, escape};
+use super::{Draws, Moment, Seed};
+
+/// All that there is in a sandbox.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Account {
+    pub(super) number: String,
+    pub(super) draws: Draws,
+    pub(super) manners: Manners,
+    pub(super) regions: BTreeMap<String, Region>,
+    throttles: BTreeMap<String, Throttle>,
+    /// Stacks that are somebody else's.
+    pub(super) foreign: BTreeSet<String>,
+    /// What a client that owns its objects would not have done.
+    pub(super) alarms: Vec<String>,
+    pub(super) seed: Option<Seed>,
+    /// How often anything was changed.
+    pub(super) changes: u64,
+    /// How many calls came, and how many of them were throttled.
+    pub(super) calls: BTreeMap<String, u64>,
+    pub(super) throttled: u64,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// The client that is watched: it changes nothing that it does not own.
+    Client,
+    /// Anybody else.
+    Somebody,
+}
+
+/// What a call is answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) content_type: &'static str,
+    pub(super) body: String,
+}
+
+/// A call as it came.
+#[derive(Debug, Clone)]
+pub(super) struct Request<'a> {
+    pub(super) who: Who,
+    pub(super) service: &'a str,
+    pub(super) region: &'a str,
+    pub(super) action: &'a str,
+    pub(super) query: &'a Query,
+}
+
+impl Account {
+    pub(super) fn new(seed: u64, manners: Manners) -> Self {
+        Self {
+            number: "111122223333".to_owned(),
+            draws: Draws::new(seed),
+            manners,
+            regions: BTreeMap::new(),
+            throttles: BTreeMap::new(),
+            foreign: BTreeSet::new(),
+            alarms: Vec::new(),
+            seed: None,
+            changes: 0,
+            calls: BTreeMap::new(),
+            throttled: 0,
+        }
+    }
+
+    /// Answers a call of EC2 or STS.
+    pub(super) fn answer(&mut self, request: &Request<'_>, ends: &Ends, now: Moment) -> Reply {
+        let answer = self.act(request, ends, now);
+        let id = format!("{:08x}-sandbox", self.draws.number("request"));
+        match (request.service, answer) {
+            ("sts", Ok(tree)) => sts(request.action, &tree, &id),
+            (_, Ok(tree)) => ec2(request.action, tree, &id),
+            ("sts", Err(refusal)) => sts_error(&refusal, &id),
+            (_, Err(refusal)) => ec2_error(&refusal, &id),
+        }
+    }
+
+    /// Does what a call asks for.
+    pub(super) fn act(
+        &mut self,
+        request: &Request<'_>,
+        ends: &Ends,
+        now: Moment,
+    ) -> Result<Tree, Refusal> {
+        let action = request.action;
+        *self.calls.entry(action.to_owned()).or_default() += 1;
+        if request.service == "sts" {
+            return self.identity(action);
+        }
+        let throttle = self.throttles.entry(request.region.to_owned()).or_default();
+        if self.manners.throttles && !throttle.take(action, now) {
+            self.throttled += 1;
+            return Err(throttled());
+        }
+        let effect = region::effect(action);
+        if effect == Some(Effect::Changes) {
+            self.changes += 1;
+            if request.who == Who::Client {
+                self.watch(request, now);
+            }
+        }
+        let lag = self.draws.span("lag", std::time::Duration::ZERO..=self.manners.lag);
+        let mut call = Call {
+            region: self.regions.entry(request.region.to_owned()).or_default(),
+            query: request.query,
+            manners: &self.manners,
+            draws: &mut self.draws,
+            account: &self.number,
+            now,
+            seen: now.before(lag),
+            ends,
+        };
+        region::bury(&mut call);
+        region::notice(&mut call);
+        call.act(action)
+    }
+
+    fn identity(&self, action: &str) -> Result<Tree, Refusal> {
+        if action != "GetCallerIdentity" {
+            return Err(Refusal::new("InvalidAction", format!("no action {action}")));
+        }
+        let number = self.number.as_str();
+        Ok(Tree::Map(vec![
+            ("UserId", "AIDASANDBOX".into()),
+            ("Account", number.into()),
+            ("Arn", format!("arn:aws:iam::{number}:user/sandbox").into()),
+        ]))
+    }
+
+    /// Raises the alarm where a client is about to change what it has neither made nor announced.
+    fn watch(&mut self, request: &Request<'_>, now: Moment) {
+        let Some(region) = self.regions.get(request.region) else { return };
+        if let Some(trespass) = region.trespass(request.action, request.query, &self.foreign) {
+            self.alarms.push(format!("{}: {} {trespass}", now.timestamp(), request.action));
+        }
+    }
+}
+
+/// What a call is answered with that came too often.
+pub(super) fn throttled() -> Refusal {
+    Refusal::with_status(503, "RequestLimitExceeded", "Request limit exceeded.")
+}
+
+const XML: &str = "text/xml;charset=UTF-8";
+
+fn ec2(action: &str, tree: Tree, id: &str) -> Reply {
+    let mut body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{action}Response \
+         xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"><requestId>{id}</requestId>"
+    );
+    tree.write(&mut body);
+    body.push_str(&format!("</{action}Response>"));
+    Reply { status: 200, content_type: XML, body }
+}
+
+pub(super) fn ec2_error(refusal: &Refusal, id: &str) -> Reply {
+    let mut body =
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response><Errors><Error><Code>".to_owned();
+    escape(&refusal.code, &mut body);
+    body.push_str("</Code><Message>");
+    escape(&refusal.message, &mut body);
+    body.push_str(&format!("</Message></Error></Errors><RequestID>{id}</RequestID></Response>"));
+    Reply { status: refusal.status, content_type: XML, body }
+}
+
+fn sts(action: &str, tree: &Tree, id: &str) -> Reply {
+    let mut body = format!(
+        "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result>"
+    );
+    tree.write(&mut body);
+    body.push_str(&format!(
+        "</{action}Result><ResponseMetadata><RequestId>{id}</RequestId></ResponseMetadata>\
+         </{action}Response>"
+    ));
+    Reply { status: 200, content_type: XML, body }
+}
+
+fn sts_error(refusal: &Refusal, id: &str) -> Reply {
+    let mut body = "<ErrorResponse><Error><Type>Sender</Type><Code>".to_owned();
+    escape(&refusal.code, &mut body);
+    body.push_str("</Code><Message>");
+    escape(&refusal.message, &mut body);
+    body.push_str(&format!("</Message></Error><RequestId>{id}</RequestId></ErrorResponse>"));
+    Reply { status: refusal.status, content_type: XML, body }
+}

@@ -1,0 +1,110 @@
+//! Reads what a client asks EC2 for: its query protocol, names and values in a form.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use super::refusal::Refusal;
+
+/// The parameters of a call; a list's items are `Name.1`, `Name.2`, and their parts `Name.1.Part`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Query(BTreeMap<String, String>);
+
+impl Query {
+    /// Reads a form.
+    pub(super) fn parse(form: &[u8]) -> Self {
+        Self(form_urlencoded::parse(form).into_owned().collect())
+    }
+
+    /// Returns a value.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Returns a value that must be there.
+    pub(super) fn must(&self, name: &str) -> Result<&str, Refusal> {
+        self.text(name).ok_or_else(|| Refusal::missing(name))
+    }
+
+    /// Reads a value.
+    pub(super) fn read<T: FromStr>(&self, name: &str) -> Result<Option<T>, Refusal> {
+        let read = |text: &str| text.parse().map_err(|_| Refusal::invalid(name, text));
+        self.text(name).map(read).transpose()
+    }
+
+    /// Says whether a value is `true`.
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.text(name) == Some("true")
+    }
+
+    /// Returns the values of a list of plain values.
+    pub(super) fn list(&self, name: &str) -> Vec<&str> {
+        (1..).map_while(|n| self.text(&format!("{name}.{n}"))).collect()
+    }
+
+    /// Returns the items of a list whose items have parts.
+    pub(super) fn items(&self, name: &str) -> Vec<Self> {
+        let items = (1..).map(|n| self.part(&format!("{name}.{n}")));
+        items.take_while(|item| !item.0.is_empty()).collect()
+    }
+
+    /// Returns the parts of a value, by the names that they have within it.
+    pub(super) fn part(&self, name: &str) -> Self {
+        let prefix = format!("{name}.");
+        let parts = self.0.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix));
+        Self(parts.map(|(key, value)| (key[prefix.len()..].to_owned(), value.clone())).collect())
+    }
+
+    /// Returns the tags that a call gives to what it makes.
+    pub(super) fn tags(&self) -> Result<BTreeMap<String, String>, Refusal> {
+        let mut tags = BTreeMap::new();
+        for one in self.items("TagSpecification") {
+            tags.extend(one.pairs("Tag")?);
+        }
+        Ok(tags)
+    }
+
+    /// Returns the names and values of a list of tags, checked (EC2 user guide, «Tag restrictions»).
+    pub(super) fn pairs(&self, name: &str) -> Result<Vec<(String, String)>, Refusal> {
+        let pair = |tag: Self| {
+            let (key, value) = (tag.must("Key")?, tag.text("Value").unwrap_or_default());
+            let fits = |text: &str, most: usize| {
+                text.chars().count() <= most && !text.chars().any(char::is_control)
+            };
+            if key.is_empty() || key.starts_with("aws:") || !fits(key, 128) {
+                return Err(Refusal::invalid("tag key", key));
+            }
+            if !fits(value, 256) {
+                return Err(Refusal::invalid("tag value", value));
+            }
+            Ok((key.to_owned(), value.to_owned()))
+        };
+        self.items(name).into_iter().map(pair).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_and_their_parts_are_found_by_number() {
+        let query = Query::parse(
+            b"Action=X&Id.1=a&Id.2=b%2F&Id.10=c&Filter.1.Name=n&Filter.1.Value.1=v+w&Filter.2.Name=m",
+        );
+        assert_eq!(query.list("Id"), ["a", "b/"]);
+        let filters = query.items("Filter");
+        assert_eq!(filters.len(), 2);
+        assert_eq!(filters[0].list("Value"), ["v w"]);
+        assert_eq!(query.must("Nothing").unwrap_err().code, "MissingParameter");
+    }
+
+    #[test]
+    fn a_tag_that_aws_does_not_take_is_refused() {
+        for (key, value) in [("aws:x", "v"), ("k", "a%1bb"), ("", "v")] {
+            let form = format!("Tag.1.Key={key}&Tag.1.Value={value}");
+            assert!(Query::parse(form.as_bytes()).pairs("Tag").is_err(), "{form}");
+        }
+        let long = format!("Tag.1.Key=k&Tag.1.Value={}", "v".repeat(257));
+        assert!(Query::parse(long.as_bytes()).pairs("Tag").is_err());
+    }
+}

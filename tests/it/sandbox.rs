@@ -1,0 +1,88 @@
+//! cgw in a sandbox: in this process, in simulated time.
+
+use std::future::Future;
+use std::time::Duration;
+
+use cgw::cli::{Cli, Code, Outside, run_in};
+use cgw::interrupt::Keyboard;
+use cgw::sandbox::{Manners, Sandbox, Seed};
+use cgw::{time, ui};
+use clap::Parser as _;
+
+/// A seeded sandbox.
+pub(crate) struct Field {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) seed: Seed,
+}
+
+/// What a run of cgw left.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: Code,
+    pub(crate) said: String,
+}
+
+impl Run {
+    /// Asserts success.
+    pub(crate) fn ok(self) -> Self {
+        assert_eq!(self.code, Code::Done, "{}", self.said);
+        self
+    }
+}
+
+impl Field {
+    pub(crate) fn new(seed: u64, manners: Manners) -> Self {
+        let sandbox = Sandbox::new(seed, manners);
+        let seed = sandbox.seed(Sandbox::REGION, Sandbox::REGION);
+        Self { sandbox, seed }
+    }
+
+    pub(crate) fn outside(&self, process: u32) -> Outside {
+        Outside::sandboxed(self.sandbox.clone(), process, Keyboard::default())
+    }
+
+    /// Runs cgw to its end.
+    pub(crate) async fn cgw(&self, words: &[&str]) -> Run {
+        let cli = Cli::try_parse_from([&["cgw"], words].concat()).expect("the words are right");
+        let code = Box::pin(run_in(&self.outside(1), cli.command)).await;
+        Run { code, said: ui::heard() }
+    }
+
+    /// The words of an `up` that makes the AWS side only.
+    pub(crate) fn up(&self) -> [&str; 8] {
+        let (vpc, instance) = (&self.seed.cloud_vpc, &self.seed.instance);
+        ["up", "--yes", "--via", "none", "--vpc", vpc, "--instance", instance]
+    }
+
+    pub(crate) fn down(&self) -> [&str; 4] {
+        ["down", "--yes", "--stack", &self.seed.cloud_vpc]
+    }
+}
+
+/// Does something in simulated time, which does not wait.
+pub(crate) fn simulated<T>(work: impl Future<Output = T>) -> T {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().enable_io().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        time::simulate(1.0, "2026-01-01T00:00:00Z".parse().unwrap());
+        ui::listen();
+        work.await
+    })
+}
+
+#[test]
+fn up_makes_every_node_and_down_takes_all_away() {
+    simulated(async {
+        let field = Field::new(1, Manners::default());
+        let begun = time::now();
+        field.cgw(&field.up()).await.ok();
+        println!("up {:?}", time::now() - begun);
+        // Until then a read may lag behind.
+        time::sleep(Duration::from_secs(30)).await;
+        let again = field.cgw(&field.up()).await.ok();
+        assert!(again.said.contains("nothing to change"), "{}", again.said);
+        field.cgw(&field.down()).await.ok();
+        println!("down {:?}", time::now() - begun);
+        assert_eq!(field.sandbox.alarms().unwrap(), Vec::<String>::new());
+    });
+}
