@@ -2,6 +2,7 @@
 
 mod account;
 mod draws;
+mod faults;
 pub mod host;
 mod http;
 mod manners;
@@ -17,6 +18,7 @@ mod throttle;
 mod tree;
 mod unshown;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -27,9 +29,11 @@ use aws_smithy_runtime_api::shared::IntoShared as _;
 
 use account::{Account, Reply, Request, Who};
 use query::Query;
-use region::Ends;
+use refusal::Refusal;
+use region::{Ends, Region};
 
 pub use draws::Draws;
+pub use faults::{Done, Fate, Faults, Odds, Signals};
 pub use manners::{Manners, Quotas};
 pub use moment::Moment;
 pub use seed::Seed;
@@ -76,6 +80,11 @@ impl Asked {
             None => query.text("Action")?.to_owned(),
         };
         Some(Self { who, service, region, action, query })
+    }
+
+    /// Refuses it in the form of its service.
+    fn refuse(&self, refusal: &Refusal) -> Reply {
+        account::refuse(&self.service, refusal, "sandbox")
     }
 }
 
@@ -135,6 +144,44 @@ impl Sandbox {
     /// Returns what the client did that it should not have.
     pub fn alarms(&self) -> Result<Vec<String>, Error> {
         self.with(|account, _| account.alarms.clone())
+    }
+
+    /// Lets calls go wrong from now on, or no more; returns what went wrong until now.
+    pub fn trouble(&self, faults: Option<Faults>) -> Option<Faults> {
+        let swap = |account: &mut Account, _| std::mem::replace(&mut account.faults, faults);
+        self.with(swap).ok().flatten()
+    }
+
+    /// Returns who is told of what a fate does to a process.
+    fn signals(&self) -> Option<Signals> {
+        let signals = |account: &mut Account, _| Some(account.faults.as_ref()?.signals.clone());
+        self.with(signals).ok().flatten()
+    }
+
+    /// Returns all objects as text, by their ids: equal when nothing has changed.
+    pub fn objects(&self) -> Result<BTreeMap<String, String>, Error> {
+        self.with(|account, _| account.regions.values().flat_map(Region::objects).collect())
+    }
+
+    /// Returns the nodes that exist, each with the ids of the objects which serve as it.
+    pub fn nodes(&self) -> Result<BTreeMap<(String, String), Vec<String>>, Error> {
+        self.with(|account, _| {
+            let mut nodes: BTreeMap<_, Vec<String>> = BTreeMap::new();
+            for (node, id) in account.regions.values().flat_map(Region::nodes) {
+                nodes.entry(node).or_default().push(id);
+            }
+            nodes
+        })
+    }
+
+    /// Returns all keys that tunnels have at present.
+    pub fn keys(&self) -> Result<Vec<Unshown>, Error> {
+        self.with(|account, _| account.regions.values().flat_map(Region::keys).collect())
+    }
+
+    /// Returns how many calls came, and how many of them were throttled.
+    pub fn calls(&self) -> Result<(u64, u64), Error> {
+        self.with(|account, _| (account.calls.values().sum(), account.throttled))
     }
 
     /// Returns what it was seeded with.

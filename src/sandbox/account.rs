@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::faults::{Fate, Faults};
 use super::manners::Manners;
 use super::query::Query;
 use super::refusal::Refusal;
@@ -20,6 +21,9 @@ pub(super) struct Account {
     pub(super) manners: Manners,
     pub(super) regions: BTreeMap<String, Region>,
     throttles: BTreeMap<String, Throttle>,
+    /// What goes wrong; only in tests, so it is not kept.
+    #[serde(skip)]
+    pub(super) faults: Option<Faults>,
     /// Stacks that are somebody else's.
     pub(super) foreign: BTreeSet<String>,
     /// What a client that owns its objects would not have done.
@@ -67,6 +71,7 @@ impl Account {
             manners,
             regions: BTreeMap::new(),
             throttles: BTreeMap::new(),
+            faults: None,
             foreign: BTreeSet::new(),
             alarms: Vec::new(),
             seed: None,
@@ -76,15 +81,19 @@ impl Account {
         }
     }
 
+    /// Draws what becomes of a call.
+    pub(super) fn fate(&mut self, action: &str) -> Fate {
+        self.faults.as_mut().map_or(Fate::Normal, |faults| faults.fate(action))
+    }
+
     /// Answers a call of EC2 or STS.
     pub(super) fn answer(&mut self, request: &Request<'_>, ends: &Ends, now: Moment) -> Reply {
         let answer = self.act(request, ends, now);
         let id = format!("{:08x}-sandbox", self.draws.number("request"));
         match (request.service, answer) {
             ("sts", Ok(tree)) => sts(request.action, &tree, &id),
-            (_, Ok(tree)) => ec2(request.action, tree, &id),
-            ("sts", Err(refusal)) => sts_error(&refusal, &id),
-            (_, Err(refusal)) => ec2_error(&refusal, &id),
+            (_, Ok(tree)) => ec2(request.action, &tree, &id),
+            (service, Err(refusal)) => refuse(service, &refusal, &id),
         }
     }
 
@@ -156,7 +165,7 @@ pub(super) fn throttled() -> Refusal {
 
 const XML: &str = "text/xml;charset=UTF-8";
 
-fn ec2(action: &str, tree: Tree, id: &str) -> Reply {
+fn ec2(action: &str, tree: &Tree, id: &str) -> Reply {
     let mut body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{action}Response \
          xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"><requestId>{id}</requestId>"
@@ -166,7 +175,15 @@ fn ec2(action: &str, tree: Tree, id: &str) -> Reply {
     Reply { status: 200, content_type: XML, body }
 }
 
-pub(super) fn ec2_error(refusal: &Refusal, id: &str) -> Reply {
+/// Writes an error as a service does.
+pub(super) fn refuse(service: &str, refusal: &Refusal, id: &str) -> Reply {
+    match service {
+        "sts" => sts_error(refusal, id),
+        _ => ec2_error(refusal, id),
+    }
+}
+
+fn ec2_error(refusal: &Refusal, id: &str) -> Reply {
     let mut body =
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response><Errors><Error><Code>".to_owned();
     escape(&refusal.code, &mut body);

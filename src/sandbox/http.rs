@@ -1,5 +1,7 @@
 //! The sandbox behind the SDK's HTTP client: the real serialiser, signer and error parser run.
 
+use std::io;
+
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -9,6 +11,8 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 
 use super::account::{Reply, Who};
+use super::faults::{Done, Fate};
+use super::refusal::Refusal;
 use super::{Asked, Sandbox};
 use crate::time;
 
@@ -26,10 +30,7 @@ impl HttpConnector for Client {
             let Some(asked) = Asked::read(Who::Client, scope, target, body) else {
                 return Err(ConnectorError::user("the request is not signed".into()));
             };
-            let failed = |error| ConnectorError::other(Box::new(error), None);
-            let latency = sandbox.with(|account, _| account.manners.latency).map_err(failed)?;
-            time::sleep(latency).await;
-            respond(sandbox.answer(&asked).map_err(failed)?)
+            meet(&sandbox, &asked).await.and_then(respond)
         })
     }
 }
@@ -41,6 +42,62 @@ impl HttpClient for Client {
         _: &RuntimeComponents,
     ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
+    }
+}
+
+/// Lets a call meet its fate.
+async fn meet(sandbox: &Sandbox, asked: &Asked) -> Result<Reply, ConnectorError> {
+    let kept = |error| ConnectorError::other(Box::new(error), None);
+    let (latency, fate) = sandbox
+        .with(|account, _| (account.manners.latency, account.fate(&asked.action)))
+        .map_err(kept)?;
+    time::sleep(latency).await;
+    let do_it = |done| match done {
+        Done::Yes => sandbox.answer(asked).map(drop).map_err(kept),
+        Done::No => Ok(()),
+    };
+    match fate {
+        Fate::Normal => sandbox.answer(asked).map_err(kept),
+        Fate::Slow(span) => {
+            time::sleep(span).await;
+            sandbox.answer(asked).map_err(kept)
+        }
+        Fate::Throttled => {
+            Ok(asked.refuse(&Refusal::with_status(503, "RequestLimitExceeded", "Too many calls.")))
+        }
+        Fate::Fails(status, done) => {
+            do_it(done)?;
+            let code = if status == 503 { "Unavailable" } else { "InternalError" };
+            Ok(asked.refuse(&Refusal::with_status(status, code, "An internal error has occurred")))
+        }
+        Fate::Lost(done) => {
+            do_it(done)?;
+            let lost = io::Error::new(io::ErrorKind::ConnectionReset, "connection reset by peer");
+            Err(ConnectorError::io(lost.into()))
+        }
+        Fate::Expired => {
+            let text = "Request has expired.";
+            Ok(asked.refuse(&Refusal::new("RequestExpired", text)))
+        }
+        Fate::Killed(done) => {
+            do_it(done)?;
+            signal(sandbox, |signals| signals.killed.notify_one());
+            std::future::pending().await
+        }
+        Fate::Interrupted => {
+            signal(sandbox, |signals| signals.interrupted.notify_one());
+            sandbox.answer(asked).map_err(kept)
+        }
+        Fate::Joined => {
+            signal(sandbox, |signals| signals.joined.notify_one());
+            sandbox.answer(asked).map_err(kept)
+        }
+    }
+}
+
+fn signal(sandbox: &Sandbox, tell: impl FnOnce(&super::faults::Signals)) {
+    if let Some(signals) = sandbox.signals() {
+        tell(&signals);
     }
 }
 

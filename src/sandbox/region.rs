@@ -9,6 +9,7 @@ mod groups;
 mod instances;
 mod networks;
 mod ownership;
+mod review;
 mod routes;
 mod tags;
 mod tunnels;

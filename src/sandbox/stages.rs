@@ -31,6 +31,11 @@ impl Stages {
         &self.0[self.0.len() - 1].1
     }
 
+    /// Says whether it comes, or has come, to its end.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.last(), "deleted" | "terminated")
+    }
+
     /// Returns when the last state begins.
     pub(super) fn end(&self) -> Moment {
         self.0[self.0.len() - 1].0

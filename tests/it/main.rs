@@ -23,6 +23,7 @@ mod proxy;
 mod push;
 mod rotate;
 mod sandbox;
+mod schedules;
 mod secrets;
 mod ssh;
 mod sshd;

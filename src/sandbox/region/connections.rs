@@ -25,7 +25,7 @@ pub(super) struct Connection {
     pub(super) is_static: bool,
     pub(super) tunnels: Vec<Tunnel>,
     pub(super) stages: Stages,
-    prefixes: BTreeMap<Ipv4Net, Stages>,
+    pub(super) prefixes: BTreeMap<Ipv4Net, Stages>,
     /// Neither the XML nor the options promise an order, nor the same one: each connection draws both.
     pub(super) is_swapped: [bool; 2],
 }

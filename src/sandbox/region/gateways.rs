@@ -16,9 +16,9 @@ use crate::sandbox::tree::{Tree, list, map};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct VpnGateway {
     pub(super) asn: i64,
-    stages: Stages,
+    pub(super) stages: Stages,
     /// The VPC of the last attachment, and how it went.
-    attachment: Option<(String, Stages)>,
+    pub(super) attachment: Option<(String, Stages)>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub(super) struct CustomerGateway {
     pub(super) ip: Ipv4Addr,
     pub(super) asn: i64,
     device: Option<String>,
-    stages: Stages,
+    pub(super) stages: Stages,
 }
 
 /// How long AWS goes on listing what is deleted: for a while (moto's samples of the real service).

@@ -1,0 +1,133 @@
+//! What goes wrong: for each call a fate is drawn from a seed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt as _;
+use tokio::sync::Notify;
+
+use super::Draws;
+
+/// What becomes of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is answered.
+    Normal,
+    /// It is answered late.
+    Slow(Duration),
+    /// It is refused, because too many came.
+    Throttled,
+    /// AWS fails with this HTTP status, and has or has not done what was asked.
+    Fails(u16, Done),
+    /// The connection is lost, and AWS has or has not done what was asked.
+    Lost(Done),
+    /// The credentials have expired.
+    Expired,
+    /// The process is killed, and AWS has or has not done what was asked.
+    Killed(Done),
+    /// Somebody presses Ctrl-C; the call is answered.
+    Interrupted,
+    /// Somebody else starts a run beside this one; the call is answered.
+    Joined,
+}
+
+/// Whether what was asked was done all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// It was.
+    Yes,
+    /// It was not.
+    No,
+}
+
+/// How often of a thousand calls each fate comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(missing_docs, reason = "each is named as its fate is")]
+pub struct Odds {
+    pub slow: u32,
+    pub throttled: u32,
+    pub fails: u32,
+    pub lost: u32,
+    pub expired: u32,
+    pub killed: u32,
+    pub interrupted: u32,
+    pub joined: u32,
+}
+
+/// What those notice who run cgw in a sandbox.
+#[derive(Debug, Clone, Default)]
+pub struct Signals {
+    /// The process is killed.
+    pub killed: Arc<Notify>,
+    /// Somebody presses Ctrl-C.
+    pub interrupted: Arc<Notify>,
+    /// Somebody else starts a run.
+    pub joined: Arc<Notify>,
+}
+
+/// Draws fates.
+#[derive(Debug, Clone)]
+pub struct Faults {
+    draws: Draws,
+    odds: Odds,
+    /// Who is told.
+    pub signals: Signals,
+    /// The fates that were not normal, by the action that they met.
+    pub met: Vec<(String, Fate)>,
+}
+
+impl Faults {
+    /// Begins with a seed.
+    #[must_use]
+    pub fn new(seed: u64, odds: Odds) -> Self {
+        Self { draws: Draws::new(seed), odds, signals: Signals::default(), met: Vec::new() }
+    }
+
+    /// Draws the fate of the next call of an action.
+    pub(super) fn fate(&mut self, action: &str) -> Fate {
+        let mut dice = self.draws.next(action);
+        let done = if dice.random() { Done::Yes } else { Done::No };
+        let late = Duration::from_secs(dice.random_range(1..40));
+        let status = if dice.random() { 500 } else { 503 };
+        let fates = [
+            (self.odds.slow, Fate::Slow(late)),
+            (self.odds.throttled, Fate::Throttled),
+            (self.odds.fails, Fate::Fails(status, done)),
+            (self.odds.lost, Fate::Lost(done)),
+            (self.odds.expired, Fate::Expired),
+            (self.odds.killed, Fate::Killed(done)),
+            (self.odds.interrupted, Fate::Interrupted),
+            (self.odds.joined, Fate::Joined),
+        ];
+        let mut left = dice.random_range(0..1000);
+        for (odds, fate) in fates {
+            if left < odds {
+                self.met.push((action.to_owned(), fate));
+                return fate;
+            }
+            left -= odds;
+        }
+        Fate::Normal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fates_come_as_often_as_the_odds_say_and_alike_for_a_seed() {
+        let odds = Odds { slow: 100, lost: 200, ..Odds::default() };
+        let drawn = |seed| {
+            let mut faults = Faults::new(seed, odds);
+            (0..1000).map(|_| faults.fate("CreateRoute")).collect::<Vec<_>>()
+        };
+        let fates = drawn(1);
+        let count = |is_it: fn(&Fate) -> bool| fates.iter().filter(|fate| is_it(fate)).count();
+        assert!((60..140).contains(&count(|fate| matches!(fate, Fate::Slow(_)))));
+        assert!((150..250).contains(&count(|fate| matches!(fate, Fate::Lost(_)))));
+        assert_eq!(count(|fate| matches!(fate, Fate::Killed(_))), 0);
+        assert_eq!(drawn(1), fates);
+        assert_ne!(drawn(2), fates);
+    }
+}

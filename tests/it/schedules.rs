@@ -1,0 +1,207 @@
+//! Faults by schedules that are drawn from seeds: whatever goes wrong and whenever, nothing is lost.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::time::Duration;
+
+use cgw::cli::{Cli, Code, Outside, run_in};
+use cgw::interrupt::Keyboard;
+use cgw::sandbox::{Draws, Faults, Manners, Odds, Signals};
+use cgw::{time, ui};
+use clap::Parser as _;
+
+use crate::sandbox::{Field, simulated};
+
+/// No command takes longer, whatever happens: the longest wait of all is for AWS, 20 minutes.
+const ENDLESS: Duration = Duration::from_hours(4);
+/// How often a command is given again before what stops it is looked at.
+const TRIES: usize = 8;
+
+/// What became of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ending {
+    Code(Code),
+    Killed,
+}
+
+/// One schedule under way.
+struct Schedule {
+    field: Field,
+    signals: Signals,
+    processes: u32,
+    keys: BTreeSet<String>,
+    said: String,
+}
+
+impl Schedule {
+    fn new(seed: u64) -> Self {
+        let mut draws = Draws::new(seed);
+        let manners = Manners {
+            lag: draws.span("lag", Duration::ZERO..=Duration::from_secs(20)),
+            latency: draws.span("latency", Duration::from_millis(10)..=Duration::from_secs(2)),
+            page: [5, 7, 100, 1000][draws.number("page") as usize % 4],
+            ..Manners::default()
+        };
+        let field = Field::new(seed, manners);
+        let often = |draws: &mut Draws, what: &str, most: u32| {
+            let is_there = draws.percent(what, 60);
+            if is_there { draws.number(what) % (most + 1) } else { 0 }
+        };
+        let odds = Odds {
+            slow: often(&mut draws, "slow", 100),
+            throttled: often(&mut draws, "throttled", 100),
+            fails: often(&mut draws, "fails", 60),
+            lost: often(&mut draws, "lost", 60),
+            expired: often(&mut draws, "expired", 8),
+            killed: often(&mut draws, "killed", 25),
+            interrupted: often(&mut draws, "interrupted", 12),
+            joined: often(&mut draws, "joined", 12),
+        };
+        let faults = Faults::new(seed, odds);
+        let signals = faults.signals.clone();
+        field.sandbox.trouble(Some(faults));
+        Self { field, signals, processes: 0, keys: BTreeSet::new(), said: String::new() }
+    }
+
+    fn outside(&mut self) -> Outside {
+        self.processes += 1;
+        let keyboard = Keyboard::Elsewhere(self.signals.interrupted.clone());
+        Outside::sandboxed(self.field.sandbox.clone(), self.processes, keyboard)
+    }
+
+    /// Runs a command as its fate will have it, perhaps with another run beside it.
+    async fn run(&mut self, words: &[&str]) -> Ending {
+        self.note(&format!("$ cgw {}\n", words.join(" ")));
+        let command = || Cli::try_parse_from([&["cgw"], words].concat()).unwrap().command;
+        let (one, other) = (self.outside(), self.outside());
+        let signals = self.signals.clone();
+        let work = async {
+            let mut first = Box::pin(run_in(&one, command()));
+            let joined = async {
+                signals.joined.notified().await;
+                Box::pin(run_in(&other, command())).await
+            };
+            tokio::pin!(joined);
+            let mut second = None;
+            let first = loop {
+                tokio::select! {
+                    biased;
+                    () = signals.killed.notified() => return Ending::Killed,
+                    code = &mut first => break code,
+                    code = &mut joined, if second.is_none() => second = Some(code),
+                }
+            };
+            drop(first);
+            Ending::Code(first)
+        };
+        let ending = time::within(ENDLESS, work).await;
+        let ending = ending.unwrap_or_else(|_| panic!("no end:\n{}", self.said));
+        self.note(&ui::heard());
+        self.note(&format!("= {ending:?}\n"));
+        self.check();
+        ending
+    }
+
+    fn note(&mut self, text: &str) {
+        if std::env::var_os("CGW_SEED").is_some() {
+            print!("{text}");
+        }
+        self.said.push_str(text);
+    }
+
+    /// What holds at any moment.
+    fn check(&mut self) {
+        self.keys.extend(self.field.sandbox.keys().unwrap().iter().map(|k| k.expose().to_owned()));
+        let alarms = self.field.sandbox.alarms().unwrap();
+        assert!(alarms.is_empty(), "{alarms:?}\n{}", self.said);
+        for key in &self.keys {
+            assert!(!self.said.contains(key), "a key is told");
+        }
+    }
+
+    /// Runs a command again and again until it is done, or is not given the chance.
+    async fn insist(&mut self, words: &[&str]) {
+        for _ in 0..TRIES {
+            if self.run(words).await == Ending::Code(Code::Done) {
+                return;
+            }
+        }
+    }
+
+    /// Nothing goes wrong any more.
+    async fn calm(&mut self) {
+        self.field.sandbox.trouble(None);
+        // Whoever held the lock is dead, and what was written is to be seen.
+        time::sleep(Duration::from_mins(6)).await;
+    }
+
+    async fn must(&mut self, words: &[&str]) {
+        let ending = self.run(words).await;
+        assert_eq!(ending, Ending::Code(Code::Done), "{}", self.said);
+    }
+}
+
+/// Runs one schedule from its beginning to its end.
+async fn run(seed: u64) {
+    let mut schedule = Schedule::new(seed);
+    let before = schedule.field.sandbox.objects().unwrap();
+    let (vpc, instance) =
+        (schedule.field.seed.cloud_vpc.clone(), schedule.field.seed.instance.clone());
+    let patient = ["--yes", "--lock-timeout", "900"];
+    let of_stack = ["--stack", &vpc];
+    let first = ["up", "--vpc", &vpc, "--instance", &instance, "--via", "none"];
+    let up = [&first[..], &patient].concat();
+    let again = [&["up"][..], &patient, &of_stack].concat();
+    let down = [&["down"][..], &patient, &of_stack].concat();
+    schedule.insist(&up).await;
+    schedule.run(&[&["status"][..], &of_stack].concat()).await;
+    schedule
+        .insist(&[&up[..], &["--crypto", "strict", "--workload-ports", "22,443"]].concat())
+        .await;
+    if seed % 3 == 0 {
+        schedule.insist(&down).await;
+        schedule.insist(&up).await;
+    }
+    schedule.calm().await;
+    schedule.must(&up).await;
+    time::sleep(Duration::from_mins(1)).await;
+    schedule.must(&again).await;
+    assert!(schedule.said.contains("nothing to change"), "{}", schedule.said);
+    let nodes = schedule.field.sandbox.nodes().unwrap();
+    let mine = nodes.iter().filter(|((stack, _), _)| *stack == vpc);
+    let twice: Vec<_> = mine.filter(|(_, ids)| ids.len() > 1).collect();
+    assert!(twice.is_empty(), "{twice:?}\n{}", schedule.said);
+    schedule.must(&down).await;
+    let after = schedule.field.sandbox.objects().unwrap();
+    assert_eq!(after, before, "{}", schedule.said);
+    schedule.note(&format!("calls {:?}\n", schedule.field.sandbox.calls()));
+}
+
+/// The seeds that are asked for: one, or the first so many.
+fn seeds(default: u64) -> Range<u64> {
+    let read = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    match read("CGW_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => {
+            let first = read("CGW_FIRST_SEED").unwrap_or(0);
+            first..first + read("CGW_SCHEDULES").unwrap_or(default)
+        }
+    }
+}
+
+#[test]
+fn whatever_goes_wrong_nothing_is_lost() {
+    let mut failed = Vec::new();
+    for seed in seeds(100) {
+        let outcome = std::panic::catch_unwind(|| simulated(run(seed)));
+        if let Err(why) = outcome {
+            let why = why.downcast_ref::<String>().map_or("", String::as_str);
+            println!(
+                "seed {seed}: CGW_SEED={seed} cargo test --test it schedules -- --nocapture\n{}",
+                why.lines().take(3).collect::<Vec<_>>().join("\n")
+            );
+            failed.push(seed);
+        }
+    }
+    assert!(failed.is_empty(), "{failed:?}");
+}
