@@ -1,6 +1,7 @@
 //! A simulated AWS account and Windows Server, deterministic from a seed.
 
 mod account;
+mod door;
 mod draws;
 mod faults;
 pub mod host;
@@ -11,6 +12,7 @@ mod query;
 mod refusal;
 mod region;
 mod seed;
+mod servers;
 mod stages;
 mod store;
 mod table;
@@ -20,6 +22,7 @@ mod unshown;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,7 +33,7 @@ use aws_smithy_runtime_api::shared::IntoShared as _;
 use account::{Account, Reply, Request, Who};
 use query::Query;
 use refusal::Refusal;
-use region::{Ends, Region};
+use region::Region;
 
 pub use draws::Draws;
 pub use faults::{Done, Fate, Faults, Odds, Signals};
@@ -42,6 +45,7 @@ use store::Store;
 pub use unshown::Unshown;
 
 use crate::time::{self, Instant};
+use crate::transport::Machine;
 
 /// A simulated account and its servers.
 #[derive(Clone)]
@@ -141,6 +145,36 @@ impl Sandbox {
         http::Client(self.clone()).into_shared()
     }
 
+    /// Returns a way to a server of this sandbox, which stands for one such as `ssh`; where it leads
+    /// is still to be told.
+    #[must_use]
+    pub fn machine(&self, way: &'static str) -> Arc<dyn Machine> {
+        Arc::new(door::Door { sandbox: self.clone(), way, host: String::new() })
+    }
+
+    /// Puts a server of its owner's own somewhere in the world.
+    pub fn add_server(&self, public: Ipv4Addr, private: Ipv4Addr) -> Result<(), Error> {
+        self.with(|account, _| account.add_server(public, private))
+    }
+
+    /// Has something go wrong in the next run on a server: an instance's, or that at an address.
+    pub fn trouble_server(&self, server: &str, trouble: host::Trouble) -> Result<(), Error> {
+        self.change(|account| account.trouble(server, trouble))
+    }
+
+    /// Returns what is not as it was on a fresh server.
+    pub fn traces(&self) -> Result<Vec<String>, Error> {
+        self.with(|account, now| {
+            let hosts = account.hosts.values_mut();
+            hosts
+                .flat_map(|host| {
+                    host.advance(now);
+                    host.traces()
+                })
+                .collect()
+        })
+    }
+
     /// Returns what the client did that it should not have.
     pub fn alarms(&self) -> Result<Vec<String>, Error> {
         self.with(|account, _| account.alarms.clone())
@@ -198,7 +232,7 @@ impl Sandbox {
             action: &asked.action,
             query: &asked.query,
         };
-        self.with(|account, now| account.answer(&request, &Ends::default(), now))
+        self.with(|account, now| account.answer(&request, now))
     }
 
     /// Changes something of the account itself.

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::faults::{Fate, Faults};
+use super::host::Host;
 use super::manners::Manners;
 use super::query::Query;
 use super::refusal::Refusal;
-use super::region::{self, Call, Effect, Ends, Region};
+use super::region::{self, Call, Effect, Region};
 use super::throttle::Throttle;
 use super::tree::{Tree, escape};
 use super::{Draws, Moment, Seed};
@@ -20,6 +21,8 @@ pub(super) struct Account {
     pub(super) draws: Draws,
     pub(super) manners: Manners,
     pub(super) regions: BTreeMap<String, Region>,
+    /// Servers: by their instance, or those of others by their public address.
+    pub(super) hosts: BTreeMap<String, Host>,
     throttles: BTreeMap<String, Throttle>,
     /// What goes wrong; only in tests, so it is not kept.
     #[serde(skip)]
@@ -70,6 +73,7 @@ impl Account {
             draws: Draws::new(seed),
             manners,
             regions: BTreeMap::new(),
+            hosts: BTreeMap::new(),
             throttles: BTreeMap::new(),
             faults: None,
             foreign: BTreeSet::new(),
@@ -87,8 +91,8 @@ impl Account {
     }
 
     /// Answers a call of EC2 or STS.
-    pub(super) fn answer(&mut self, request: &Request<'_>, ends: &Ends, now: Moment) -> Reply {
-        let answer = self.act(request, ends, now);
+    pub(super) fn answer(&mut self, request: &Request<'_>, now: Moment) -> Reply {
+        let answer = self.act(request, now);
         let id = format!("{:08x}-sandbox", self.draws.number("request"));
         match (request.service, answer) {
             ("sts", Ok(tree)) => sts(request.action, &tree, &id),
@@ -98,12 +102,7 @@ impl Account {
     }
 
     /// Does what a call asks for.
-    pub(super) fn act(
-        &mut self,
-        request: &Request<'_>,
-        ends: &Ends,
-        now: Moment,
-    ) -> Result<Tree, Refusal> {
+    pub(super) fn act(&mut self, request: &Request<'_>, now: Moment) -> Result<Tree, Refusal> {
         let action = request.action;
         *self.calls.entry(action.to_owned()).or_default() += 1;
         if request.service == "sts" {
@@ -121,6 +120,7 @@ impl Account {
                 self.watch(request, now);
             }
         }
+        let ends = self.ends(now);
         let lag = self.draws.span("lag", std::time::Duration::ZERO..=self.manners.lag);
         let mut call = Call {
             region: self.regions.entry(request.region.to_owned()).or_default(),
@@ -130,7 +130,7 @@ impl Account {
             account: &self.number,
             now,
             seen: now.before(lag),
-            ends,
+            ends: &ends,
         };
         region::bury(&mut call);
         region::notice(&mut call);

@@ -31,6 +31,17 @@ pub enum Fate {
     Joined,
 }
 
+/// What becomes of one session on a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Visit {
+    /// It goes to its end.
+    Normal,
+    /// Nobody answers.
+    Unreachable,
+    /// It is lost after so many lines.
+    LostAfter(usize),
+}
+
 /// Whether what was asked was done all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
@@ -40,7 +51,7 @@ pub enum Done {
     No,
 }
 
-/// How often of a thousand calls each fate comes.
+/// How often of a thousand calls, or of sessions on a server, each fate comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(missing_docs, reason = "each is named as its fate is")]
 pub struct Odds {
@@ -52,6 +63,8 @@ pub struct Odds {
     pub killed: u32,
     pub interrupted: u32,
     pub joined: u32,
+    pub unreachable: u32,
+    pub session_lost: u32,
 }
 
 /// What those notice who run cgw in a sandbox.
@@ -108,6 +121,17 @@ impl Faults {
             left -= odds;
         }
         Fate::Normal
+    }
+
+    /// Draws the fate of the next session on a server.
+    pub(super) fn visit(&mut self) -> Visit {
+        let mut dice = self.draws.next("session");
+        let lines = dice.random_range(0..20);
+        match dice.random_range(0..1000) {
+            n if n < self.odds.unreachable => Visit::Unreachable,
+            n if n < self.odds.unreachable + self.odds.session_lost => Visit::LostAfter(lines),
+            _ => Visit::Normal,
+        }
     }
 }
 

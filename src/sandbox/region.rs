@@ -7,6 +7,7 @@ mod describe;
 mod gateways;
 mod groups;
 mod instances;
+mod machines;
 mod networks;
 mod ownership;
 mod review;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::account::{Account, Request, Who};
+use super::host::Host;
 use super::manners::Manners;
 use super::query::Query;
-use super::region::Ends;
 use super::tree::Tree;
 
 /// The ids of what a seed has made.
@@ -50,9 +50,7 @@ impl Somebody<'_> {
             query: &query,
         };
         // All this has been there for long.
-        let act = |account: &mut Account, now: Moment| {
-            account.act(&request, &Ends::default(), now.before(AGE))
-        };
+        let act = |account: &mut Account, now: Moment| account.act(&request, now.before(AGE));
         let answer = self.sandbox.with(act).expect("the folder was written a moment ago");
         let tree: Tree = answer.expect("the seed asks only for what can be");
         tree.texts(path).first().map(ToString::to_string).unwrap_or_default()
@@ -158,9 +156,14 @@ impl Sandbox {
         let table = there.table(&site_vpc, "site", Some(&online));
         let subnet = there.subnet(&site_vpc, "site", "172.31.16.0/20", &table);
         let group = there.group(&site_vpc, "gateway", 3389);
-        let [instance, interface, _] = there.instance("gateway", "windows", &subnet, &group);
+        let [instance, interface, private] = there.instance("gateway", "windows", &subnet, &group);
         there.instance("linux", "linux", &subnet, &there.group(&site_vpc, "strangers", 22));
 
+        if let Ok(private) = private.parse() {
+            let host = Host::new(self.now().before(AGE)).with_address(private);
+            let put = self.change(|account| account.hosts.insert(instance.clone(), host));
+            put.expect("the folder was written a moment ago");
+        }
         strangers(&here);
         other_stack(&here);
         let seeded = self.change(|account| account.foreign.insert("other".to_owned()));

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use zeroize::Zeroizing;
 
 mod known_hosts;
@@ -45,9 +47,25 @@ pub struct Exit {
     pub stderr: String,
 }
 
+/// A machine that stands in for a real one.
+pub trait Machine: fmt::Debug + Send + Sync {
+    /// Does what [`Transport::exec`] does.
+    fn exec<'a>(
+        &'a self,
+        call: &'a Call,
+        on_line: &'a mut (dyn FnMut(&str) + Send),
+    ) -> BoxFuture<'a, Result<Exit, Error>>;
+    /// Does what [`Transport::at`] does.
+    fn at(&self, host: &str) -> Arc<dyn Machine>;
+    /// Does what [`Transport::describe`] does.
+    fn describe(&self) -> String;
+}
+
 /// The ways to reach a machine.
 #[derive(Debug, Clone)]
 pub enum Transport {
+    /// None at all: what the machine says is simulated.
+    Simulated(Arc<dyn Machine>),
     /// SSH, with keys, an agent or a password.
     Ssh(ssh::Ssh),
     /// Systems Manager's Run Command, with AWS's own permissions.
@@ -67,6 +85,7 @@ impl Transport {
         on_line: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Exit, Error> {
         match self {
+            Self::Simulated(machine) => machine.exec(call, on_line).await,
             Self::Ssh(ssh) => ssh.exec(call, on_line).await,
             // The SDK's futures are large.
             Self::Ssm(ssm) => Box::pin(ssm.exec(call, on_line)).await,
@@ -78,7 +97,7 @@ impl Transport {
     pub fn check(&self) -> Result<(), Error> {
         match self {
             Self::Ssh(ssh) => ssh.check(),
-            Self::Ssm(_) => Ok(()),
+            Self::Simulated(_) | Self::Ssm(_) => Ok(()),
             Self::Winrm(winrm) => winrm.check(),
         }
     }
@@ -87,6 +106,7 @@ impl Transport {
     #[must_use]
     pub fn at(&self, host: &str) -> Self {
         match self {
+            Self::Simulated(machine) => Self::Simulated(machine.at(host)),
             Self::Ssh(ssh) => Self::Ssh(ssh::Ssh { host: host.to_owned(), ..ssh.clone() }),
             // An instance is found by its id, whatever its address.
             Self::Ssm(ssm) => Self::Ssm(ssm.clone()),
@@ -100,6 +120,7 @@ impl Transport {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Simulated(_) => "sandbox",
             Self::Ssh(_) => "SSH",
             Self::Ssm(_) => "SSM",
             Self::Winrm(_) => "WinRM",
@@ -110,6 +131,7 @@ impl Transport {
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
+            Self::Simulated(machine) => machine.describe(),
             Self::Ssh(ssh) => ssh.describe(),
             Self::Ssm(ssm) => ssm.describe(),
             Self::Winrm(winrm) => winrm.describe(),

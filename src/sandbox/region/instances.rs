@@ -22,7 +22,7 @@ pub(super) struct Instance {
     image: String,
     size: String,
     key_pair: Option<String>,
-    launched: Moment,
+    pub(super) launched: Moment,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub(super) struct Interface {
 }
 
 impl Instance {
-    fn is_windows(&self) -> bool {
+    pub(super) fn is_windows(&self) -> bool {
         self.image.to_lowercase().contains("windows")
     }
 }

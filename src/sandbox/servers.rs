@@ -1,0 +1,152 @@
+//! The servers of the account: where each is reached, and what its tunnels lead to.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::account::Account;
+use super::door::Conversation;
+use super::faults::Visit;
+use super::host::{Host, Outside, Rule, Trouble};
+use super::region::{End, Ends, Region};
+use super::{Moment, Unshown};
+
+/// How long after its launch a Windows instance lets somebody log in: 4 minutes or more (EC2 user
+/// guide, «Windows instances take longer to start»).
+const FIRST_START: Duration = Duration::from_mins(5);
+
+impl Account {
+    /// Puts a server of its owner's own somewhere in the world.
+    pub(super) fn add_server(&mut self, public: Ipv4Addr, private: Ipv4Addr) {
+        let host = Host::new(Moment::EARLIEST).with_address(private);
+        self.hosts.insert(public.to_string(), host);
+        self.changes += 1;
+    }
+
+    /// Draws what becomes of a session.
+    pub(super) fn visit(&mut self) -> Visit {
+        self.faults.as_mut().map_or(Visit::Normal, super::Faults::visit)
+    }
+
+    /// Has the server at an address take a document in.
+    pub(super) fn converse(
+        &mut self,
+        address: Ipv4Addr,
+        document: &[u8],
+        now: Moment,
+    ) -> Option<Conversation> {
+        let server = self.server_at(address, now)?;
+        let mut host = self.hosts.remove(&server)?;
+        let talk = {
+            let reach = Reach { publics: self.publics(&server), regions: &self.regions, now };
+            host.answer(document, now, &mut self.draws, &reach)
+        };
+        self.note_alarms(&host);
+        self.hosts.insert(server.clone(), host);
+        self.changes += 1;
+        Some(Conversation { server, talk })
+    }
+
+    /// Tells a server that a session is lost.
+    pub(super) fn hang_up(&mut self, server: &str, document: &[u8]) {
+        #[derive(serde::Deserialize)]
+        struct Whose {
+            stack: crate::address::Stack,
+        }
+        let line = document.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        if let (Some(host), Ok(whose)) =
+            (self.hosts.get_mut(server), serde_json::from_slice::<Whose>(line))
+        {
+            host.hang_up(&whose.stack);
+            self.changes += 1;
+        }
+    }
+
+    /// Says whether a server runs.
+    pub(super) fn is_up(&mut self, server: &str, now: Moment) -> bool {
+        let Some(host) = self.hosts.get_mut(server) else { return false };
+        host.advance(now);
+        host.is_up(now)
+    }
+
+    /// Has something go wrong on a server.
+    pub(super) fn trouble(&mut self, server: &str, trouble: Trouble) {
+        if let Some(host) = self.hosts.get_mut(server) {
+            host.trouble(trouble);
+        }
+    }
+
+    /// Returns the far ends of all tunnels.
+    pub(super) fn ends(&mut self, now: Moment) -> Ends {
+        let mut ends = BTreeMap::new();
+        let servers: Vec<String> = self.hosts.keys().cloned().collect();
+        for server in servers {
+            let publics = self.publics(&server);
+            let Some(host) = self.hosts.get_mut(&server) else { continue };
+            host.advance(now);
+            if publics.is_empty() || !host.is_up(now) {
+                continue;
+            }
+            let end =
+                |rule: &Rule| End { outside: rule.remote, key: Unshown::new(rule.key.expose()) };
+            let rules: Vec<End> = host.rules().filter(|rule| rule.is_enabled).map(end).collect();
+            for public in publics {
+                ends.insert(public, rules.clone());
+            }
+        }
+        Ends(ends)
+    }
+
+    /// Finds the server that answers at an address; a Windows instance that was launched is one as
+    /// soon as it has started.
+    fn server_at(&mut self, address: Ipv4Addr, now: Moment) -> Option<String> {
+        if self.hosts.contains_key(&address.to_string()) {
+            return Some(address.to_string());
+        }
+        let machine = self.regions.values().find_map(|region| region.machine_at(address, now))?;
+        if !self.hosts.contains_key(&machine.id) {
+            let booted = machine.launched.after(FIRST_START);
+            if !machine.is_windows || now < booted {
+                return None;
+            }
+            let host = Host::new(booted).with_address(machine.private_ip);
+            self.hosts.insert(machine.id.clone(), host);
+        }
+        Some(machine.id)
+    }
+
+    /// Returns the public addresses of a server.
+    fn publics(&self, server: &str) -> Vec<Ipv4Addr> {
+        match server.parse() {
+            Ok(own) => vec![own],
+            Err(_) => self.regions.values().flat_map(|r| r.publics_of(server)).collect(),
+        }
+    }
+
+    fn note_alarms(&mut self, host: &Host) {
+        for alarm in host.alarms() {
+            if !self.alarms.contains(alarm) {
+                self.alarms.push(alarm.clone());
+            }
+        }
+    }
+}
+
+/// What lies between a server and AWS.
+struct Reach<'a> {
+    publics: Vec<Ipv4Addr>,
+    regions: &'a BTreeMap<String, Region>,
+    now: Moment,
+}
+
+impl Outside for Reach<'_> {
+    fn carries(&self, rule: &Rule) -> bool {
+        self.regions.values().any(|region| {
+            region.takes(&self.publics, (rule.remote, rule.key.expose()), rule.endpoint1, self.now)
+        })
+    }
+
+    fn answers(&self, host: Ipv4Addr) -> bool {
+        self.regions.values().any(|region| region.has_host(host, self.now))
+    }
+}
