@@ -25,7 +25,6 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::shared::IntoShared as _;
@@ -184,6 +183,16 @@ impl Sandbox {
     pub fn trouble(&self, faults: Option<Faults>) -> Option<Faults> {
         let swap = |account: &mut Account, _| std::mem::replace(&mut account.faults, faults);
         self.with(swap).ok().flatten()
+    }
+
+    /// Tells these from now on of what a fate does to a process.
+    pub fn tell(&self, signals: &Signals) {
+        let told = self.with(|account, _| {
+            if let Some(faults) = &mut account.faults {
+                faults.signals = signals.clone();
+            }
+        });
+        told.expect("a sandbox with faults is kept in no folder");
     }
 
     /// Returns who is told of what a fate does to a process.

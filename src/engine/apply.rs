@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::look::Looks;
 use crate::address::{Address, Id};
 use crate::aws::Verdict;
+use crate::diff::Diff;
 use crate::event::{Event, Events};
 use crate::graph::Graph;
 use crate::interrupt::Interrupt;
@@ -317,7 +318,7 @@ impl Worker<'_> {
             }
             match making.spec.update(self.hands, &making.at, &id, &state, &deps).await {
                 Ok(Next::Nothing) => return Ok((id, state)),
-                Ok(Next::Look) => (id, state) = self.wait(making, Some(&id)).await?,
+                Ok(Next::Look) => (id, state) = self.wait_for_change(making, &id, &diff).await?,
                 Err(error) if error.is_lost() => match self.search(making).await? {
                     Some(found) if is_theirs(&found) && state.left_alone().is_none() => {
                         // Without a reply that says so it may also be ours of before.
@@ -334,6 +335,30 @@ impl Worker<'_> {
             }
         }
         Err(Error::GivenUp("it never gets to be as declared".to_owned()))
+    }
+
+    /// Waits until AWS has changed a node and made it ready.
+    ///
+    /// INVARIANT: a read that may lag behind the change is not taken for the outcome, or the change
+    /// would be begun once more while AWS is at it.
+    async fn wait_for_change(
+        &self,
+        making: &Making<'_>,
+        id: &Id,
+        before: &Diff,
+    ) -> Result<(Id, State), Error> {
+        let deps = Deps(making.known);
+        let begun = time::now();
+        let mut waiting = Waiting::new(making.at.address, "changed");
+        loop {
+            let (found, state) = self.wait(making, Some(id)).await?;
+            let diff = making.spec.diff(&state, &deps);
+            if diff != *before || begun.elapsed() >= self.options.consistency {
+                return Ok((found, state));
+            }
+            time::sleep(waiting.rest()?).await;
+            waiting.say(self.options)?;
+        }
     }
 
     /// Waits until AWS has made a node ready.

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 use super::faults::Visit;
 use super::host::{End, Talk};
-use super::{Error as Unkept, Sandbox};
+use super::{Error as Unkept, Moment, Sandbox};
 use crate::time;
 use crate::transport::{Call, Error, Exit, Machine, Step};
 
@@ -69,7 +69,7 @@ impl Door {
             .sandbox
             .with(|account, now| account.converse(address?, &call.stdin, now))
             .map_err(kept)?;
-        let Some(Conversation { server, talk }) = talk else {
+        let Some(Conversation { server, boot, talk }) = talk else {
             time::sleep(CONNECT).await;
             return Err(silent());
         };
@@ -86,7 +86,7 @@ impl Door {
                 return Err(lost());
             }
             time::sleep(said.since(self.sandbox.now())).await;
-            let is_there = |account: &mut super::Account, now| account.is_up(&server, now);
+            let is_there = |account: &mut super::Account, now| account.is_up(&server, boot, now);
             if !self.sandbox.with(is_there).map_err(kept)? {
                 return Err(lost());
             }
@@ -106,5 +106,7 @@ impl Door {
 pub(super) struct Conversation {
     /// Which one it is.
     pub(super) server: String,
+    /// When it had started.
+    pub(super) boot: Moment,
     pub(super) talk: Talk,
 }

@@ -33,7 +33,7 @@ mod tunnels;
 use perform::Server;
 pub use pings::Outside;
 use power::{Power, Spans};
-pub use rule::{Kept, Rule};
+pub use rule::Rule;
 use run::Run;
 pub use tamper::Tamper;
 
@@ -324,12 +324,9 @@ impl Host {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::stand::tests::{Setup, Stand};
     use super::*;
-    use crate::playbook::{Off, Request, Then};
-    use crate::tunnel::Crypto;
+    use crate::playbook::Request;
 
     #[test]
     fn a_server_that_is_down_lets_nobody_in() {
@@ -373,64 +370,6 @@ mod tests {
             let End::Exit { code, stderr } = talk.end else { panic!("lost") };
             assert_eq!(code, 1);
             assert!(stderr.starts_with("cgw: "), "{stderr}");
-        }
-    }
-
-    /// Does one thing of many, or lets time pass.
-    fn stir(stand: &mut Stand, chance: &mut Draws) {
-        let stack = stand.setup.stack();
-        let ping = stand.setup.target();
-        let pick = chance.span("what", Duration::ZERO..=Duration::from_millis(15));
-        let pick = usize::try_from(pick.as_millis()).unwrap();
-        let step = ["mtu", "roles", "tunnels", "firewall", "5"][pick % 5];
-        let undo = Request::Undo { stack: &stack, remove_roles: pick == 4 };
-        let kept = Request::Failover { stack: &stack, ping, off: Off::Kept(stand.setup.peer(1)) };
-        let mut only_begin = |request: &Request<'_>| {
-            let Stand { host, draws, now, outside, .. } = &mut *stand;
-            host.answer(&request.document(), *now, draws, outside);
-        };
-        match pick {
-            0 => drop(stand.set_up()),
-            1 => only_begin(&Request::Run(&stand.setup.bundle())),
-            2 => only_begin(&undo),
-            3 | 4 => drop(stand.ask(&undo)),
-            5 => drop(stand.follow()),
-            6 => drop(stand.ask(&Request::Confirm { stack: &stack, then: Then::Restart })),
-            7 => drop(stand.ask(&Request::Confirm { stack: &stack, then: Then::Nothing })),
-            8 => drop(stand.ask(&kept)),
-            9 => drop(stand.ask(&Request::SwitchOn { stack: &stack })),
-            10 => stand.host.restart(stand.now, &mut stand.draws),
-            11 => stand.host.trouble(Trouble::StepFails(step.to_owned())),
-            12 => stand.host.trouble(Trouble::RestartDuring(step.to_owned())),
-            13 => stand.host.trouble(Trouble::GuardFires),
-            14 => stand.host.hang_up(&stack),
-            _ => stand.setup.keys = [["a", "b"], ["c", "d"]][pick % 2],
-        }
-        stand.pass(chance.span("rest", Duration::ZERO..=Duration::from_mins(8)));
-    }
-
-    #[test]
-    fn whatever_has_come_an_undo_of_every_stack_leaves_nothing() {
-        for seed in 0..60 {
-            let mut stand = Setup::default().ready();
-            stand.draws = Draws::new(seed);
-            let mut chance = Draws::new(seed + 1000);
-            let other =
-                Setup { name: "branch", net: 7, crypto: Crypto::Strict, ..Setup::default() };
-            let setups = [stand.setup.clone(), other];
-            for _ in 0..30 {
-                stand.setup = setups[usize::from(chance.percent("which", 40))].clone();
-                stir(&mut stand, &mut chance);
-            }
-            stand.host.troubles.clear();
-            stand.pass(Duration::from_hours(2));
-            for setup in setups {
-                stand.setup = setup;
-                let undone = stand.undo();
-                assert!(matches!(undone.code, Some(0 | 4)), "{seed}: {undone:?}");
-            }
-            assert_eq!(stand.host.traces(), <[&str; 0]>::default(), "{seed}");
-            assert_eq!(stand.host.alarms(), <[&str; 0]>::default(), "{seed}");
         }
     }
 }

@@ -86,3 +86,28 @@ fn up_makes_every_node_and_down_takes_all_away() {
         assert_eq!(field.sandbox.alarms().unwrap(), Vec::<String>::new());
     });
 }
+
+#[test]
+fn the_whole_job_is_proven_by_a_ping_and_taken_back() {
+    simulated(async {
+        let field = Field::new(1, Manners::default());
+        let begun = time::now();
+        let before = field.sandbox.objects().unwrap();
+        let (vpc, instance, ping) = (&field.seed.cloud_vpc, &field.seed.instance, &field.seed.ping);
+        let up = ["up", "--yes", "--vpc", vpc, "--instance", instance, "--ping", ping];
+        let run = field.cgw(&up).await.ok();
+        println!("{} up {:?}", run.said, time::now() - begun);
+        time::sleep(Duration::from_secs(30)).await;
+        let again = field.cgw(&up).await.ok();
+        assert!(again.said.contains("nothing to change"), "{}", again.said);
+        let rotated = field.cgw(&["rotate-keys", "--yes", "--stack", vpc]).await.ok();
+        println!("{} rotated {:?}", rotated.said, time::now() - begun);
+        let test = field.cgw(&["test", "--failover", "--stack", vpc]).await.ok();
+        println!("{} tested {:?}", test.said, time::now() - begun);
+        let down = field.cgw(&field.down()).await.ok();
+        println!("{} down {:?}", down.said, time::now() - begun);
+        assert_eq!(field.sandbox.alarms().unwrap(), Vec::<String>::new());
+        assert_eq!(field.sandbox.traces().unwrap(), Vec::<String>::new());
+        assert_eq!(field.sandbox.objects().unwrap(), before);
+    });
+}

@@ -27,7 +27,6 @@ enum Ending {
 /// One schedule under way.
 struct Schedule {
     field: Field,
-    signals: Signals,
     processes: u32,
     keys: BTreeSet<String>,
     said: String,
@@ -56,16 +55,16 @@ impl Schedule {
             killed: often(&mut draws, "killed", 25),
             interrupted: often(&mut draws, "interrupted", 12),
             joined: often(&mut draws, "joined", 12),
+            unreachable: often(&mut draws, "unreachable", 200),
+            session_lost: often(&mut draws, "session lost", 300),
         };
-        let faults = Faults::new(seed, odds);
-        let signals = faults.signals.clone();
-        field.sandbox.trouble(Some(faults));
-        Self { field, signals, processes: 0, keys: BTreeSet::new(), said: String::new() }
+        field.sandbox.trouble(Some(Faults::new(seed, odds)));
+        Self { field, processes: 0, keys: BTreeSet::new(), said: String::new() }
     }
 
-    fn outside(&mut self) -> Outside {
+    fn outside(&mut self, signals: &Signals) -> Outside {
         self.processes += 1;
-        let keyboard = Keyboard::Elsewhere(self.signals.interrupted.clone());
+        let keyboard = Keyboard::Elsewhere(signals.interrupted.clone());
         Outside::sandboxed(self.field.sandbox.clone(), self.processes, keyboard)
     }
 
@@ -73,8 +72,9 @@ impl Schedule {
     async fn run(&mut self, words: &[&str]) -> Ending {
         self.note(&format!("$ cgw {}\n", words.join(" ")));
         let command = || Cli::try_parse_from([&["cgw"], words].concat()).unwrap().command;
-        let (one, other) = (self.outside(), self.outside());
-        let signals = self.signals.clone();
+        let signals = Signals::default();
+        self.field.sandbox.tell(&signals);
+        let (one, other) = (self.outside(&signals), self.outside(&signals));
         let work = async {
             let mut first = Box::pin(run_in(&one, command()));
             let joined = async {
@@ -173,7 +173,9 @@ async fn run(seed: u64) {
     assert!(twice.is_empty(), "{twice:?}\n{}", schedule.said);
     schedule.must(&down).await;
     let after = schedule.field.sandbox.objects().unwrap();
-    assert_eq!(after, before, "{}", schedule.said);
+    let gone: Vec<_> = before.iter().filter(|(id, text)| after.get(*id) != Some(text)).collect();
+    let new: Vec<_> = after.iter().filter(|(id, text)| before.get(*id) != Some(text)).collect();
+    assert!(gone.is_empty() && new.is_empty(), "was {gone:?}\nis {new:?}\n{}", schedule.said);
     schedule.note(&format!("calls {:?}\n", schedule.field.sandbox.calls()));
 }
 

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::rule::Kept;
 use crate::address::Stack;
+use crate::sandbox::Unshown;
 
 /// What a session asks for.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Document {
     /// What comes with it; no keys among it.
     pub(super) files: BTreeMap<String, String>,
     /// `keys.txt`.
-    pub(super) keys: Option<Kept>,
+    pub(super) keys: Option<Unshown>,
     /// The word before the exit code in the last line.
     pub(super) end: Option<String>,
 }
@@ -110,7 +110,7 @@ impl Document {
             }
             files.insert(name.clone(), decoded(contents.as_str())?);
         }
-        let keys = if files.is_empty() { None } else { Some(Kept::new(decoded(second)?)) };
+        let keys = if files.is_empty() { None } else { Some(Unshown::new(decoded(second)?)) };
         Ok(Self { stack, script, files, keys, end })
     }
 }

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::guard::Guard;
 use super::machine::Texts;
 use super::parameters::{Listed, Parameters, manifest};
-use super::rule::{Kept, Rule};
+use super::rule::Rule;
 use crate::playbook::PARAMETERS;
 use crate::sandbox::Moment;
+use crate::sandbox::Unshown;
 
 /// The files of a stack, and the scheduled tasks that run its scripts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +21,7 @@ pub(super) struct Folder {
     /// `parameters.json`, until an undo has succeeded.
     pub(super) parameters: Option<String>,
     /// `keys.txt`, until a run reads it.
-    pub(super) keys: Option<Kept>,
+    pub(super) keys: Option<Unshown>,
     /// `saved.json`: settings as they were before this stack changed them, by step and field.
     pub(super) saved: BTreeMap<String, Texts>,
     /// `set.json`: all texts that this stack has set of each field.
@@ -78,7 +79,7 @@ pub(super) struct Heir {
 
 impl Folder {
     /// Takes in what is pushed.
-    pub(super) fn take(&mut self, files: BTreeMap<String, String>, keys: Option<Kept>) {
+    pub(super) fn take(&mut self, files: BTreeMap<String, String>, keys: Option<Unshown>) {
         for (name, contents) in files {
             match name.as_str() {
                 PARAMETERS => self.parameters = Some(contents),

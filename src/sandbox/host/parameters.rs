@@ -6,9 +6,9 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::rule::Kept;
 use crate::address::Stack;
 use crate::playbook::Suite;
+use crate::sandbox::Unshown;
 
 /// What the steps are to set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +65,7 @@ pub(super) struct TunnelTo {
 }
 
 /// The pre-shared keys by the tunnels' outside addresses.
-pub(super) type Keys = BTreeMap<Ipv4Addr, Kept>;
+pub(super) type Keys = BTreeMap<Ipv4Addr, Unshown>;
 
 impl Parameters {
     /// Reads the file's text; what is wrong is told as `run.ps1` tells it.
@@ -101,7 +101,7 @@ impl Parameters {
     }
 
     /// Reads the lines of `keys.txt` for these tunnels; what is wrong never quotes a key.
-    pub(super) fn keys(&self, text: &Kept) -> Result<Keys, String> {
+    pub(super) fn keys(&self, text: &Unshown) -> Result<Keys, String> {
         let words = text.expose().lines().filter_map(|line| line.split_once(' '));
         let given = words.filter_map(|(address, key)| Some((address.parse().ok()?, key)));
         let given: BTreeMap<Ipv4Addr, &str> = given.collect();
@@ -113,7 +113,7 @@ impl Parameters {
             if keys.values().any(|other| other.expose() == key) {
                 return Err("keys.txt: two tunnels have the same key".to_owned());
             }
-            keys.insert(*outside_ip, Kept::new(key));
+            keys.insert(*outside_ip, Unshown::new(key));
         }
         Ok(keys)
     }
@@ -176,7 +176,7 @@ mod tests {
     fn keys_that_aws_would_not_take_are_refused_without_a_word_of_them() {
         let read = Parameters::read(&parameters()).unwrap();
         let of = |one: &str, two: &str| {
-            read.keys(&Kept::new(format!("203.0.113.1 {one}\n203.0.113.2 {two}\n")))
+            read.keys(&Unshown::new(format!("203.0.113.1 {one}\n203.0.113.2 {two}\n")))
         };
         assert_eq!(of("aaaaaaaa", "bbbbbbbb").unwrap().len(), 2);
         for (one, two) in [("0aaaaaaa", "bbbbbbbb"), ("aaaaaaaa", "aaaaaaaa"), ("short", "b")] {

@@ -1,6 +1,5 @@
 //! The connection security rule of a tunnel.
 
-use std::fmt;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -9,30 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::parameters::{Parameters, TunnelTo};
 use crate::address::Stack;
 use crate::playbook::Suite;
-
-/// A text that a sandbox keeps in its file and shows nowhere: a pre-shared key.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Kept(String);
-
-impl Kept {
-    /// Takes a text over.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// Returns the text; whoever calls this answers for where it goes.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Kept(…)")
-    }
-}
+use crate::sandbox::Unshown;
 
 /// A rule that leads traffic between two networks through a tunnel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +26,7 @@ pub struct Rule {
     /// The networks on the other side.
     pub endpoint2: Ipv4Net,
     /// The pre-shared key.
-    pub key: Kept,
+    pub key: Unshown,
     /// Quick mode in netsh's words, such as `ESP:SHA256-AES256+60min+100000kb`.
     pub quick_mode: String,
     /// The group for perfect forward secrecy in netsh's words, such as `dhgroup14`.
@@ -61,7 +37,7 @@ pub struct Rule {
 
 impl Rule {
     /// Returns the rule that the parameters want for one of their tunnels.
-    pub(super) fn of(parameters: &Parameters, tunnel: &TunnelTo, key: &Kept) -> Self {
+    pub(super) fn of(parameters: &Parameters, tunnel: &TunnelTo, key: &Unshown) -> Self {
         Self {
             name: tunnel.name.clone(),
             stack: parameters.stack.clone(),
@@ -127,6 +103,6 @@ mod tests {
 
     #[test]
     fn a_key_is_in_no_debug_text() {
-        assert_eq!(format!("{:?}", Kept::new("hunter2")), "Kept(…)");
+        assert_eq!(format!("{:?}", Unshown::new("hunter2")), "Unshown");
     }
 }

@@ -6,8 +6,8 @@ pub(super) mod tests {
     use std::time::Duration;
 
     use crate::address::{AwsId, Stack};
-    use crate::playbook::{ADMIN_PORTS, Bundle, Own, Parameters, Request, Then};
-    use crate::sandbox::host::{End, Host, Outside, Rule};
+    use crate::playbook::{ADMIN_PORTS, Bundle, Off, Own, Parameters, Request, Then};
+    use crate::sandbox::host::{End, Host, Outside, Rule, Trouble};
     use crate::sandbox::{Draws, Moment};
     use crate::secret::Secret;
     use crate::tunnel::{CidrPair, Crypto, Suites, Tunnel};
@@ -197,6 +197,85 @@ pub(super) mod tests {
                 }
             }
             panic!("it does not come back");
+        }
+    }
+
+    /// Does one thing of many, or lets time pass.
+    fn stir(stand: &mut Stand, chance: &mut Draws) {
+        let (setup, stack) = (stand.setup.clone(), stand.setup.stack());
+        let ping = setup.target();
+        let pick = chance.span("what", Duration::ZERO..=Duration::from_millis(15));
+        let pick = usize::try_from(pick.as_millis()).unwrap();
+        let step = ["mtu", "roles", "tunnels", "firewall", "5"][pick % 5];
+        let undo = Request::Undo { stack: &stack, remove_roles: pick == 4 };
+        let kept = Request::Failover { stack: &stack, ping, off: Off::Kept(stand.setup.peer(1)) };
+        let mut only_begin = |request: &Request<'_>| {
+            let Stand { host, draws, now, outside, .. } = &mut *stand;
+            host.answer(&request.document(), *now, draws, outside);
+        };
+        match pick {
+            0 => drop(stand.set_up()),
+            1 => only_begin(&Request::Run(&setup.bundle())),
+            2 => only_begin(&undo),
+            3 | 4 => drop(stand.ask(&undo)),
+            5 => drop(stand.follow()),
+            6 => drop(stand.ask(&Request::Confirm { stack: &stack, then: Then::Restart })),
+            7 => drop(stand.ask(&Request::Confirm { stack: &stack, then: Then::Nothing })),
+            8 => drop(stand.ask(&kept)),
+            9 => drop(stand.ask(&Request::SwitchOn { stack: &stack })),
+            10 => stand.host.restart(stand.now, &mut stand.draws),
+            11 => stand.host.trouble(Trouble::StepFails(step.to_owned())),
+            12 => stand.host.trouble(Trouble::RestartDuring(step.to_owned())),
+            13 => stand.host.trouble(Trouble::GuardFires),
+            14 => stand.host.hang_up(&stack),
+            _ => stand.setup.keys = [["a", "b"], ["c", "d"]][pick % 2],
+        }
+        stand.pass(chance.span("rest", Duration::ZERO..=Duration::from_mins(8)));
+    }
+
+    /// Lets all kinds of things happen to these stacks, then undoes them.
+    fn live_through(seed: u64, setups: &[Setup]) -> Stand {
+        let mut stand = Setup::default().ready();
+        stand.draws = Draws::new(seed);
+        let (mut chance, mut setups) = (Draws::new(seed + 1000), setups.to_vec());
+        for _ in 0..30 {
+            let which = usize::from(chance.percent("which", 40)) % setups.len();
+            stand.setup = setups[which].clone();
+            stir(&mut stand, &mut chance);
+            setups[which] = stand.setup.clone();
+        }
+        stand.host.troubles.clear();
+        stand.pass(Duration::from_hours(2));
+        for setup in setups {
+            stand.setup = setup;
+            let undone = stand.undo();
+            assert!(matches!(undone.code, Some(0 | 4)), "{seed}: {undone:?}");
+        }
+        assert_eq!(stand.host.alarms(), <[&str; 0]>::default(), "{seed}");
+        stand
+    }
+
+    #[test]
+    fn whatever_has_come_an_undo_leaves_nothing() {
+        for seed in 0..40 {
+            let stand = live_through(seed, &[Setup::default()]);
+            assert_eq!(stand.host.traces(), <[&str; 0]>::default(), "{seed}");
+        }
+    }
+
+    #[test]
+    fn whatever_comes_of_two_stacks_raises_no_alarm() {
+        let other = Setup { name: "branch", net: 7, crypto: Crypto::Strict, ..Setup::default() };
+        for seed in 0..20 {
+            // The guard of one puts back the whole policy, the other's openings among it; the
+            // settings outside it are put back by the last to leave.
+            let stand = live_through(seed, &[Setup::default(), other.clone()]);
+            let is_of_policy = |trace: &String| {
+                ["firewall", "ipsec", "main-mode", "quick-mode", "the rule"]
+                    .iter()
+                    .any(|begin| trace.starts_with(begin))
+            };
+            assert!(stand.host.traces().iter().all(is_of_policy), "{seed}");
         }
     }
 }
