@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::Moment;
 use super::account::Account;
 use super::door::Conversation;
 use super::faults::Visit;
 use super::host::{Host, Outside, Rule, Trouble};
 use super::region::{End, Ends, Region};
-use super::{Moment, Unshown};
 
 /// How long after its launch a Windows instance lets somebody log in: 4 minutes or more (EC2 user
 /// guide, «Windows instances take longer to start»).
@@ -41,10 +41,11 @@ impl Account {
             let reach = Reach { publics: self.publics(&server), regions: &self.regions, now };
             host.answer(document, now, &mut self.draws, &reach)
         };
+        let boot = host.boot();
         self.note_alarms(&host);
         self.hosts.insert(server.clone(), host);
         self.changes += 1;
-        Some(Conversation { server, talk })
+        Some(Conversation { server, boot, talk })
     }
 
     /// Tells a server that a session is lost.
@@ -62,11 +63,11 @@ impl Account {
         }
     }
 
-    /// Says whether a server runs.
-    pub(super) fn is_up(&mut self, server: &str, now: Moment) -> bool {
+    /// Says whether a server runs, still since the same start.
+    pub(super) fn is_up(&mut self, server: &str, boot: Moment, now: Moment) -> bool {
         let Some(host) = self.hosts.get_mut(server) else { return false };
         host.advance(now);
-        host.is_up(now)
+        host.is_up(now) && host.boot() == boot
     }
 
     /// Has something go wrong on a server.
@@ -87,8 +88,7 @@ impl Account {
             if publics.is_empty() || !host.is_up(now) {
                 continue;
             }
-            let end =
-                |rule: &Rule| End { outside: rule.remote, key: Unshown::new(rule.key.expose()) };
+            let end = |rule: &Rule| End { outside: rule.remote, key: rule.key.clone() };
             let rules: Vec<End> = host.rules().filter(|rule| rule.is_enabled).map(end).collect();
             for public in publics {
                 ends.insert(public, rules.clone());
