@@ -3,6 +3,7 @@
 mod bars;
 mod json;
 mod lines;
+mod plain;
 mod plan;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -10,6 +11,7 @@ use std::io::{IsTerminal as _, Write as _};
 use crate::event::Events;
 
 pub use json::{line as json_line, value as json_value};
+pub use plain::saying;
 pub use plan::tell as tell_plan;
 
 /// How things are shown.
@@ -33,15 +35,15 @@ pub fn events(form: Form) -> Events {
 
 /// Prints data; a reader that went away is no error.
 pub fn data(text: &str) {
-    let mut out = std::io::stdout().lock();
+    let (text, mut out) = (plain::text(text), std::io::stdout().lock());
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
         tracing::debug!(target: "cgw", "nobody reads standard output");
     }
 }
 
-/// Prints talk, one line.
+/// Prints talk: one thing that is said, mostly one line.
 pub fn talk(text: &str) {
-    let mut err = std::io::stderr().lock();
+    let (text, mut err) = (saying(text), std::io::stderr().lock());
     if writeln!(err, "{text}").is_err() {
         tracing::debug!(target: "cgw", "nobody reads standard error");
     }
@@ -62,7 +64,8 @@ pub fn line(question: &str) -> Option<String> {
     if !can_ask() {
         return None;
     }
-    let ask = dialoguer::Input::<String>::new().with_prompt(question).allow_empty(true);
+    let prompt = saying(question);
+    let ask = dialoguer::Input::<String>::new().with_prompt(prompt).allow_empty(true);
     ask.interact_text().ok()
 }
 
@@ -85,7 +88,8 @@ pub fn choose(question: &str, items: &[String]) -> Option<usize> {
         (number < items.len()).then_some(number)
     };
     let wrong = format!("a number from 1 to {}", items.len());
-    let ask = dialoguer::Input::<String>::new().with_prompt(question).validate_with(
+    let prompt = saying(question);
+    let ask = dialoguer::Input::<String>::new().with_prompt(prompt).validate_with(
         move |answer: &String| chosen(answer).map(drop).ok_or_else(|| wrong.clone()),
     );
     ask.interact_text().ok().and_then(|answer| chosen(&answer))
@@ -97,7 +101,7 @@ pub fn password(question: &str) -> Option<String> {
     if !can_ask() {
         return None;
     }
-    dialoguer::Password::new().with_prompt(question).interact().ok()
+    dialoguer::Password::new().with_prompt(saying(question)).interact().ok()
 }
 
 /// Says whether a person sits at the other end.
