@@ -11,6 +11,8 @@ use std::io::{IsTerminal as _, Write as _};
 use crate::event::Events;
 
 pub use json::{line as json_line, value as json_value};
+#[doc(hidden)]
+pub use lines::tell as tell_event;
 pub use plain::saying;
 pub use plan::tell as tell_plan;
 
