@@ -24,6 +24,9 @@ const HOLDER: &str = "cgw:holder";
 const RENEWED: &str = "cgw:renewed";
 /// How often the holder says that it is alive.
 const RENEWAL: Duration = Duration::from_mins(1);
+/// How long the group of a lock that was just taken may be unknown to the next call (EC2 developer
+/// guide, «Eventual consistency»).
+const FRESH: Duration = Duration::from_mins(1);
 /// How long to rest after AWS refused a renewal.
 const RETRY: Duration = Duration::from_secs(10);
 /// How long a holder may say nothing before its lock is taken over.
@@ -175,6 +178,7 @@ pub struct Lease {
     group: AwsId,
     /// Whether somebody else held it until now, so that reads may lag behind what that run did.
     pub follows_another: bool,
+    taken: Instant,
     /// When it was last said that the holder is alive.
     renewed: Cell<Instant>,
 }
@@ -191,7 +195,7 @@ impl Lease {
         let mut follows_another = false;
         let lease = |group, follows_another, begun| {
             let (writer, renewed) = (writer.to_the_end(), Cell::new(begun));
-            Self { writer, group, follows_another, renewed }
+            Self { writer, group, follows_another, taken: begun, renewed }
         };
         loop {
             let begun = time::now();
@@ -249,6 +253,18 @@ impl Lease {
 
     /// Says that the holder is alive.
     pub async fn renew(&self) -> Result<(), aws::Error> {
+        loop {
+            match self.renew_once().await {
+                // One that was just taken is perhaps not known everywhere yet.
+                Err(error) if error.verdict == Verdict::Gone && self.taken.elapsed() < FRESH => {
+                    time::sleep(RETRY).await;
+                }
+                renewed => return renewed,
+            }
+        }
+    }
+
+    async fn renew_once(&self) -> Result<(), aws::Error> {
         let begun = time::now();
         let tag = Tag::builder().key(RENEWED).value(now()).build();
         let renewed = self.writer.call(Action::CreateTags, |ec2| {

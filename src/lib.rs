@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod secret;
+pub mod xml;
 pub mod event;
 pub mod time;
 pub mod interrupt;

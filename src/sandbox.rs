@@ -181,7 +181,10 @@ impl Sandbox {
 
     /// Lets calls go wrong from now on, or no more; returns what went wrong until now.
     pub fn trouble(&self, faults: Option<Faults>) -> Option<Faults> {
-        let swap = |account: &mut Account, _| std::mem::replace(&mut account.faults, faults);
+        let swap = |account: &mut Account, _| {
+            account.hosts.values_mut().for_each(host::Host::calm);
+            std::mem::replace(&mut account.faults, faults)
+        };
         self.with(swap).ok().flatten()
     }
 

@@ -174,6 +174,19 @@ pub enum Error {
     },
 }
 
+/// Says whether a run has told its end, after hearing it over some connections; a door for
+/// `tests/fuzz`.
+#[doc(hidden)]
+#[must_use]
+pub fn hear(run: &str, connections: &[&[String]], events: &Events) -> bool {
+    let mut journal = journal::Journal::new(run, events);
+    for lines in connections {
+        journal.again();
+        lines.iter().for_each(|line| journal.hear(line));
+    }
+    journal.last.is_some()
+}
+
 fn said(stderr: &str) -> String {
     let last = stderr.lines().rev().find(|line| !line.trim().is_empty());
     last.map(|line| format!("; it said: {}", line.trim())).unwrap_or_default()

@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
+use crate::xml;
 
 /// What an IPsec phase protects its packets with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -289,9 +290,9 @@ pub struct Configured {
 /// AWS's configuration file is not of the form that is documented.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigurationError {
-    /// It is no XML.
-    #[error("AWS's configuration file is not well-formed")]
-    Xml(#[source] roxmltree::Error),
+    /// It is no XML, or larger than any such file.
+    #[error("AWS's configuration file cannot be read")]
+    Xml(#[source] xml::Error),
     /// Something that must be in it is not, or is no address.
     #[error("AWS's configuration file has no usable {0}")]
     Lacks(&'static str),
@@ -301,8 +302,8 @@ pub enum ConfigurationError {
 ///
 /// Their order in the file is not a promise: match them by [`Configured::outside`]. With keys kept
 /// in Secrets Manager the key reads `REDACTED`, which counts as missing.
-pub fn read_configuration(xml: &str) -> Result<Vec<Configured>, ConfigurationError> {
-    let document = roxmltree::Document::parse(xml).map_err(ConfigurationError::Xml)?;
+pub fn read_configuration(text: &str) -> Result<Vec<Configured>, ConfigurationError> {
+    let document = xml::parse(text).map_err(ConfigurationError::Xml)?;
     document.descendants().filter(|n| n.has_tag_name("ipsec_tunnel")).map(read_tunnel).collect()
 }
 

@@ -260,7 +260,7 @@ impl Reader {
                 }
                 Err(error) => Error::from_sdk(action, &error),
             };
-            tracing::debug!(target: "cgw::aws", action = action.name(), place = %self.place, code = error.code, verdict = ?error.verdict, message = error.message, "refused");
+            tracing::debug!(target: "cgw::aws", action = action.name(), place = %self.place, code = error.code, verdict = ?error.verdict, told = error.message, "refused");
             let limit = match (error.verdict, action.effect()) {
                 (Verdict::Again, _) => THROTTLED,
                 (Verdict::NotYet(limit), _) => limit,

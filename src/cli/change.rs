@@ -220,7 +220,7 @@ impl Work<'_> {
         let plan = (self.change.planner)(session)?;
         if !self.plan.covers(&plan) {
             ui::talk("meanwhile something changed; the plan is now:");
-            ui::talk(&ui::tell_plan(&plan, &[], &[]));
+            ui::tell_plan(&plan, &[], &[]).lines().for_each(ui::talk);
             ask(self.change.options, "Carry it out?")?;
             // Nothing was said of this run while somebody thought it over.
             self.lease.renew().await.map_err(|error| {

@@ -153,7 +153,9 @@ impl<'a> Report<'a> {
         cost: cost::Cost,
     ) -> String {
         let mut text = String::new();
-        let mut say = |words: String| writeln!(text, "{words}").expect("a String takes all");
+        let mut say = |words: String| {
+            writeln!(text, "{}", ui::saying(&words)).expect("a String takes all");
+        };
         say(format!("stack {}", self.stack));
         for Shown { address, id, state, .. } in &self.nodes {
             say(format!("  {:<52} {:<28} {}", address.node(), id.owner(), phase(state)));

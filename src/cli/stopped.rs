@@ -96,8 +96,9 @@ impl From<aws::Error> for Stopped {
 
 impl From<server::Error> for Stopped {
     fn from(error: server::Error) -> Self {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-        let text = format!("{error}{}", cause.unwrap_or_default());
+        let first = std::error::Error::source(&error);
+        let causes = std::iter::successors(first, |cause| cause.source());
+        let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
         Self::refused(text, error.hint().unwrap_or_default())
     }
 }

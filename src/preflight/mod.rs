@@ -147,6 +147,7 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
             "name a host in the VPC with --ping: only what is behind the tunnels proves them",
         ));
     }
+    refusals.extend(unprintable(request));
     let via = way(request);
     let gateway_asn = cloud
         .gateway
@@ -197,6 +198,13 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
         customer,
         notes,
     })
+}
+
+/// What goes into tags, into files and over to the server has to be text.
+fn unprintable(request: &Request<'_>) -> impl Iterator<Item = Refusal> {
+    let hint = "give it without; what the stack's record says is forgotten with --unset";
+    let refusal = move |flag| Refusal::new(format!("--{flag} has a control character"), hint);
+    request.declared.unprintable().into_iter().map(refusal)
 }
 
 fn unseen(place: &Place) -> Vec<Refusal> {

@@ -228,6 +228,11 @@ impl Host {
         self.server.machine.roles()
     }
 
+    /// Lets nothing more go wrong.
+    pub fn calm(&mut self) {
+        self.troubles.clear();
+    }
+
     /// Sees to it that something goes wrong in the next run.
     pub fn trouble(&mut self, trouble: Trouble) {
         self.troubles.push(trouble);

@@ -12,7 +12,8 @@ use super::values::{Choice, Cidr, Endpoint, Fingerprint, List, Via};
 use crate::address::{AllocationId, InstanceId, RouteTableId, SubnetId, VpcId};
 use crate::tunnel::Crypto;
 
-/// The longest value that a tag can have (EC2 user guide, «Tag restrictions»).
+/// The longest value that a tag can have (EC2 user guide, «Tag restrictions»), counted in UTF-16
+/// units: nobody counts more.
 const TAG_LENGTH: usize = 256;
 /// What the names of the record's tags begin with.
 const TAG: &str = "cgw:declared:";
@@ -51,6 +52,20 @@ macro_rules! declared {
                     }
                 )*
                 self
+            }
+
+            /// Returns the flags whose value has a control character: nothing that is declared has a
+            /// use for one, and most of them cannot come back in a tag (XML 1.0, 2.2).
+            #[must_use]
+            pub fn unprintable(&self) -> Vec<&'static str> {
+                let mut flags = Vec::new();
+                $(
+                    let value = self.$field.as_ref().map(ToString::to_string);
+                    if value.is_some_and(|value| value.contains(char::is_control)) {
+                        flags.push($flag);
+                    }
+                )*
+                flags
             }
 
             /// Returns the tags of the stack's record that say this.
@@ -126,12 +141,20 @@ impl Declared {
 }
 
 fn put(tags: &mut BTreeMap<String, String>, flag: &str, value: &str) {
-    let characters: Vec<char> = value.chars().collect();
     // A list without members is something that was said.
-    let parts = characters.chunks(TAG_LENGTH).chain(value.is_empty().then_some(&[][..]));
-    for (n, part) in parts.enumerate() {
+    let mut parts = vec![String::new()];
+    let mut length = 0;
+    for c in value.chars() {
+        length += c.len_utf16();
+        if length > TAG_LENGTH {
+            parts.push(String::new());
+            length = c.len_utf16();
+        }
+        parts.last_mut().expect("there is a first part").push(c);
+    }
+    for (n, part) in parts.into_iter().enumerate() {
         let number = if n == 0 { String::new() } else { format!(":{}", n + 1) };
-        tags.insert(format!("{TAG}{flag}{number}"), part.iter().collect());
+        tags.insert(format!("{TAG}{flag}{number}"), part);
     }
 }
 
@@ -269,6 +292,27 @@ mod tests {
         }
         let of_this_machine = Declared { region: None, identity: None, ..full() };
         assert_eq!(Declared::from_tags(&tags), of_this_machine);
+    }
+
+    #[test]
+    fn a_long_value_of_any_characters_goes_on_in_further_tags() {
+        let host = "🏳️‍🌈é".repeat(100);
+        let declared = Declared { host: Some(host), ..Declared::default() };
+        let tags = declared.to_tags();
+        assert_eq!(tags.len(), 3);
+        assert!(tags.values().all(|value| value.encode_utf16().count() <= 256));
+        assert_eq!(Declared::from_tags(&tags), declared);
+    }
+
+    #[test]
+    fn control_characters_are_named_by_their_flag() {
+        assert_eq!(full().unprintable(), [""; 0]);
+        let declared = Declared {
+            user: Some("a\u{9b}31m".to_owned()),
+            host: Some("a\nb".to_owned()),
+            ..full()
+        };
+        assert_eq!(declared.unprintable(), ["host", "user"]);
     }
 
     #[test]

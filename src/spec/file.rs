@@ -1,9 +1,14 @@
 //! `cgw.toml`: the same words as the flags, one table a stack.
 
+use std::fs;
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::Declared;
 use crate::address::{Stack, VpcId};
+
+/// The longest file in bytes: a stack takes some hundred.
+const LONGEST: u64 = 1 << 20;
 
 /// What the file declares.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,7 +51,13 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// It is longer than any that declares stacks.
+    #[error("{} has more than {LONGEST} bytes, and so declares no stacks", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
     },
     /// It is no TOML.
     #[error("{} cannot be read: line {line}: {what}", path.display())]
@@ -80,17 +91,21 @@ impl File {
     /// Reads the file; one that does not exist declares nothing, unless it `must` exist.
     pub fn read(path: &Path, must: bool) -> Result<Self, FileError> {
         let path = path.to_owned();
-        let text = match std::fs::read_to_string(&path) {
+        let text = match text_of(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must => {
+            Err(error) if error.kind() == ErrorKind::NotFound && !must => {
                 return Ok(Self::default());
+            }
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+                return Err(FileError::TooLong { path });
             }
             Err(source) => return Err(FileError::Read { path, source }),
         };
         Self::parse(&path, &text)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, FileError> {
+    /// Reads what a file of this name says.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, FileError> {
         let path = path.to_owned();
         let mut table: toml::Table = toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
@@ -100,7 +115,7 @@ impl File {
         let wrong = |what| FileError::Meaning { path: path.clone(), what };
         let stacks = table.remove("stack").unwrap_or_else(|| toml::Value::Array(Vec::new()));
         if let Some(key) = table.keys().next() {
-            return Err(wrong(format!("unknown key {key}; a stack is declared by [[stack]]")));
+            return Err(wrong(format!("unknown key {key:?}; a stack is declared by [[stack]]")));
         }
         let stacks: Vec<toml::Table> = stacks.try_into().map_err(|e| wrong(one_line(&e)))?;
         let stacks = stacks.into_iter().map(StackTable::read).collect::<Result<_, _>>();
@@ -136,6 +151,13 @@ impl File {
             several => Err(several.iter().map(|table| &table.name).collect()),
         }
     }
+}
+
+/// Reads a file that may be any, such as a device without an end.
+fn text_of(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST { Err(ErrorKind::FileTooLarge.into()) } else { Ok(text) }
 }
 
 #[cfg(test)]
@@ -174,7 +196,8 @@ mod tests {
             ("[[stack]]\nname = \"A\"", "is not a stack's name"),
             ("[[stack]]\nvpc = \"vpc-0a1b2c3d\"", "has no name"),
             ("[stack]\nname = \"a\"", "invalid type: map, expected a sequence"),
-            ("[stacks]\n", "unknown key stacks"),
+            ("[stacks]\n", "unknown key \"stacks\""),
+            ("\"a\\nb\" = 1", "unknown key \"a\\nb\""),
             ("\n\nx", "line 3: "),
         ] {
             let told = parse(text).unwrap_err().to_string();

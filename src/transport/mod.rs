@@ -255,6 +255,9 @@ pub enum Error {
     /// The time for the whole call has passed; the command may go on over there.
     #[error("{at} did not finish within {limit:?}")]
     Deadline { at: String, limit: Duration },
+    /// More came than any command of ours writes; it may go on over there.
+    #[error("{at} wrote more than {limit} MB, and no more is read")]
+    Flood { at: String, limit: usize },
     /// What only Systems Manager can do wrong.
     #[error(transparent)]
     Ssm(#[from] ssm::Error),
@@ -331,6 +334,10 @@ impl Error {
                  in; its log says why"
             }
             Self::Deadline { .. } => "the command may still run there; look before trying again",
+            Self::Flood { .. } => {
+                "no script of cgw writes as much: look at what answers there, and at what the \
+                 user's profile there runs"
+            }
             Self::Ssm(error) => return error.hint(),
             Self::Start { .. } | Self::Signal { .. } | Self::Lost { .. } | Self::Worker { .. } => {
                 return None;
@@ -357,7 +364,7 @@ impl Error {
         if let Self::Ssm(error) = self {
             return error.had_begun();
         }
-        matches!(self, Self::Lost { .. } | Self::Deadline { .. })
+        matches!(self, Self::Lost { .. } | Self::Deadline { .. } | Self::Flood { .. })
     }
 
     /// Says whether the same call may succeed later, as while a machine starts anew.
@@ -390,8 +397,42 @@ impl Error {
             | Self::AccessDenied { .. }
             | Self::Start { .. }
             | Self::Signal { .. }
+            | Self::Flood { .. }
             | Self::Worker { .. } => false,
         }
+    }
+}
+
+/// The most that a command may write to both streams: a run of the playbook writes some 10 kB, and
+/// what never ends would be read until the deadline.
+const MOST_OUTPUT: usize = 64 << 20;
+
+/// How much a command may still write.
+#[derive(Debug)]
+struct Allowance(usize);
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self(MOST_OUTPUT)
+    }
+}
+
+/// More came than any command of ours writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("more came than any command of ours writes")]
+struct UsedUp;
+
+impl Allowance {
+    /// Counts what has come.
+    fn take(&mut self, bytes: &[u8]) -> Result<(), UsedUp> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(UsedUp)?;
+        Ok(())
+    }
+}
+
+impl Error {
+    fn flood(at: String) -> Self {
+        Self::Flood { at, limit: MOST_OUTPUT >> 20 }
     }
 }
 
@@ -402,15 +443,18 @@ struct Lines {
 }
 
 impl Lines {
-    /// The length at which a line is handed over in pieces, so that no server fills our memory.
-    const LONGEST: usize = 1 << 20;
+    /// The length at which a line is handed over in pieces, so that no server fills our memory: a
+    /// thousand of them may wait to be heard. Ours have some kilobytes at most.
+    const LONGEST: usize = 64 << 10;
 
     /// Takes the next bytes and hands over each line that they complete.
     fn feed(&mut self, bytes: &[u8], each: &mut dyn FnMut(String)) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.rest.extend_from_slice(piece);
-            if piece.ends_with(b"\n") || self.rest.len() >= Self::LONGEST {
-                self.end(each);
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            for piece in line.chunks(Self::LONGEST) {
+                self.rest.extend_from_slice(piece);
+                if piece.ends_with(b"\n") || self.rest.len() >= Self::LONGEST {
+                    self.end(each);
+                }
             }
         }
     }
@@ -425,6 +469,18 @@ impl Lines {
         each(String::from_utf8_lossy(line).into_owned());
         self.rest.clear();
     }
+}
+
+/// Cuts what comes in pieces into lines; a door for `tests/fuzz`.
+#[doc(hidden)]
+#[must_use]
+pub fn lines(pieces: &[&[u8]]) -> Vec<String> {
+    let (mut lines, mut seen) = (Lines::default(), Vec::new());
+    for piece in pieces {
+        lines.feed(piece, &mut |line| seen.push(line));
+    }
+    lines.end(&mut |line| seen.push(line));
+    seen
 }
 
 /// Keeps the end of a stream of bytes.
@@ -453,15 +509,6 @@ impl Tail {
 mod tests {
     use super::*;
 
-    fn lines(pieces: &[&[u8]]) -> Vec<String> {
-        let (mut lines, mut seen) = (Lines::default(), Vec::new());
-        for piece in pieces {
-            lines.feed(piece, &mut |line| seen.push(line));
-        }
-        lines.end(&mut |line| seen.push(line));
-        seen
-    }
-
     #[test]
     fn lines_survive_any_cut_and_either_line_end() {
         assert_eq!(lines(&[b"a\r\nb\n\nc"]), ["a", "b", "", "c"]);
@@ -475,6 +522,8 @@ mod tests {
         let long = vec![b'x'; Lines::LONGEST];
         let seen = lines(&[&long, b"y\n"]);
         assert_eq!(seen.iter().map(String::len).collect::<Vec<_>>(), [Lines::LONGEST, 1]);
+        let seen = lines(&[&vec![b'x'; 10 * Lines::LONGEST]]);
+        assert!(seen.len() == 10 && seen.iter().all(|piece| piece.len() == Lines::LONGEST));
     }
 
     #[test]

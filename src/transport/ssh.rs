@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use socket2::{SockRef, TcpKeepalive};
 use ssh2::{CheckResult, ErrorCode, HashType, KnownHostFileKind, MethodType, Session};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::known_hosts::{self, Entry, Verdict};
 use super::{Call, Error, Exit, Step, place};
@@ -118,7 +118,8 @@ impl Ssh {
         let wire = Arc::new(Wire::default());
         let _cut = CutOnDrop(Arc::clone(&wire));
         let (lines, mut arrived) = mpsc::channel(1024);
-        let worker = Worker { ssh: self.clone(), call: call.clone(), wire, lines };
+        let (begun, step) = watch::channel(Step::Connect);
+        let worker = Worker { ssh: self.clone(), call: call.clone(), wire, begun, lines };
         let work = async {
             let worker = tokio::task::spawn_blocking(move || worker.run());
             while let Some(line) = arrived.recv().await {
@@ -127,7 +128,38 @@ impl Ssh {
             worker.await.map_err(|source| Error::Worker { source })?
         };
         let late = |TimedOut| Err(Error::Deadline { at: self.describe(), limit: call.deadline });
-        time::within(call.deadline, work).await.unwrap_or_else(late)
+        let work = time::within(call.deadline, work);
+        tokio::select! {
+            biased;
+            exit = work => exit.unwrap_or_else(late),
+            stuck = self.too_long(step) => Err(stuck),
+        }
+    }
+
+    /// Ends when the handshake or the login takes longer than it may.
+    ///
+    /// The library has a limit for each of its waits only: a server that says something of no meaning
+    /// again and again would keep it waiting for ever.
+    async fn too_long(&self, mut step: watch::Receiver<Step>) -> Error {
+        // What the server offers is asked for first; a password is tried in two ways.
+        let ways = u32::try_from(1 + 2 * self.auth.len()).unwrap_or(u32::MAX);
+        loop {
+            let now = *step.borrow_and_update();
+            let limit = match now {
+                Step::Handshake => self.connect_timeout,
+                Step::Login => self.connect_timeout.saturating_mul(ways),
+                // These have limits of their own.
+                Step::Connect | Step::Command => Duration::MAX,
+            };
+            match time::within(limit, step.changed()).await {
+                Ok(Ok(())) => {}
+                // The worker has ended: so has the work.
+                Ok(Err(_)) => std::future::pending().await,
+                Err(TimedOut) => {
+                    return Error::Silent { at: self.describe(), step: now, limit };
+                }
+            }
+        }
     }
 }
 
@@ -136,6 +168,8 @@ struct Worker {
     ssh: Ssh,
     call: Call,
     wire: Arc<Wire>,
+    /// Says which part of the call has begun.
+    begun: watch::Sender<Step>,
     lines: mpsc::Sender<String>,
 }
 
@@ -144,7 +178,9 @@ impl Worker {
         let mut session = Session::new().map_err(|error| self.failed(Step::Handshake, error))?;
         let known = self.greet(&mut session)?;
         self.check_host(&session, &known)?;
+        self.begun.send_replace(Step::Login);
         self.log_in(&session)?;
+        self.begun.send_replace(Step::Command);
         let exit = self.execute(&session);
         session.set_blocking(true);
         if exit.is_ok() {
@@ -159,6 +195,7 @@ impl Worker {
     /// Connects and agrees on encryption; returns what is known of the host.
     fn greet(&self, session: &mut Session) -> Result<Vec<Entry>, Error> {
         let tcp = self.dial()?;
+        self.begun.send_replace(Step::Handshake);
         let limit = self.ssh.connect_timeout.as_millis();
         session.set_timeout(u32::try_from(limit).unwrap_or(u32::MAX).max(1));
         let known = self.known(session)?;

@@ -72,6 +72,40 @@ pub enum Login {
     Basic,
 }
 
+/// What a server says that a command has written, and its exit code once it has ended.
+#[doc(hidden)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    pub exit: Option<i32>,
+}
+
+/// Reads an answer, whatever it answers; a door for `tests/fuzz`.
+#[doc(hidden)]
+pub fn read_answer(xml: &str, command: &str) -> Result<Written, super::Cause> {
+    if let Some(fault) = envelope::fault(xml)? {
+        return Err(fault.into());
+    }
+    drop((envelope::shell_id(xml), envelope::command_id(xml)));
+    let envelope::Output { pieces, exit } = envelope::output(xml, command)?;
+    let mut written = Written { exit, ..Written::default() };
+    for (channel, bytes) in pieces {
+        match channel {
+            envelope::Channel::Stdout => written.stdout.extend(bytes),
+            envelope::Channel::Stderr => written.stderr.extend(bytes),
+        }
+    }
+    Ok(written)
+}
+
+/// Makes text of what PowerShell writes to stderr; a door for `tests/fuzz`.
+#[doc(hidden)]
+#[must_use]
+pub fn read_errors(stderr: &str) -> String {
+    clixml::plain(stderr)
+}
+
 impl Winrm {
     /// Checks what can be known without a connection: that the file of certificates can be used.
     pub fn check(&self) -> Result<(), Error> {

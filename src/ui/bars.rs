@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::lines::Teller;
+use super::plain;
 use crate::address::Address;
 use crate::event::{Event, Listener};
 
@@ -25,7 +26,7 @@ impl Bars {
         let bar = self.all.add(ProgressBar::new_spinner());
         let style = ProgressStyle::with_template("{spinner} {elapsed:>4} {msg}");
         bar.set_style(style.expect("the template is one that indicatif knows"));
-        bar.set_message(format!("{node}: {change}"));
+        bar.set_message(said(&format!("{node}: {change}")));
         bar.enable_steady_tick(Duration::from_millis(120));
         self.running().insert(node.clone(), bar);
     }
@@ -35,13 +36,19 @@ impl Bars {
     }
 }
 
+/// What stands in a bar, which indicatif prints as it is.
+fn said(text: &str) -> String {
+    plain::saying(text).into_owned()
+}
+
 impl Listener for Bars {
     fn hear(&self, event: &Event) {
         match event {
             Event::Started { node, change } => return self.begin(node, change),
             Event::Waiting { node, until, usually, .. } => {
                 if let Some(bar) = self.running().get(node) {
-                    bar.set_message(format!("{node}: until it is {until} (usually {usually})"));
+                    let text = format!("{node}: until it is {until} (usually {usually})");
+                    bar.set_message(said(&text));
                 }
                 return;
             }

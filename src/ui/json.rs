@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::plain;
 use crate::event::{Event, Listener};
 
 pub(super) struct Json;
@@ -25,14 +26,13 @@ pub fn line<T: Serialize>(event: &str, value: &T) -> String {
 
 /// Returns a value as pretty JSON.
 pub fn value<T: Serialize>(value: &T) -> String {
-    let mut text = serde_json::to_string_pretty(value).expect("plain data");
-    text.push('\n');
-    text
+    let text = serde_json::to_string_pretty(value).expect("plain data");
+    format!("{}\n", plain::json(&text))
 }
 
 fn finish(fields: serde_json::Map<String, Value>) -> String {
     let mut all = serde_json::Map::new();
     all.insert("v".to_owned(), json!(1));
     all.extend(fields);
-    format!("{}\n", Value::Object(all))
+    format!("{}\n", plain::json(&Value::Object(all).to_string()))
 }

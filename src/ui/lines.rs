@@ -42,7 +42,9 @@ impl Teller {
     }
 }
 
-fn tell(event: &Event) -> Option<String> {
+/// Returns an event in words; public as a door for `tests/fuzz`.
+#[must_use]
+pub fn tell(event: &Event) -> Option<String> {
     Some(match event {
         Event::Observing { place } => format!("reading {place}"),
         Event::Retrying { action, why, .. } => {

@@ -3,6 +3,7 @@
 mod bars;
 mod json;
 mod lines;
+mod plain;
 mod plan;
 
 use std::cell::RefCell;
@@ -11,6 +12,9 @@ use std::io::{IsTerminal as _, Write as _};
 use crate::event::Events;
 
 pub use json::{line as json_line, value as json_value};
+#[doc(hidden)]
+pub use lines::tell as tell_event;
+pub use plain::saying;
 pub use plan::tell as tell_plan;
 
 /// How things are shown.
@@ -55,7 +59,8 @@ fn is_heard(text: &str) -> bool {
 
 /// Prints data; a reader that went away is no error.
 pub fn data(text: &str) {
-    if is_heard(text) {
+    let text = plain::text(text);
+    if is_heard(&text) {
         return;
     }
     let mut out = std::io::stdout().lock();
@@ -64,9 +69,13 @@ pub fn data(text: &str) {
     }
 }
 
-/// Prints talk, one line.
+/// Prints talk: one thing that is said, mostly one line.
 pub fn talk(text: &str) {
-    if is_heard(&format!("{text}\n")) {
+    let text = saying(text);
+    if is_heard(&format!(
+        "{text}
+"
+    )) {
         return;
     }
     let mut err = std::io::stderr().lock();
@@ -90,7 +99,8 @@ pub fn line(question: &str) -> Option<String> {
     if !can_ask() {
         return None;
     }
-    let ask = dialoguer::Input::<String>::new().with_prompt(question).allow_empty(true);
+    let prompt = saying(question);
+    let ask = dialoguer::Input::<String>::new().with_prompt(prompt).allow_empty(true);
     ask.interact_text().ok()
 }
 
@@ -113,7 +123,8 @@ pub fn choose(question: &str, items: &[String]) -> Option<usize> {
         (number < items.len()).then_some(number)
     };
     let wrong = format!("a number from 1 to {}", items.len());
-    let ask = dialoguer::Input::<String>::new().with_prompt(question).validate_with(
+    let prompt = saying(question);
+    let ask = dialoguer::Input::<String>::new().with_prompt(prompt).validate_with(
         move |answer: &String| chosen(answer).map(drop).ok_or_else(|| wrong.clone()),
     );
     ask.interact_text().ok().and_then(|answer| chosen(&answer))
@@ -125,7 +136,7 @@ pub fn password(question: &str) -> Option<String> {
     if !can_ask() {
         return None;
     }
-    dialoguer::Password::new().with_prompt(question).interact().ok()
+    dialoguer::Password::new().with_prompt(saying(question)).interact().ok()
 }
 
 /// Says whether a person sits at the other end.

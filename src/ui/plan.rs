@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{Table, presets};
 
+use super::plain;
 use crate::plan::{Change, Plan};
 use crate::render::cost;
 
@@ -11,14 +12,16 @@ use crate::render::cost;
 #[must_use]
 pub fn tell(plan: &Plan, notes: &[String], tasks: &[String]) -> String {
     let mut text = String::new();
-    let mut line = |words: String| writeln!(text, "{words}").expect("a String takes all");
+    let mut line = |words: String| {
+        writeln!(text, "{}", plain::saying(&words)).expect("a String takes all");
+    };
     if plan.is_empty() {
         line(format!("stack {}: nothing to change", plan.stack));
     } else {
         let count = plan.changes().count();
         let changes = if count == 1 { "change" } else { "changes" };
         line(format!("stack {}: {count} {changes}", plan.stack));
-        line(table(plan));
+        table(plan).lines().for_each(|row| line(row.to_owned()));
     }
     for step in &plan.steps {
         if let (Change::Adopt, Some(id)) = (&step.change, &step.id) {
@@ -57,5 +60,5 @@ fn table(plan: &Plan) -> String {
         let id = step.id.as_ref().map(|id| id.owner().to_string()).unwrap_or_default();
         table.add_row([step.change.word(), &step.key.address().node(), &id, &detail]);
     }
-    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    table.to_string()
 }

@@ -263,12 +263,15 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Returns its id and, if it has one, its name.
+    /// Returns its id and, if it has one, its name, in one line.
     #[must_use]
     pub fn label(&self) -> String {
-        match self.tags.value("Name") {
-            Some(name) if !name.is_empty() => format!("{} ({name})", self.id),
-            Some(_) | None => self.id.to_string(),
+        let name = self.tags.value("Name").unwrap_or_default();
+        let words: Vec<&str> = name.split_whitespace().collect();
+        if words.is_empty() {
+            self.id.to_string()
+        } else {
+            format!("{} ({})", self.id, words.join(" "))
         }
     }
 }

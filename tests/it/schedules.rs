@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use cgw::cli::{Cli, Code, Outside, run_in};
 use cgw::interrupt::Keyboard;
-use cgw::sandbox::{Draws, Faults, Manners, Odds, Signals};
+use cgw::sandbox::host::Trouble;
+use cgw::sandbox::{Draws, Faults, Manners, Odds, Seed, Signals};
 use cgw::{time, ui};
 use clap::Parser as _;
 
@@ -59,6 +60,19 @@ impl Schedule {
             session_lost: often(&mut draws, "session lost", 300),
         };
         field.sandbox.trouble(Some(Faults::new(seed, odds)));
+        // The scripts have about fourteen steps.
+        let step = (draws.number("step") % 14).to_string();
+        let troubles = [
+            Trouble::StepFails(step.clone()),
+            Trouble::RestartDuring(step),
+            Trouble::GuardFires,
+            Trouble::RolesPend,
+        ];
+        for trouble in troubles {
+            if draws.percent("trouble", 20) {
+                field.sandbox.trouble_server(&field.seed.instance, trouble).unwrap();
+            }
+        }
         Self { field, processes: 0, keys: BTreeSet::new(), said: String::new() }
     }
 
@@ -135,38 +149,45 @@ impl Schedule {
         time::sleep(Duration::from_mins(6)).await;
     }
 
-    async fn must(&mut self, words: &[&str]) {
+    /// Runs a command that nothing can stop, and returns what it said.
+    async fn must(&mut self, words: &[&str]) -> String {
+        let before = self.said.len();
         let ending = self.run(words).await;
         assert_eq!(ending, Ending::Code(Code::Done), "{}", self.said);
+        self.said[before..].to_owned()
     }
 }
 
-/// Runs one schedule from its beginning to its end.
+/// Runs one schedule from its beginning to its end: up, other things declared, perhaps down and up
+/// again, whatever goes wrong; then, in peace, up and down.
 async fn run(seed: u64) {
     let mut schedule = Schedule::new(seed);
     let before = schedule.field.sandbox.objects().unwrap();
-    let (vpc, instance) =
-        (schedule.field.seed.cloud_vpc.clone(), schedule.field.seed.instance.clone());
-    let patient = ["--yes", "--lock-timeout", "900"];
-    let of_stack = ["--stack", &vpc];
-    let first = ["up", "--vpc", &vpc, "--instance", &instance, "--via", "none"];
-    let up = [&first[..], &patient].concat();
-    let again = [&["up"][..], &patient, &of_stack].concat();
-    let down = [&["down"][..], &patient, &of_stack].concat();
+    let Seed { cloud_vpc: vpc, instance, ping, .. } = schedule.field.seed.clone();
+    let of_stack = ["--yes", "--lock-timeout", "900", "--stack", &vpc];
+    let first = ["up", "--vpc", &vpc, "--instance", &instance];
+    let has_windows = !seed.is_multiple_of(4);
+    let way: &[&str] =
+        if has_windows { &["--via", "ssh", "--ping", &ping] } else { &["--via", "none"] };
+    let up = [&first[..], &of_stack, way].concat();
+    let down = [&["down"][..], &of_stack].concat();
+    let again = [&["up"][..], &of_stack].concat();
     schedule.insist(&up).await;
-    schedule.run(&[&["status"][..], &of_stack].concat()).await;
-    schedule
-        .insist(&[&up[..], &["--crypto", "strict", "--workload-ports", "22,443"]].concat())
-        .await;
-    if seed % 3 == 0 {
+    schedule.run(&["status", "--stack", &vpc]).await;
+    if has_windows {
+        schedule.run(&[&["rotate-keys"][..], &of_stack].concat()).await;
+    }
+    let other = ["--crypto", "strict", "--workload-ports", "22,443", "--allow-replace"];
+    schedule.insist(&[&up[..], &other].concat()).await;
+    if seed.is_multiple_of(3) {
         schedule.insist(&down).await;
         schedule.insist(&up).await;
     }
     schedule.calm().await;
     schedule.must(&up).await;
     time::sleep(Duration::from_mins(1)).await;
-    schedule.must(&again).await;
-    assert!(schedule.said.contains("nothing to change"), "{}", schedule.said);
+    let last = schedule.must(&again).await;
+    assert!(last.contains("nothing to change"), "{}", schedule.said);
     let nodes = schedule.field.sandbox.nodes().unwrap();
     let mine = nodes.iter().filter(|((stack, _), _)| *stack == vpc);
     let twice: Vec<_> = mine.filter(|(_, ids)| ids.len() > 1).collect();
@@ -176,6 +197,8 @@ async fn run(seed: u64) {
     let gone: Vec<_> = before.iter().filter(|(id, text)| after.get(*id) != Some(text)).collect();
     let new: Vec<_> = after.iter().filter(|(id, text)| before.get(*id) != Some(text)).collect();
     assert!(gone.is_empty() && new.is_empty(), "was {gone:?}\nis {new:?}\n{}", schedule.said);
+    let traces = schedule.field.sandbox.traces().unwrap();
+    assert!(traces.is_empty(), "{traces:?}\n{}", schedule.said);
     schedule.note(&format!("calls {:?}\n", schedule.field.sandbox.calls()));
 }
 

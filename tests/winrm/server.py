@@ -23,6 +23,7 @@ Then, at any time:
     {"do": "stats"}                            {"shells", "commands", "counts": {..}}
     {"do": "await", "count": C, "value": N}    the same, when counts[C] has come to N
     {"do": "fault", "action": A, "code": "..", "subcode": "..", "text": ".."}    the next A is answered so
+    {"do": "garble", "action": A, "text": "..", "times": N}    the next A is answered with N times that text, in the clear
     {"do": "lose", "action": A}                the next A is carried out, and then the connection is closed
     {"do": "restart"}                          all connections, shells and commands are gone
 """
@@ -138,6 +139,15 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def garble(self, text, times):
+        """Answers with what no service would say; whoever reads it may have enough before its end."""
+        self.send_response(200)
+        self.send_header("Content-Type", SOAP)
+        self.send_header("Content-Length", str(len(text) * times))
+        self.end_headers()
+        for _ in range(times):
+            self.wfile.write(text)
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.path.split("?")[0] != "/wsman":
@@ -214,6 +224,9 @@ class Handler(BaseHTTPRequestHandler):
         except Fault as fault:
             server.counts.add(fault.subcode)
             reply = 500, fault.envelope(message)
+        if trouble and trouble["do"] == "garble":
+            self.garble(trouble["text"].encode(), trouble["times"])
+            return None
         if trouble and trouble["do"] == "lose":
             hang_up(self.connection)
             self.close_connection = True
@@ -259,7 +272,7 @@ class Server(ThreadingHTTPServer):
         what = order["do"]
         if what == "await":
             self.counts.wait(order["count"], order["value"])
-        elif what in ("fault", "lose"):
+        elif what in ("fault", "lose", "garble"):
             self.trouble[order["action"]] = order
         elif what == "restart":
             self.service.end()

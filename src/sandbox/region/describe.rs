@@ -35,26 +35,33 @@ impl Call<'_> {
             let values = filter.list("Value");
             items.retain(|item| is_match(item, &name, &values, what.filters));
         }
-        let next =
-            if what.is_paged { page(self.query, self.manners.page, &mut items)? } else { None };
+        let next = match what.is_paged {
+            true => page(self.query, self.manners.page, what.ids.1, &mut items)?,
+            false => None,
+        };
         Ok(Tree::Map(vec![(what.set, list(items)), ("nextToken", next.into())]))
     }
 }
 
-/// Cuts a page out; its token is the number of the item that comes next.
-fn page(query: &Query, most: usize, items: &mut Vec<Tree>) -> Result<Option<String>, Refusal> {
+/// Cuts a page out; its token is the id after which the next one begins, so that what comes and goes
+/// between two pages makes neither skip anything.
+fn page(
+    query: &Query,
+    most: usize,
+    id: &[&str],
+    items: &mut Vec<Tree>,
+) -> Result<Option<String>, Refusal> {
     let size = query.read::<usize>("MaxResults")?.unwrap_or(most).min(most);
-    let first = match query.text("NextToken") {
-        None => 0,
-        Some(token) => token
-            .parse::<usize>()
-            .ok()
-            .filter(|n| *n <= items.len())
-            .ok_or_else(|| Refusal::new("InvalidNextToken", "The token is invalid"))?,
-    };
-    let next = (first + size < items.len()).then(|| (first + size).to_string());
-    *items = items.drain(first..).take(size).collect();
-    Ok(next)
+    let id_of = |item: &Tree| item.texts(id).first().map(ToString::to_string).unwrap_or_default();
+    if let Some(after) = query.text("NextToken") {
+        if after.is_empty() {
+            return Err(Refusal::new("InvalidNextToken", "The token is invalid"));
+        }
+        items.retain(|item| id_of(item).as_str() > after);
+    }
+    let has_more = items.len() > size;
+    items.truncate(size);
+    Ok(items.last().filter(|_| has_more).map(id_of))
 }
 
 fn is_match(
@@ -162,8 +169,8 @@ mod tests {
         loop {
             let text = token.map(|t| format!("&NextToken={t}")).unwrap_or_default();
             let query = Query::parse(format!("MaxResults=2{text}").as_bytes());
-            let mut items: Vec<Tree> = (0..5).map(|n: u32| n.into()).collect();
-            token = page(&query, 1000, &mut items).unwrap();
+            let mut items: Vec<Tree> = (0..5).map(|n: u32| map([("id", n.into())])).collect();
+            token = page(&query, 1000, &["id"], &mut items).unwrap();
             told.extend(items);
             if token.is_none() {
                 break;

@@ -93,7 +93,7 @@ pub(super) fn describe(call: &mut Call<'_>) -> Answer {
         ids: ("ResourceId", &["resourceId"]),
         unknown: "InvalidID",
         filters: &[],
-        is_paged: true,
+        is_paged: false,
     };
     call.describe(&what, items)
 }

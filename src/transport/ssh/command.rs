@@ -7,7 +7,25 @@ use ssh2::{Channel, Session};
 
 use super::Worker;
 use crate::time;
-use crate::transport::{Error, Exit, Lines, Step, Tail};
+use crate::transport::{Allowance, Error, Exit, Lines, Step, Tail, UsedUp};
+
+/// What keeps a command from being followed to its end.
+enum Broken {
+    Wire(io::Error),
+    Flood,
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Wire(error)
+    }
+}
+
+impl From<UsedUp> for Broken {
+    fn from(_: UsedUp) -> Self {
+        Self::Flood
+    }
+}
 
 impl Worker {
     /// Starts the command and follows it until the other end has closed the channel.
@@ -17,10 +35,11 @@ impl Worker {
         let mut channel = session.channel_session().map_err(failed)?;
         channel.exec(&self.call.program).map_err(failed)?;
         session.set_blocking(false);
-        let stderr = self.follow(&mut channel).map_err(|source| Error::Lost {
-            at: at(),
-            step: Step::Command,
-            source: source.into(),
+        let stderr = self.follow(&mut channel).map_err(|broken| match broken {
+            Broken::Wire(error) => {
+                Error::Lost { at: at(), step: Step::Command, source: error.into() }
+            }
+            Broken::Flood => Error::flood(at()),
         })?;
         if let Some(signal) = channel.exit_signal().map_err(failed)?.exit_signal {
             return Err(Error::Signal { at: at(), signal });
@@ -32,9 +51,10 @@ impl Worker {
     /// Moves all three streams by turns, so that none can fill up and stop the others.
     ///
     /// INVARIANT: `Ok` only after `wait_close`, which needs the other end's own close message.
-    fn follow(&self, channel: &mut Channel) -> io::Result<Tail> {
+    fn follow(&self, channel: &mut Channel) -> Result<Tail, Broken> {
         let (mut stdin, mut lines, mut tail) =
             (Stdin::new(&self.call.stdin), Lines::default(), Tail::default());
+        let mut allowance = Allowance::default();
         // A receiver that is gone has cut the wire too: the next read ends the loop.
         let mut hand_over = |line| drop(self.lines.blocking_send(line));
         let mut rest = REST;
@@ -42,8 +62,12 @@ impl Worker {
             let wrote = stdin.write_to(channel)?;
             let read = drain(&mut channel.stream(0), &mut |new| {
                 lines.feed(new, &mut hand_over);
+                allowance.take(new)
             })?;
-            let read_stderr = drain(&mut channel.stderr(), &mut |new| tail.feed(new))?;
+            let read_stderr = drain(&mut channel.stderr(), &mut |new| {
+                tail.feed(new);
+                allowance.take(new)
+            })?;
             if wrote || read || read_stderr {
                 rest = REST;
             } else if channel.eof()
@@ -89,11 +113,14 @@ impl<'a> Stdin<'a> {
 }
 
 /// Takes all that has arrived on one stream; says if there was any.
-fn drain(stream: &mut impl Read, take: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
+fn drain(
+    stream: &mut impl Read,
+    take: &mut dyn FnMut(&[u8]) -> Result<(), UsedUp>,
+) -> Result<bool, Broken> {
     let mut buffer = [0; 16 << 10];
     let mut any = false;
     while let Some(length @ 1..) = ready(stream.read(&mut buffer))? {
-        take(&buffer[..length]);
+        take(&buffer[..length])?;
         any = true;
     }
     Ok(any)

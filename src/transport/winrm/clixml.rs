@@ -1,6 +1,6 @@
 //! Makes text of what PowerShell writes to a stderr that is no terminal.
 
-use roxmltree::Document;
+use crate::xml;
 
 const HEAD: &str = "#< CLIXML";
 const ERROR: &str = "<S S=\"Error\">";
@@ -22,7 +22,7 @@ pub(super) fn plain(stderr: &str) -> String {
 /// Resolves the escapes of XML, then those of CLIXML: `_x000D_` is the UTF-16 unit 000D.
 fn text(escaped: &str) -> String {
     let element = format!("<S>{escaped}</S>");
-    let Ok(document) = Document::parse(&element) else {
+    let Ok(document) = xml::parse(&element) else {
         return escaped.to_owned();
     };
     let text = document.root_element().text().unwrap_or_default();

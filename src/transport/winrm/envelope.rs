@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use roxmltree::{Document, Node};
+use roxmltree::Node;
 use uuid::Uuid;
+
+use crate::xml::{self, parse};
 
 /// How long the server may think about a request: well below the 60 s that it allows by itself.
 pub(super) const OPERATION_SECONDS: u64 = 20;
@@ -172,8 +174,8 @@ fn escaped(text: &str) -> String {
 /// Why an answer makes no sense.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreadable {
-    #[error("the answer is no XML")]
-    Xml(#[from] roxmltree::Error),
+    #[error("the answer cannot be read")]
+    Xml(#[from] xml::Error),
     #[error("the answer has no {0}")]
     Missing(&'static str),
     #[error("the answer has output that is no base64")]
@@ -205,7 +207,7 @@ impl Fault {
 
 /// Returns the fault that an answer may be.
 pub(super) fn fault(xml: &str) -> Result<Option<Fault>, Unreadable> {
-    let document = Document::parse(xml)?;
+    let document = parse(xml)?;
     let Some(fault) = find(document.root(), "Fault") else {
         return Ok(None);
     };
@@ -221,7 +223,7 @@ pub(super) fn fault(xml: &str) -> Result<Option<Fault>, Unreadable> {
 
 /// Reads the id of the shell that was made.
 pub(super) fn shell_id(xml: &str) -> Result<String, Unreadable> {
-    let document = Document::parse(xml)?;
+    let document = parse(xml)?;
     let mut selectors = document.descendants().filter(|node| node.tag_name().name() == "Selector");
     selectors
         .find(|selector| selector.attribute("Name") == Some("ShellId"))
@@ -232,7 +234,7 @@ pub(super) fn shell_id(xml: &str) -> Result<String, Unreadable> {
 
 /// Reads the id of the command that was started.
 pub(super) fn command_id(xml: &str) -> Result<String, Unreadable> {
-    let document = Document::parse(xml)?;
+    let document = parse(xml)?;
     let id = text_of(document.root(), "CommandId").ok_or(Unreadable::Missing("command id"))?;
     Ok(id.to_owned())
 }
@@ -254,7 +256,7 @@ pub(super) struct Output {
 
 /// Reads the output of a command.
 pub(super) fn output(xml: &str, command: &str) -> Result<Output, Unreadable> {
-    let document = Document::parse(xml)?;
+    let document = parse(xml)?;
     let of_command = |name: &'static str| {
         document.descendants().filter(move |node| {
             node.tag_name().name() == name && node.attribute("CommandId") == Some(command)
@@ -314,7 +316,7 @@ mod tests {
         let line = format!("cmd {hostile}");
         let xml =
             Request::Command { line: &line }.envelope("http://a/?b&c", Uuid::nil(), Some("1<2"));
-        let document = Document::parse(&xml).unwrap();
+        let document = parse(&xml).unwrap();
         assert_eq!(text_of(document.root(), "Arguments"), Some(hostile));
         assert_eq!(text_of(document.root(), "Selector"), Some("1<2"));
         assert_eq!(text_of(document.root(), "To"), Some("http://a/?b&c"));

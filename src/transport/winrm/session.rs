@@ -27,12 +27,13 @@ use super::trust::{self, Untrusted};
 use super::{Login, Security, Winrm};
 use crate::time::{self, TimedOut};
 use crate::transport::{Cause, Error, Step, authority};
+use crate::xml;
 
 /// The server answers within the time that it is given for an operation; this is for the way.
 const SLACK: Duration = Duration::from_secs(10);
 
-/// More than any answer that we ask for (150 kB).
-const LONGEST_ANSWER: usize = 4 << 20;
+/// More than any answer that we ask for (150 kB), and than is read of XML.
+const LONGEST_ANSWER: usize = xml::LONGEST + (64 << 10);
 
 const SOAP: &str = "application/soap+xml;charset=UTF-8";
 

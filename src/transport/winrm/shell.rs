@@ -3,7 +3,7 @@
 use super::clixml;
 use super::envelope::{self, Channel, Fault, Request, Unreadable};
 use super::session::Session;
-use crate::transport::{Cause, Error, Exit, Lines, Step, Tail};
+use crate::transport::{Allowance, Cause, Error, Exit, Lines, Step, Tail};
 
 /// How much of stdin goes into one message: 90,000 characters of base64, so that the message stays
 /// below the smallest limit that a server may have (150 kB).
@@ -111,6 +111,7 @@ impl Shell {
         on_line: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Exit, Error> {
         let (mut lines, mut tail) = (Lines::default(), Tail::default());
+        let mut allowance = Allowance::default();
         let mut hand_over = |line: String| on_line(&line);
         let command = self.command().to_owned();
         loop {
@@ -125,6 +126,7 @@ impl Shell {
                 Err(failed) => return Err(failed.amid(self.at())),
             };
             for (channel, bytes) in output.pieces {
+                allowance.take(&bytes).map_err(|_| Error::flood(self.at()))?;
                 match channel {
                     Channel::Stdout => lines.feed(&bytes, &mut hand_over),
                     Channel::Stderr => tail.feed(&bytes),
