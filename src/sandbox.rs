@@ -12,6 +12,7 @@ mod query;
 mod refusal;
 mod region;
 mod seed;
+mod serve;
 mod servers;
 mod stages;
 mod store;
@@ -39,6 +40,7 @@ pub use faults::{Done, Fate, Faults, Odds, Signals};
 pub use manners::{Manners, Quotas};
 pub use moment::Moment;
 pub use seed::Seed;
+pub use serve::Port;
 pub use store::Error;
 use store::Store;
 pub use unshown::Unshown;
@@ -92,6 +94,9 @@ impl Asked {
 }
 
 impl Sandbox {
+    /// The folder that is meant where none is named.
+    pub const FOLDER: &str = "cgw-sandbox";
+
     /// The region that is meant where none is named.
     pub const REGION: &str = "eu-west-1";
 
@@ -120,7 +125,7 @@ impl Sandbox {
         drop(held);
         let sandbox = Self::begin(State { account, store: Some(store) });
         if is_new {
-            let seed = sandbox.seed(Self::REGION, Self::REGION);
+            let seed = sandbox.seed_for_people();
             sandbox.change(|account| account.seed = Some(seed))?;
         }
         Ok(sandbox)

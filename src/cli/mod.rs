@@ -11,6 +11,7 @@ mod probe;
 mod prove;
 mod push;
 mod rotate;
+mod sandbox;
 mod session;
 mod stopped;
 mod tools;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::address::{Stack, VpcId};
+use crate::sandbox::Sandbox;
 use crate::spec::{Declared, Endpoint, FilePath, Fingerprint};
 use crate::ui;
 
@@ -52,7 +54,7 @@ pub struct Cli {
     /// Needs no account and touches nothing real. It has the two ends of a VPN, which `up` and
     /// `plan` take where none are named.
     #[arg(long, global = true, value_name = "FOLDER", env = "CGW_SANDBOX")]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "cgw-sandbox")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = Sandbox::FOLDER)]
     pub sandbox: Option<PathBuf>,
     /// How many times faster than real the time of the sandbox goes
     #[arg(long, global = true, value_name = "TIMES", requires = "sandbox", default_value = "20")]
@@ -79,6 +81,9 @@ pub enum Command {
     Status(Box<status::Status>),
     /// Write the scripts for the server into a folder
     Scripts(Box<scripts::Scripts>),
+    /// Work with the sandbox itself
+    #[command(subcommand)]
+    Sandbox(sandbox::Task),
     /// Print the least IAM policy that cgw needs
     IamPolicy,
     /// Print completions for a shell
@@ -232,7 +237,9 @@ pub async fn run_in(outside: &Outside, command: Command) -> Code {
         Command::RotateKeys(o) => o.common.json,
         Command::Status(o) => o.common.json,
         Command::Scripts(o) => o.common.json,
-        Command::IamPolicy | Command::Completions { .. } | Command::Man => false,
+        Command::Sandbox(_) | Command::IamPolicy | Command::Completions { .. } | Command::Man => {
+            false
+        }
     };
     let result = match command {
         Command::Up(options) => Box::pin(up::up(outside, *options)).await,
@@ -243,6 +250,7 @@ pub async fn run_in(outside: &Outside, command: Command) -> Code {
         Command::RotateKeys(options) => Box::pin(rotate::rotate_keys(outside, *options)).await,
         Command::Status(options) => Box::pin(status::status(outside, *options)).await,
         Command::Scripts(options) => Box::pin(scripts::scripts(outside, *options)).await,
+        Command::Sandbox(task) => sandbox::sandbox(outside, task).await,
         Command::IamPolicy => Ok(tools::iam_policy()),
         Command::Completions { shell } => Ok(tools::completions(shell)),
         Command::Man => tools::man(),

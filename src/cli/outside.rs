@@ -10,6 +10,7 @@ use crate::event::Events;
 use crate::interrupt::{Interrupt, Keyboard, Trigger};
 use crate::lease::Holder;
 use crate::sandbox::Sandbox;
+use crate::spec::Declared;
 
 /// What lies outside a run of cgw.
 #[derive(Debug, Clone)]
@@ -38,6 +39,17 @@ impl Outside {
     /// Returns the sandbox, if this is one.
     pub(super) fn sandbox(&self) -> Option<&Sandbox> {
         self.sandbox.as_ref()
+    }
+
+    /// Returns the two ends of a VPN that a sandbox has, for whoever names none.
+    pub(super) fn ends(&self) -> Result<Declared, Stopped> {
+        let seed = self.sandbox.as_ref().map(Sandbox::seeded).transpose()?.flatten();
+        Ok(seed.map_or_else(Declared::default, |seed| Declared {
+            vpc: seed.cloud_vpc.parse().ok(),
+            instance: seed.instance.parse().ok(),
+            ping: seed.ping.parse().ok(),
+            ..Declared::default()
+        }))
     }
 
     /// Returns the process, as the lock knows it.

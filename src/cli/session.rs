@@ -110,6 +110,10 @@ impl Session {
             Some(table) => asked.declared.or(table.declared.clone()),
             None => asked.declared,
         };
+        let said = match asked.unnamed {
+            Unnamed::MayBeNew if said.vpc.is_none() => said.or(outside.ends()?),
+            Unnamed::MayBeNew | Unnamed::MustExist => said,
+        };
         let (trigger, interrupt) = outside.trigger();
         let mut clients = outside.clients(events.clone(), interrupt);
         let cloud = cloud(outside, &said).await?;

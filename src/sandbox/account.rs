@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::faults::{Fate, Faults};
 use super::host::Host;
@@ -95,6 +96,7 @@ impl Account {
         let answer = self.act(request, now);
         let id = format!("{:08x}-sandbox", self.draws.number("request"));
         match (request.service, answer) {
+            ("ssm", Ok(tree)) => json_reply(200, &tree.json()),
             ("sts", Ok(tree)) => sts(request.action, &tree, &id),
             (_, Ok(tree)) => ec2(request.action, &tree, &id),
             (service, Err(refusal)) => refuse(service, &refusal, &id),
@@ -105,8 +107,10 @@ impl Account {
     pub(super) fn act(&mut self, request: &Request<'_>, now: Moment) -> Result<Tree, Refusal> {
         let action = request.action;
         *self.calls.entry(action.to_owned()).or_default() += 1;
-        if request.service == "sts" {
-            return self.identity(action);
+        match request.service {
+            "sts" => return self.identity(action),
+            "ssm" => return self.systems_manager(action),
+            _ => {}
         }
         let throttle = self.throttles.entry(request.region.to_owned()).or_default();
         if self.manners.throttles && !throttle.take(action, now) {
@@ -149,6 +153,17 @@ impl Account {
         ]))
     }
 
+    /// Answers Systems Manager's calls: it reaches none of the machines here.
+    fn systems_manager(&self, action: &str) -> Result<Tree, Refusal> {
+        match action {
+            "DescribeInstanceInformation" => {
+                Ok(Tree::Map(vec![("InstanceInformationList", Tree::List(Vec::new()))]))
+            }
+            "SendCommand" => Err(Refusal::new("InvalidInstanceId", "No such managed instance")),
+            _ => Err(Refusal::new("UnknownOperationException", format!("no action {action}"))),
+        }
+    }
+
     /// Raises the alarm where a client is about to change what it has neither made nor announced.
     fn watch(&mut self, request: &Request<'_>, now: Moment) {
         let Some(region) = self.regions.get(request.region) else { return };
@@ -161,6 +176,11 @@ impl Account {
 /// What a call is answered with that came too often.
 pub(super) fn throttled() -> Refusal {
     Refusal::with_status(503, "RequestLimitExceeded", "Request limit exceeded.")
+}
+
+fn json_reply(status: u16, body: &Value) -> Reply {
+    let body = body.to_string();
+    Reply { status, content_type: "application/x-amz-json-1.1", body }
 }
 
 const XML: &str = "text/xml;charset=UTF-8";
@@ -178,6 +198,10 @@ fn ec2(action: &str, tree: &Tree, id: &str) -> Reply {
 /// Writes an error as a service does.
 pub(super) fn refuse(service: &str, refusal: &Refusal, id: &str) -> Reply {
     match service {
+        "ssm" => {
+            let body = json!({ "__type": refusal.code, "message": refusal.message });
+            json_reply(refusal.status, &body)
+        }
         "sts" => sts_error(refusal, id),
         _ => ec2_error(refusal, id),
     }

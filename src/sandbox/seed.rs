@@ -124,17 +124,33 @@ fn tagged(tags: &[(&str, &str)]) -> String {
 }
 
 impl Sandbox {
-    /// Puts the two ends of a VPN into regions, with other people's things beside them.
+    /// Puts the two ends of a VPN into regions, with things beside them that are nobody's, and a VPN
+    /// of another stack.
     ///
     /// The seed itself takes no time and is seen at once.
     pub fn seed(&self, cloud: &str, site: &str) -> Seed {
+        let foreign = self.change(|account| account.foreign.insert("other".to_owned()));
+        foreign.expect("the folder was written a moment ago");
+        self.at_once(|| {
+            let seed = self.sow(cloud, site);
+            other_stack(&Somebody { sandbox: self, region: cloud });
+            seed
+        })
+    }
+
+    /// Puts only what is needed into the region that is meant where none is named.
+    pub(super) fn seed_for_people(&self) -> Seed {
+        self.at_once(|| self.sow(Self::REGION, Self::REGION))
+    }
+
+    fn at_once(&self, sow: impl FnOnce() -> Seed) -> Seed {
         let prompt = Manners { page: 1000, ..Manners::prompt() };
         let swap = |manners: Manners| {
             let swap = |account: &mut Account| std::mem::replace(&mut account.manners, manners);
             self.change(swap).expect("the folder was written a moment ago")
         };
         let manners = swap(prompt);
-        let seed = self.sow(cloud, site);
+        let seed = sow();
         swap(manners);
         seed
     }
@@ -165,9 +181,6 @@ impl Sandbox {
             put.expect("the folder was written a moment ago");
         }
         strangers(&here);
-        other_stack(&here);
-        let seeded = self.change(|account| account.foreign.insert("other".to_owned()));
-        seeded.expect("the folder was written a moment ago");
         Seed { cloud_vpc: vpc, cloud_table: private, site_vpc, instance, interface, ping }
     }
 }

@@ -60,7 +60,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// A path that only some files may have in them, and which.
 const ONLY: &[(&str, &[&str])] = &[
     ("ssh2", &["transport/ssh.rs", "transport/ssh/"]),
-    ("hyper", &["transport/winrm/session.rs"]),
+    ("hyper", &["transport/winrm/session.rs", "sandbox/serve.rs"]),
     ("tokio_rustls", &["transport/winrm/session.rs", "transport/winrm/trust.rs"]),
     ("sspi", &["transport/winrm/ntlm.rs"]),
     ("indicatif", &["ui/bars.rs"]),

@@ -1,6 +1,8 @@
 //! cgw in a sandbox: in this process, in simulated time.
 
 use std::future::Future;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use cgw::cli::{Cli, Code, Outside, run_in};
@@ -110,4 +112,55 @@ fn the_whole_job_is_proven_by_a_ping_and_taken_back() {
         assert_eq!(field.sandbox.traces().unwrap(), Vec::<String>::new());
         assert_eq!(field.sandbox.objects().unwrap(), before);
     });
+}
+
+/// A process that ends with the test.
+struct Serving(std::process::Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// cgw in a sandbox that a folder keeps, much faster than real.
+fn in_folder(folder: &std::path::Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cgw"));
+    command.current_dir(folder).env_clear().env("CGW_SANDBOX", "kept").stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn boto3_takes_it_for_ec2() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serve = in_folder(folder.path());
+    let serve = serve.args(["sandbox", "serve", "--port", "0", "--sandbox-speed", "1000"]);
+    let mut serving = Serving(serve.stdout(Stdio::piped()).spawn().unwrap());
+    let mut url = String::new();
+    BufReader::new(serving.0.stdout.take().unwrap()).read_line(&mut url).unwrap();
+    let python = std::env::var("CGW_PYTHON").expect("tests/run names a Python with boto3");
+    let script = format!("{}/tests/sandbox/lifecycle.py", env!("CARGO_MANIFEST_DIR"));
+    let run = Command::new(python).args([&script, url.trim()]).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+}
+
+#[test]
+fn a_folder_keeps_it_from_one_process_to_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let cgw = |words: &[&str]| {
+        let output =
+            in_folder(folder.path()).args(words).args(["--sandbox-speed", "2000"]).output();
+        let output = output.unwrap();
+        let said =
+            String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    let up = cgw(&["up", "--yes"]);
+    assert!(up.contains("5 of 5 answered"), "{up}");
+    let status = cgw(&["status"]);
+    assert!(status.contains("one tunnel carries the traffic"), "{status}");
+    assert!(cgw(&["down", "--yes"]).contains("all is taken away"));
+    assert!(cgw(&["up", "--dry-run"]).contains("20 changes"));
 }

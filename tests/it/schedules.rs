@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cgw::cli::{Cli, Code, Outside, run_in};
@@ -214,19 +215,52 @@ fn seeds(default: u64) -> Range<u64> {
     }
 }
 
+/// Runs a schedule, and tells how it is run again if something is wrong.
+fn holds(seed: u64) -> bool {
+    let outcome = std::panic::catch_unwind(|| simulated(run(seed)));
+    let Err(why) = outcome else { return true };
+    let why = why.downcast_ref::<String>().map_or("", String::as_str);
+    let why: Vec<&str> = why.lines().take(3).collect();
+    println!(
+        "seed {seed}: CGW_SEED={seed} cargo test --test it schedules -- --nocapture\n{}",
+        why.join("\n")
+    );
+    false
+}
+
+/// What was wrong with these once is mended.
+#[test]
+fn what_went_wrong_once_does_so_no_more() {
+    // 1: a rule that stayed in a group which was not known yet when it was to be taken away; keys
+    // that were changed twice, because a read lagged behind. 22: a lock that was given up, because
+    // its own group was not known yet. 5, 75: pages that skipped what stood between them.
+    for seed in [1, 5, 22, 75] {
+        assert!(holds(seed), "{seed}");
+    }
+}
+
 #[test]
 fn whatever_goes_wrong_nothing_is_lost() {
-    let mut failed = Vec::new();
-    for seed in seeds(100) {
-        let outcome = std::panic::catch_unwind(|| simulated(run(seed)));
-        if let Err(why) = outcome {
-            let why = why.downcast_ref::<String>().map_or("", String::as_str);
-            println!(
-                "seed {seed}: CGW_SEED={seed} cargo test --test it schedules -- --nocapture\n{}",
-                why.lines().take(3).collect::<Vec<_>>().join("\n")
-            );
-            failed.push(seed);
+    let seeds = seeds(60);
+    let begun = std::time::Instant::now();
+    let (count, next) = (seeds.end - seeds.start, AtomicU64::new(seeds.start));
+    let work = || {
+        let mut failed = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return failed;
+            }
+            if !holds(seed) {
+                failed.push(seed);
+            }
         }
-    }
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let failed: Vec<u64> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        all.into_iter().flat_map(|one| one.join().unwrap()).collect()
+    });
+    println!("{count} schedules in {:.1} s", begun.elapsed().as_secs_f64());
     assert!(failed.is_empty(), "{failed:?}");
 }
