@@ -11,6 +11,7 @@ use crate::interrupt::{Interrupt, Keyboard, Trigger};
 use crate::lease::Holder;
 use crate::sandbox::Sandbox;
 use crate::spec::Declared;
+use crate::ui;
 
 /// What lies outside a run of cgw.
 #[derive(Debug, Clone)]
@@ -24,7 +25,14 @@ impl Outside {
     /// Returns what a command line asks for.
     pub(super) fn of(cli: &Cli) -> Result<Self, Stopped> {
         let sandbox = match &cli.sandbox {
-            Some(folder) => Some(Sandbox::open(folder, cli.sandbox_speed)?),
+            Some(folder) => {
+                let sandbox = Sandbox::open(folder, cli.sandbox_speed)?;
+                let (folder, speed) = (folder.display(), cli.sandbox_speed);
+                ui::talk(&format!(
+                    "this is the sandbox in {folder}, {speed} times faster than real: nothing of it exists"
+                ));
+                Some(sandbox)
+            }
             None => None,
         };
         Ok(Self { sandbox, keyboard: Keyboard::default(), holder: Holder::this() })

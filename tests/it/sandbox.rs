@@ -11,6 +11,8 @@ use cgw::sandbox::{Manners, Sandbox, Seed};
 use cgw::{time, ui};
 use clap::Parser as _;
 
+use crate::cloud::{Cloud, endpoint};
+
 /// A seeded sandbox.
 pub(crate) struct Field {
     pub(crate) sandbox: Sandbox,
@@ -139,9 +141,18 @@ fn boto3_takes_it_for_ec2() {
     let mut serving = Serving(serve.stdout(Stdio::piped()).spawn().unwrap());
     let mut url = String::new();
     BufReader::new(serving.0.stdout.take().unwrap()).read_line(&mut url).unwrap();
+    has_the_life_of_a_vpn(url.trim(), "any");
+}
+
+#[test]
+fn localstack_answers_as_the_sandbox_does() {
+    has_the_life_of_a_vpn(&endpoint(), &Cloud::new().account);
+}
+
+fn has_the_life_of_a_vpn(url: &str, key: &str) {
     let python = std::env::var("CGW_PYTHON").expect("tests/run names a Python with boto3");
     let script = format!("{}/tests/sandbox/lifecycle.py", env!("CARGO_MANIFEST_DIR"));
-    let run = Command::new(python).args([&script, url.trim()]).output().unwrap();
+    let run = Command::new(python).args([&script, url, key]).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
 }
 

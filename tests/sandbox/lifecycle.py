@@ -1,11 +1,15 @@
-"""Has boto3 make a VPN in a sandbox and take it away again: requests, answers, waiters, pages and errors as with EC2."""
+"""Has boto3 make a VPN and take it away again: requests, answers, waiters, pages and errors as with EC2.
+
+Runs against the sandbox and against LocalStack with the plug-in: neither is believed alone. It is given the address and the
+access key.
+"""
 
 import sys
 
 import boto3
 from botocore.exceptions import ClientError
 
-common = {"endpoint_url": sys.argv[1], "region_name": "eu-west-1", "aws_access_key_id": "any", "aws_secret_access_key": "any"}
+common = {"endpoint_url": sys.argv[1], "region_name": "eu-west-1", "aws_access_key_id": sys.argv[2], "aws_secret_access_key": "any"}
 ec2 = boto3.client("ec2", **common)
 assert boto3.client("sts", **common).get_caller_identity()["Account"].isdigit()
 

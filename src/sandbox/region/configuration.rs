@@ -33,7 +33,7 @@ fn word(text: &str) -> &str {
     WORDS.iter().find(|(own, _)| *own == text).map_or(text, |(_, theirs)| theirs)
 }
 
-pub(super) fn xml(call: &Call<'_>, id: &str, one: &Connection) -> String {
+pub(super) fn xml(id: &str, one: &Connection) -> String {
     let customer = one.customer_ip.to_string();
     let mut tunnels: Vec<String> = one.tunnels.iter().map(|t| tunnel_xml(t, &customer)).collect();
     // The order of the two elements is no promise, so it is not always the same one.
@@ -45,7 +45,6 @@ pub(super) fn xml(call: &Call<'_>, id: &str, one: &Connection) -> String {
     } else {
         ""
     };
-    let _ = call;
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<vpn_connection id=\"{id}\">\
          <customer_gateway_id>{}</customer_gateway_id><vpn_gateway_id>{}</vpn_gateway_id>\
@@ -123,7 +122,7 @@ pub(super) fn sample(call: &mut Call<'_>) -> Answer {
         let text = format!("There is no {sample} sample for {version}.");
         return Err(Refusal::new("UnsupportedOperationException", text));
     }
-    let text = if is_windows { windows(&id, &one) } else { xml(call, &id, &one) };
+    let text = if is_windows { windows(&id, &one) } else { xml(&id, &one) };
     Ok(map([("vpnConnectionDeviceSampleConfiguration", text.into())]))
 }
 

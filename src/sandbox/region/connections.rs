@@ -208,7 +208,7 @@ fn tree(call: &Call<'_>, id: &str, one: &Connection) -> Tree {
         ("gatewayAssociationState", "associated".into()),
         (
             "customerGatewayConfiguration",
-            is_of_use.then(|| configuration::xml(call, id, one)).into(),
+            is_of_use.then(|| configuration::xml(id, one)).into(),
         ),
         ("options", options),
         ("routes", list(one.prefixes.iter().map(prefix))),

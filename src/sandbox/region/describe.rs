@@ -35,9 +35,10 @@ impl Call<'_> {
             let values = filter.list("Value");
             items.retain(|item| is_match(item, &name, &values, what.filters));
         }
-        let next = match what.is_paged {
-            true => page(self.query, self.manners.page, what.ids.1, &mut items)?,
-            false => None,
+        let next = if what.is_paged {
+            page(self.query, self.manners.page, what.ids.1, &mut items)?
+        } else {
+            None
         };
         Ok(Tree::Map(vec![(what.set, list(items)), ("nextToken", next.into())]))
     }
