@@ -62,7 +62,6 @@ try {
     }
     [IO.File]::Delete((Join-Path $PSScriptRoot 'restored.json'))
 
-    $pendingPath = Join-Path $PSScriptRoot 'pending.json'
     $pending = Test-RestartPending
     $changed = 0
     $failed = 0
@@ -76,7 +75,7 @@ try {
             $line['error'] = $because
         } else {
             # A step that is cut off may have changed what needs a restart, so this is written before it starts.
-            if ($step.reboot -and -not $pending) { Write-Json $pendingPath @{ boot = Get-BootSecond } }
+            if ($step.reboot -and -not $pending) { Write-Kept (Get-PendingPath) @{ boot = Get-BootSecond } }
             # Complete-Step and the tunnels call it before they change anything.
             $BeforeChange = if ($step.guard) { { Enter-Guard $parameters.stack } } else { $null }
             try {
@@ -88,7 +87,7 @@ try {
                 if ($line.changed) { $changed++ }
                 if ($outcome.restartFirst) { $because = 'not run: a restart must come first' }
                 if ($line.reboot) { $pending = $true }
-                if ($step.reboot -and -not $pending) { Remove-Item -LiteralPath $pendingPath }
+                if ($step.reboot -and -not $pending) { Remove-Item -LiteralPath (Get-PendingPath) }
             } catch {
                 $line['error'] = Protect-Text $_.Exception.Message
                 $failed++

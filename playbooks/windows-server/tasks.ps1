@@ -15,9 +15,12 @@ function Get-BootSecond {
 
 function Test-SameBoot([long] $One, [long] $Other) { [Math]::Abs($One - $Other) -lt 120 }
 
-# pending.json: in which boot a restart became necessary, so that it stays so until it has happened.
+# pending.json: in which boot a restart of the server became necessary, for whichever stack, so that it stays so until it has
+# happened.
+function Get-PendingPath { Join-Path (Get-ServerFolder) 'pending.json' }
+
 function Test-RestartPending {
-    $path = Join-Path $PSScriptRoot 'pending.json'
+    $path = Get-PendingPath
     if (-not (Test-Path -LiteralPath $path)) { return $false }
     if (Test-SameBoot (Read-Json $path).boot (Get-BootSecond)) { return $true }
     Remove-Item -LiteralPath $path
