@@ -107,7 +107,8 @@ function Read-Table([string] $Path) {
 # The settings of the server are shared by all stacks on it, each of which has its folder beside this one. So what they were is
 # kept beside the folders too, in one that no stack can have: the first stack that changes one saves it, the last one that
 # leaves puts it back. What is a stack's own is kept in its folder.
-function Get-ServerFolder { Join-Path (Split-Path -Path $PSScriptRoot -Parent) '_server' }
+function Get-RootFolder { Join-Path $env:ProgramData 'cgw' }
+function Get-ServerFolder { Join-Path (Get-RootFolder) '_server' }
 function Test-Own([string] $Key) { $Key -in 'firewall', 'foreign-rules' }
 function Get-KeptPath([string] $Key, [string] $File) {
     $folder = if (Test-Own $Key) { $PSScriptRoot } else { Get-ServerFolder }
@@ -167,7 +168,7 @@ function Get-OtherStackUse([string] $Key) {
 }
 
 function Get-OtherStackFolder([string] $Stack = (Split-Path -Path $PSScriptRoot -Leaf)) {
-    Get-ChildItem -LiteralPath (Split-Path -Path (Get-ServerFolder) -Parent) -Directory | Where-Object { $_.Name -notin $Stack, '_server' }
+    Get-ChildItem -LiteralPath (Get-RootFolder) -Directory | Where-Object { $_.Name -notin $Stack, '_server' }
 }
 
 function Test-Shared([string] $Key) { @(Get-OtherStackUse $Key).Count -gt 0 }

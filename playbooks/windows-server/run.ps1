@@ -23,11 +23,11 @@ $source = Join-Path $PSScriptRoot 'parameters.json'
 
 # What a person has copied somewhere goes to where only SYSTEM and Administrators can write: tasks of SYSTEM will run it.
 function Move-Scripts([string] $Stack) {
-    $folder = Join-Path (Join-Path $env:ProgramData 'cgw') $Stack
+    $folder = Join-Path (Get-RootFolder) $Stack
     if ($PSScriptRoot -eq $folder) { return }
     New-PrivateFolder (Split-Path -Path $folder -Parent)
     New-PrivateFolder $folder
-    $held = Enter-Run
+    $held = Enter-Run $Stack
     try {
         $files = @(Get-ChildItem -LiteralPath $PSScriptRoot -File | Where-Object { $_.Extension -in '.ps1', '.json' -or $_.Name -eq 'keys.txt' })
         foreach ($file in $files) { Copy-Item -LiteralPath $file.FullName -Destination $folder -Force }
@@ -105,7 +105,11 @@ try {
 } catch {
     $text = Protect-Text $_.Exception.Message
     [Console]::Error.WriteLine("cgw: $text")
-    if (-not $lock) { exit $(if ($text -match 'another run') { 3 } else { 1 }) }
+    if (-not $lock) {
+        $code = Get-RefusalCode $text
+        if ($code -eq 3) { Write-Busy $Digest }
+        exit $code
+    }
     [IO.File]::AppendAllText((Get-JournalPath), "cgw-failed $text`r`n")
     exit 1
 } finally {

@@ -4,7 +4,7 @@
 #
 # follow.ps1 starts this as a task; a person runs it as Administrator, in the folder of the stack, without -Digest. It says the
 # same lines as run.ps1, with "kept": the names of what stays because it is somebody else's by now. Exit code 0 only if nothing
-# failed; running it again goes on.
+# failed, 3 when another run is under way; running it again goes on.
 param([string] $Digest = 'by-hand', [switch] $RemoveRoles)
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
@@ -50,14 +50,18 @@ try {
         [void] (Exit-Guard $parameters.stack)
         Remove-Task (Get-FailoverTask $parameters.stack)
         Clear-Kept
-        foreach ($name in 'used.json', 'rules.json', 'saved.json', 'set.json', 'parameters.json', 'restored.json') { [IO.File]::Delete((Join-Path $PSScriptRoot $name)) }
+        foreach ($name in 'used.json', 'rules.json', 'saved.json', 'set.json', 'parameters.json', 'restored.json', 'busy.json') { [IO.File]::Delete((Join-Path $PSScriptRoot $name)) }
     }
     Complete-Journal $Digest $changed $reboot $failed
     if ($failed -gt 0) { exit 1 }
     exit 0
 } catch {
     [Console]::Error.WriteLine("cgw: $($_.Exception.Message)")
-    if (-not $lock) { exit 3 }
+    if (-not $lock) {
+        $code = Get-RefusalCode $_.Exception.Message
+        if ($code -eq 3) { Write-Busy $Digest }
+        exit $code
+    }
     [IO.File]::AppendAllText((Get-JournalPath), "cgw-failed $($_.Exception.Message)`r`n")
     exit 1
 } finally {

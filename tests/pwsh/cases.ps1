@@ -757,7 +757,6 @@ function Set-Up($Given) {
     [void] (Confirm -Stack $Given.stack)
     $run
 }
-function Get-RuleNames { @((Get-Server).rules | ForEach-Object { $_.name }) -join ', ' }
 # All but the rules and openings, which are each stack's own.
 function Get-Settings {
     $settings = ConvertFrom-Json -AsHashtable (Get-Snapshot)
@@ -827,4 +826,82 @@ foreach ($n in 1..6) {
     if ((Undo -RemoveRoles -Stack 'test').code -ne 0 -or (Test-Path (Join-Path $Folder 'cgw/prod')) -and (Undo -RemoveRoles).code -ne 0 -or (Get-Snapshot) -ne $plain) { $wrong += "undo $n" }
 }
 Expect "one of two stacks is cut off, then both are undone, whole $($wrong -join ', ')" ($wrong.Count -eq 0)
+
+# As long as a stack is not confirmed its guard would put back the policy without what others have changed since, so they wait.
+Reset
+[void] (Set-Up (Get-Given))
+[void] (Set-Up (Get-OtherGiven))
+$given = Get-Given
+$given.tunnels[1].presharedKey = $keys[2]
+[void] (Push $given)
+$before = Get-Snapshot
+$changed = Get-OtherGiven
+$changed.tunnels[0].presharedKey = 'KeyOfTheOther7'
+$run = Push $changed
+Expect 'a stack is not confirmed: a run of another one has exit code 3, changes nothing and leaves no key' ($run.code -eq 3 -and $run.error -match 'another run is under way: that of prod is not confirmed yet' -and $run.lines.Count -eq 0 -and (Get-Snapshot) -eq $before -and 'keys.txt' -notin $run.left -and -not $run.all.Contains('KeyOfTheOther7'))
+$run = Undo -Stack 'test'
+Expect 'an undo of another one too' ($run.code -eq 3 -and $run.error -match 'is not confirmed yet' -and (Get-Snapshot) -eq $before -and (Test-Path $run.stack))
+$run = Invoke-Session 'test' 'failover.ps1' @{ Ping = '10.2.1.10' } @{}
+Expect 'and its failover' ($run.code -eq 3 -and (Get-Snapshot) -eq $before)
+$run = Invoke-Captured { & (Join-Path $Folder 'cgw/test/undo.ps1') }
+Expect 'and what a person does by hand' ($run.code -eq 3 -and (Get-Snapshot) -eq $before)
+$copied = Join-Path $Folder 'third'
+Copy-Item -Recurse $Playbook $copied
+$third = Get-OtherGiven
+$third.stack = 'third'
+$split = Split-Given $third
+[IO.File]::WriteAllText((Join-Path $copied 'parameters.json'), $split.parameters)
+[IO.File]::WriteAllText((Join-Path $copied 'keys.txt'), $split.keys)
+$run = Invoke-Captured { & (Join-Path $copied 'run.ps1') }
+Expect 'and a first run by hand, whose keys stay where they are' ($run.code -eq 3 -and (Get-Snapshot) -eq $before -and (Test-Path (Join-Path $copied 'keys.txt')) -and -not (Test-Path (Join-Path $Folder 'cgw/third/keys.txt')))
+[void] (Confirm -Stack 'test')
+Expect 'to confirm another one disarms nothing' ((Get-Server).tasks.Contains('cgw guard prod') -and (Get-Snapshot) -eq $before)
+(Get-Server).rules[2].enable = 'False'
+$run = Invoke-Captured { & (Join-Path $Folder 'cgw/test/failover.ps1') -Enable }
+Expect 'a rule that was off is switched on all the same, and looked at again' ($run.code -eq 0 -and (Get-Server).rules[2].enable -eq 'True' -and "$((Get-Server).tasks['cgw failover test'].triggers)" -eq 'once startup PT1M')
+$run = Push $given
+Expect 'the stack itself goes on' ($run.code -eq 0)
+$given.tunnels[1].presharedKey = 'KeyOfTunnelTwo9'
+[void] (Push $given)
+Start-Guard
+Expect 'the guard comes: the other stack is as it was' ((Get-Server).rules.Count -eq 4 -and (Get-Server).rules[1].auth1psk -eq $keys[2] -and (Get-ChangedIds (Push (Get-OtherGiven))) -eq '')
+$run = Push $changed
+Expect 'and after it the run of the other one goes on' ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'tunnels')
+Expect 'now the first one waits, until that is confirmed' ((Push $given).code -eq 3 -and (Confirm -Stack 'test').code -eq 0 -and (Push $given).code -eq 0 -and (Confirm).state.guard -eq 'armed')
+[void] (Push $changed)
+[void] (Confirm -Stack 'test')
+Reset
+[void] (Push (Get-Given))
+(Get-Server).tasks.Remove('cgw guard prod')
+Expect 'a guard that was never armed keeps nobody waiting' ((Push (Get-OtherGiven)).code -eq 0)
+Reset
+[void] (Set-Up (Get-Given))
+[void] (Confirm @{ Restart = $true })
+$run = Push (Get-OtherGiven)
+Start-Guard
+Expect 'a guard without a policy keeps nobody waiting, but waits itself for that of the other one' ($run.code -eq 0 -and (Get-Server).rules.Count -eq 4 -and (Get-Server).tasks.Contains('cgw guard prod'))
+Start-Timer 'cgw guard test'
+Start-Guard
+Expect 'and each of them comes' ((Get-Server).rules.Count -eq 0 -and (Get-Server).tasks.Count -eq 0)
+
+# The run of another stack holds the server: now, or as soon as the task of this one begins.
+Reset
+[void] (Set-Up (Get-Given))
+[void] (Set-Up (Get-OtherGiven))
+$before = Get-Snapshot
+function Enter-Lock { [IO.File]::Open((Join-Path $Folder 'cgw/lock'), 'Open', 'ReadWrite', 'None') }
+$held = Enter-Lock
+$runs = [ordered]@{ 'an undo' = Undo -Stack 'test'; 'a failover' = Invoke-Session 'test' 'failover.ps1' @{ Ping = '10.2.1.10' } @{}; 'a run' = Push $changed }
+$runs['a run without a bundle'] = Invoke-Session 'test' 'follow.ps1' @{ Digest = $digest; Start = 'run.ps1' } @{}
+$held.Dispose()
+foreach ($one in $runs.Keys) { Expect "another run is under way: $one has exit code 3" ($runs[$one].code -eq 3 -and $runs[$one].error -match 'another run' -and $runs[$one].lines.Count -eq 0 -and (Get-Snapshot) -eq $before) }
+$direct = $global:RunFile
+$global:RunFile = { param($Path, $Named) $held = [IO.File]::Open((Join-Path $env:ProgramData 'cgw/lock'), 'Open', 'ReadWrite', 'None'); try { & $Path @Named } finally { $held.Dispose() } }
+$runs = [ordered]@{ 'an undo' = Undo -Stack 'test'; 'a run' = Push $changed }
+$late = Invoke-Session 'test' 'follow.ps1' @{ Digest = $digest } @{}
+$global:RunFile = $direct
+foreach ($one in $runs.Keys) { Expect "another run begins in the same moment: $one has exit code 3, and leaves nothing" ($runs[$one].code -eq 3 -and $runs[$one].error -match 'another run' -and (Get-Snapshot) -eq $before -and 'keys.txt' -notin $runs[$one].left) }
+Expect 'who follows it later is told too' ($late.code -eq 3 -and $late.error -match 'another run')
+$run = Push $changed
+Expect 'and afterwards it runs' ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'tunnels' -and (Confirm -Stack 'test').code -eq 0 -and (Undo -Stack 'test').code -eq 0)
 exit $failures
