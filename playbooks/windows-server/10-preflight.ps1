@@ -72,13 +72,14 @@ function Get-EndpointProblem($Address) {
 }
 
 # Two rules for one tunnel address, or for the same networks, would match the same traffic. One that carries more than that, to
-# somewhere else, is not switched off for it, whatever was allowed.
+# somewhere else, is not switched off for it, whatever was allowed; nor is that of another stack.
 function Get-RuleProblem {
     $where = 'Windows Defender Firewall with Advanced Security, Connection Security Rules'
     foreach ($one in Get-ForeignRule) {
-        if (-not $one.isOn -or ($Parameters.replaceRules -and -not $one.isBeyond)) { continue }
+        if (-not $one.isOn -or ($Parameters.replaceRules -and -not $one.isBeyond -and -not $one.stack)) { continue }
         $what = if ($one.isToOurs) { "leads to the tunnel address $($one.endpoint) already" } else { "leads these networks through a tunnel to $($one.endpoint) ($($one.networks))" }
-        if ($one.isBeyond) { "the rule '$($one.rule.DisplayName)' $what, and more than these: narrow or disable it yourself in $where" }
+        if ($one.stack) { "the rule '$($one.rule.DisplayName)' $what`: it is that of the stack $($one.stack) on this server, take that one down first" }
+        elseif ($one.isBeyond) { "the rule '$($one.rule.DisplayName)' $what, and more than these: narrow or disable it yourself in $where" }
         else { "the rule '$($one.rule.DisplayName)' $what`: disable it in $where, or have that done with --replace-rules" }
     }
 }

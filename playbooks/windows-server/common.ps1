@@ -238,10 +238,13 @@ function Get-Reach($Addresses, [string] $Cidr) {
 }
 
 # The rules that this stack has not made and that would match its traffic: they lead to the addresses of its tunnels, or these
-# networks through another one. "beyond" says of one of the latter that it carries more than that.
+# networks through another one. "isBeyond" says of one of the latter that it carries more than that; "stack" is the other stack on
+# this server that has made it, if one has.
 function Get-ForeignRule {
     $own = @($Parameters.tunnels | ForEach-Object { $_.name }) + @(Get-RuleName)
     $addresses = @($Parameters.tunnels | ForEach-Object { $_.outsideIp })
+    $stacks = @{}
+    foreach ($folder in @(Get-OtherStackFolder)) { foreach ($name in @((Read-RuleMemory $folder.FullName).rules.Keys)) { $stacks[$name] = $folder.Name } }
     foreach ($rule in @(Get-NetIPsecRule -PolicyStore PersistentStore -ErrorAction SilentlyContinue)) {
         $endpoint = Get-TunnelEndpoint $rule
         if ($rule.DisplayName -in $own -or $endpoint -in '', 'Any') { continue }
@@ -255,6 +258,7 @@ function Get-ForeignRule {
             isOn = Test-Enabled $rule
             isToOurs = $endpoint -in $addresses
             isBeyond = $endpoint -notin $addresses -and 'beyond' -in $reaches
+            stack = $stacks["$($rule.DisplayName)"]
         }
     }
 }

@@ -807,6 +807,13 @@ $run = Set-Up $given
 Expect 'another stack with more roles and another quick mode: the roles are added, the quick mode of the first one stays' ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'firewall roles tunnels' -and (Get-Server).quickMode.proposals[0].Encryption -eq 'AES256')
 [void] (Undo -RemoveRoles -Stack 'test')
 Expect 'it leaves, and its roles stay until the last one does' ((Get-Server).features.Contains('NPAS') -and (Undo -RemoveRoles).code -eq 0 -and (Get-Snapshot) -eq $plain)
+Reset
+[void] (Set-Up (Get-Given))
+$given = Get-OtherGiven
+$given.cloudCidr = '10.0.0.0/16'; $given.replaceRules = $true
+$before = Get-Snapshot
+$run = Push $given
+Expect 'the rules of another stack are not switched off, whatever was allowed' ($run.code -eq 1 -and $run.steps.preflight.error -match 'it is that of the stack prod on this server, take that one down first' -and (Get-Snapshot) -eq $before)
 # A run of the second one, or the undo of the first one, is cut off.
 $wrong = @()
 foreach ($n in 1..6) {
