@@ -72,14 +72,25 @@ function Get-EndpointProblem($Address) {
 }
 
 # Two rules for one tunnel address, or for the same networks, would match the same traffic. One that carries more than that, to
-# somewhere else, is not switched off for it, whatever was allowed.
+# somewhere else, is not switched off for it, whatever was allowed; nor is that of another stack.
 function Get-RuleProblem {
     $where = 'Windows Defender Firewall with Advanced Security, Connection Security Rules'
     foreach ($one in Get-ForeignRule) {
-        if (-not $one.isOn -or ($Parameters.replaceRules -and -not $one.isBeyond)) { continue }
+        if (-not $one.isOn -or ($Parameters.replaceRules -and -not $one.isBeyond -and -not $one.stack)) { continue }
         $what = if ($one.isToOurs) { "leads to the tunnel address $($one.endpoint) already" } else { "leads these networks through a tunnel to $($one.endpoint) ($($one.networks))" }
-        if ($one.isBeyond) { "the rule '$($one.rule.DisplayName)' $what, and more than these: narrow or disable it yourself in $where" }
+        if ($one.stack) { "the rule '$($one.rule.DisplayName)' $what`: it is that of the stack $($one.stack) on this server, take that one down first" }
+        elseif ($one.isBeyond) { "the rule '$($one.rule.DisplayName)' $what, and more than these: narrow or disable it yourself in $where" }
         else { "the rule '$($one.rule.DisplayName)' $what`: disable it in $where, or have that done with --replace-rules" }
+    }
+}
+
+# Main mode is one set of the whole server, so the stacks on it have to want the same.
+function Get-StackProblem {
+    $wanted = Get-MainMode $Parameters
+    foreach ($one in Get-OtherStackUse 'main-mode') {
+        if (@(Get-Difference $one.texts $wanted).Count -eq 0) { continue }
+        "main mode is one for the whole server, and the stack $($one.stack) on it has $($one.texts.suites) for $($one.texts.minutes) minutes, this one $($wanted.suites) for $($wanted.minutes)" +
+            ': give both the same crypto profile, or take the other one down first'
     }
 }
 
@@ -92,7 +103,7 @@ if ($problems.Count -eq 0) {
     if ($address.Count -eq 1) {
         $adapter = Get-NetAdapter -InterfaceIndex $address[0].InterfaceIndex -ErrorAction SilentlyContinue
     }
-    $problems = @(Get-ServerProblem $system $adapter) + @(Get-EndpointProblem $address[0]) + @(Get-RuleProblem)
+    $problems = @(Get-ServerProblem $system $adapter) + @(Get-EndpointProblem $address[0]) + @(Get-RuleProblem) + @(Get-StackProblem)
 }
 if ($problems.Count -gt 0) { throw ($problems -join '; ') }
 $found = [ordered]@{ windows = "$($system.Version)"; adapter = "$($adapter.Name)"; description = "$($adapter.InterfaceDescription)" }

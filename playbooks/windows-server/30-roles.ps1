@@ -22,9 +22,12 @@ function Get-NeededRole($Access) {
     'RemoteAccess', 'DirectAccess-VPN', 'Routing', 'RSAT-RemoteAccess-PowerShell'
 }
 
+# Another stack may have installed more than this one needs.
+if ($Undo) { $features = @($features) + @((Get-Saved 'roles').Keys | Where-Object { $_ -notin $features }) }
 $was = Get-FeatureState
 if ($Undo) {
     # Roles stay unless it is asked for: something else may have come to need them.
+    if (Test-Shared 'roles') { return New-Outcome $was $was $false $false }
     $before = Get-Saved 'roles'
     $ours = @($features | Where-Object { $Parameters.removeRoles -and $before.Contains($_) -and $before[$_] -ne 'Installed' -and $was[$_] -eq 'Installed' })
     if ($ours.Count -eq 0) { return New-Outcome $was $was $false $false }
@@ -37,6 +40,9 @@ if ($Undo) {
     if (-not $result.Success) { throw "Uninstall-WindowsFeature said $($result.ExitCode)" }
     return New-Outcome $was (Get-FeatureState) $true ("$($result.RestartNeeded)" -eq 'Yes') $kept
 }
+$wanted = [ordered]@{}
+foreach ($feature in $features) { $wanted[$feature] = 'Installed' }
+Save-Use 'roles' $wanted
 $missing = @($features | Where-Object { $was[$_] -notin 'Installed', 'InstallPending' })
 $restart = $false
 if ($missing.Count -gt 0) {

@@ -2,16 +2,14 @@
 #
 # Guide, step 4, IPsec Settings, Customize IPsec Defaults, Key exchange (Main Mode), Advanced: security methods, key lifetimes
 # 480 minutes and 0 sessions, "Use Diffie-Hellman for enhanced security".
-# It is one set of the whole server, under a fixed name (Microsoft, "New-NetIPsecMainModeCryptoSet", -Default).
+# It is one set of the whole server, under a fixed name (Microsoft, "New-NetIPsecMainModeCryptoSet", -Default). The first step
+# refuses a stack that wants another one than a stack that is there.
 param($Parameters, [switch] $Undo)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
 $name = '{E5A5D32A-4BCE-4e4d-B07F-4AB1BA7E5FE1}'
-$mode = $Parameters.mainMode
-$suites = @($mode.suites | ForEach-Object { "$($_.keyExchange)-$($_.encryption)-$($_.hash)" }) -join ','
-$wanted = [ordered]@{ set = 'present'; suites = $suites; minutes = "$($mode.minutes)"; sessions = "$($mode.sessions)"; forceDiffieHellman = 'True' }
-Complete-Step -SaveAs 'main-mode' -Whole -Wanted $wanted -Read {
+Complete-Step -SaveAs 'main-mode' -Whole -Wanted (Get-MainMode $Parameters) -Read {
     $set = Get-NetIPsecMainModeCryptoSet -Name $name -PolicyStore PersistentStore -ErrorAction SilentlyContinue
     $found = foreach ($proposal in $set.Proposals) {
         $group = Get-NamedField $proposal @('GroupId', 'KeyExchange') $groupNames

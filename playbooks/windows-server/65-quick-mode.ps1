@@ -3,7 +3,7 @@
 # Guide, step 4, Customize IPsec Defaults, Data protection (Quick Mode), Advanced: "Require encryption for all connection
 # security rules that use these settings", with one method and its lifetime. A set that has only encrypting proposals is that.
 # The rules of the tunnels carry their own method as well; it is the same, but while the suites of the tunnels are changed one
-# tunnel after the other.
+# tunnel after the other, and where another stack has set this first: then it stays as that one has it.
 param($Parameters, [switch] $Undo)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
@@ -15,6 +15,7 @@ $hash = $mode.espHash
 if ($mode.encryption -like 'AESGCM*') { $hash = $mode.encryption.Replace('AESGCM', 'AESGMAC') }
 
 $wanted = [ordered]@{ set = 'present'; proposals = "$($mode.encapsulation):$hash-$($mode.encryption)+$($mode.minutes)min+$($mode.kilobytes)kb" }
+foreach ($other in @(Get-OtherStackUse 'quick-mode' | Select-Object -First 1)) { $wanted = $other.texts }
 Complete-Step -SaveAs 'quick-mode' -Whole -Wanted $wanted -Read {
     $set = Get-NetIPsecQuickModeCryptoSet -Name $name -PolicyStore PersistentStore -ErrorAction SilentlyContinue
     $found = foreach ($proposal in $set.Proposals) {

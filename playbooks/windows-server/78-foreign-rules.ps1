@@ -9,13 +9,13 @@ $ErrorActionPreference = 'Stop'
 # What is switched off stays known, whatever addresses the tunnels have by now. A rule that carries more than this traffic is for a
 # person to judge: the first step refuses it.
 function Get-KnownRule {
-    foreach ($one in Get-ForeignRule) { if (-not $one.isBeyond) { $one.rule } }
+    foreach ($one in Get-ForeignRule) { if (-not $one.isBeyond -and -not $one.stack) { $one.rule } }
     foreach ($name in (Get-Saved 'foreign-rules').Keys) { Get-NetIPsecRule -Name $name -PolicyStore PersistentStore -ErrorAction SilentlyContinue }
 }
 
 Complete-Step -SaveAs 'foreign-rules' -Wanted $(
     $off = [ordered]@{}
-    if ($Parameters.replaceRules) { foreach ($one in Get-ForeignRule) { if (-not $one.isBeyond) { $off["$($one.rule.Name)"] = 'False' } } }
+    if ($Parameters.replaceRules) { foreach ($one in Get-ForeignRule) { if (-not $one.isBeyond -and -not $one.stack) { $off["$($one.rule.Name)"] = 'False' } } }
     $off
 ) -Read {
     $is = [ordered]@{}

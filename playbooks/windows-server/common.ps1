@@ -32,9 +32,10 @@ function Write-Line([string] $Text) {
 # $put, which holds just those that differ; it can read $was too. Both blocks see the names of this function: its own ones are
 # $was, $put, $kept, $before, $first, $field, $now, $left. -SaveAs names where the state before the first change is kept.
 # $BeforeChange is run.ps1's: what has to be done before a change, if anything.
-# An undo leaves alone what somebody has changed since, which is all that this stack has not set itself (set.json): with -Whole
-# the whole thing as soon as one text of it is theirs.
+# An undo leaves alone what somebody has changed since, which is all that cgw has not set itself (set.json): with -Whole the whole
+# thing as soon as one text of it is theirs. It leaves a setting of the server to the other stacks that use it.
 function Complete-Step([scriptblock] $Read, $Wanted, [scriptblock] $Set, [string] $SaveAs, [switch] $Whole, [switch] $Reboot) {
+    if ($Undo -and (Test-Shared $SaveAs)) { return New-Outcome $null $null $false $false }
     $was = & $Read
     $put = [ordered]@{}
     $kept = @()
@@ -46,6 +47,7 @@ function Complete-Step([scriptblock] $Read, $Wanted, [scriptblock] $Set, [string
         }
         if ($Whole -and $kept.Count -gt 0) { $put = [ordered]@{} }
     } else {
+        Save-Use $SaveAs $Wanted
         foreach ($field in $Wanted.Keys) { if ("$($was[$field])" -ne "$($Wanted[$field])") { $put[$field] = "$($Wanted[$field])" } }
         if ($put.Count -gt 0) {
             $first = [ordered]@{}
@@ -90,46 +92,112 @@ function Write-Json([string] $Path, $Value) {
     Move-Item -LiteralPath "$Path.new" -Destination $Path -Force
 }
 
-# A file of this folder that holds one JSON object, by name and in order; empty where there is none.
-function Read-Table([string] $File) {
-    $path = Join-Path $PSScriptRoot $File
+# What a value of JSON that is an object holds, by name and in order.
+function ConvertTo-Table($Value) {
     $table = [ordered]@{}
-    if (Test-Path -LiteralPath $path) {
-        foreach ($one in (Read-Json $path).PSObject.Properties) { $table[$one.Name] = $one.Value }
-    }
+    if ($null -ne $Value) { foreach ($one in $Value.PSObject.Properties) { $table[$one.Name] = $one.Value } }
     $table
 }
 
-# saved.json: machine-wide settings as they were before this stack changed them for the first time.
+# A file that holds one JSON object; empty where there is none.
+function Read-Table([string] $Path) {
+    if (Test-Path -LiteralPath $Path) { ConvertTo-Table (Read-Json $Path) } else { [ordered]@{} }
+}
+
+# The settings of the server are shared by all stacks on it, each of which has its folder beside this one. So what they were is
+# kept beside the folders too, in one that no stack can have: the first stack that changes one saves it, the last one that
+# leaves puts it back. What is a stack's own is kept in its folder.
+function Get-RootFolder { Join-Path $env:ProgramData 'cgw' }
+function Get-ServerFolder { Join-Path (Get-RootFolder) '_server' }
+function Test-Own([string] $Key) { $Key -in 'firewall', 'foreign-rules' }
+function Get-KeptPath([string] $Key, [string] $File) {
+    $folder = if (Test-Own $Key) { $PSScriptRoot } else { Get-ServerFolder }
+    Join-Path $folder $File
+}
+
+function Write-Kept([string] $Path, $Value) {
+    [void] [IO.Directory]::CreateDirectory((Split-Path -Path $Path -Parent))
+    Write-Json $Path $Value
+}
+
+# saved.json: settings as they were before a stack changed them for the first time.
 function Save-Once([string] $Key, $Value) {
     $kept = Get-Saved $Key
     $more = @($Value.Keys | Where-Object { -not $kept.Contains($_) })
     if ($more.Count -eq 0) { return }
     foreach ($field in $more) { $kept[$field] = $Value[$field] }
-    $saved = Read-Table 'saved.json'
+    $path = Get-KeptPath $Key 'saved.json'
+    $saved = Read-Table $path
     $saved[$Key] = $kept
-    Write-Json (Join-Path $PSScriptRoot 'saved.json') $saved
+    Write-Kept $path $saved
 }
 
 # The texts that were kept under a name, in order; none if nothing was changed.
 function Get-Saved([string] $Key) {
-    $texts = [ordered]@{}
-    $saved = Read-Table 'saved.json'
-    if ($saved.Contains($Key)) { foreach ($one in $saved[$Key].PSObject.Properties) { $texts[$one.Name] = $one.Value } }
-    $texts
+    $saved = Read-Table (Get-KeptPath $Key 'saved.json')
+    ConvertTo-Table $saved[$Key]
 }
 
-# set.json: all texts that this stack has set of each field, so that an undo knows its own from somebody else's.
-function Get-Set([string] $Key, [string] $Field) { (Read-Table 'set.json')["$Key $Field"] }
+# set.json: all texts that were set of each field, so that an undo knows them from somebody else's.
+function Get-Set([string] $Key, [string] $Field) { (Read-Table (Get-KeptPath $Key 'set.json'))["$Key $Field"] }
 
 function Save-Set([string] $Key, $Texts) {
-    $set = Read-Table 'set.json'
+    $path = Get-KeptPath $Key 'set.json'
+    $set = Read-Table $path
     foreach ($field in $Texts.Keys) { $set["$Key $field"] = @(@($set["$Key $field"]) + "$($Texts[$field])" | Where-Object { $null -ne $_ } | Select-Object -Unique) }
-    Write-Json (Join-Path $PSScriptRoot 'set.json') $set
+    Write-Kept $path $set
 }
 
-# Says whether an undo has nothing to do for a step: it has never changed anything.
-function Test-Untouched([string] $Key) { $Undo -and (Get-Saved $Key).Count -eq 0 }
+# used.json: the settings of the server that this stack needs, and how it needs them. A run that was refused needs none.
+function Save-Use([string] $Key, $Texts) {
+    if (Test-Own $Key) { return }
+    $path = Join-Path $PSScriptRoot 'used.json'
+    $used = Read-Table $path
+    $known = ConvertTo-Table $used[$Key]
+    if ($used.Contains($Key) -and $known.Count -eq $Texts.Count -and @(Get-Difference $known $Texts).Count -eq 0) { return }
+    $used[$Key] = $Texts
+    Write-Json $path $used
+}
+
+# The other stacks that need a setting, each with its texts.
+function Get-OtherStackUse([string] $Key) {
+    foreach ($folder in @(Get-OtherStackFolder)) {
+        $used = Read-Table (Join-Path $folder.FullName 'used.json')
+        if ($used.Contains($Key)) { New-Object PSObject -Property @{ stack = $folder.Name; texts = ConvertTo-Table $used[$Key] } }
+    }
+}
+
+function Get-OtherStackFolder([string] $Stack = (Split-Path -Path $PSScriptRoot -Leaf)) {
+    Get-ChildItem -LiteralPath (Get-RootFolder) -Directory | Where-Object { $_.Name -notin $Stack, '_server' }
+}
+
+function Test-Shared([string] $Key) { @(Get-OtherStackUse $Key).Count -gt 0 }
+
+# After an undo: forgets what was kept of settings that no stack needs any more.
+function Clear-Kept {
+    $isUsed = @(Get-OtherStackFolder | Where-Object { Test-Path -LiteralPath (Join-Path $_.FullName 'used.json') }).Count -gt 0
+    if (-not (Test-Path -LiteralPath (Get-ServerFolder))) { return }
+    if (-not $isUsed) {
+        Remove-Item -LiteralPath (Get-ServerFolder) -Recurse -Force
+        return
+    }
+    foreach ($file in 'saved.json', 'set.json') {
+        $path = Join-Path (Get-ServerFolder) $file
+        $table = Read-Table $path
+        foreach ($name in @($table.Keys)) { if (-not (Test-Shared ($name -replace ' .*'))) { $table.Remove($name) } }
+        Write-Kept $path $table
+    }
+}
+
+# Says whether an undo has nothing to do for a step: nothing was ever changed, or other stacks need what was.
+function Test-Untouched([string] $Key) { $Undo -and ((Get-Saved $Key).Count -eq 0 -or (Test-Shared $Key)) }
+
+# Main mode as the parameters want it: one set of the whole server.
+function Get-MainMode($Parameters) {
+    $mode = $Parameters.mainMode
+    $suites = @($mode.suites | ForEach-Object { "$($_.keyExchange)-$($_.encryption)-$($_.hash)" }) -join ','
+    [ordered]@{ set = 'present'; suites = $suites; minutes = "$($mode.minutes)"; sessions = "$($mode.sessions)"; forceDiffieHellman = 'True' }
+}
 
 # The index of the adapter that holds the private address; nothing where it is gone.
 function Get-AdapterIndex { (Get-NetIPAddress -IPAddress $Parameters.privateIp -ErrorAction SilentlyContinue).InterfaceIndex }
@@ -170,10 +238,13 @@ function Get-Reach($Addresses, [string] $Cidr) {
 }
 
 # The rules that this stack has not made and that would match its traffic: they lead to the addresses of its tunnels, or these
-# networks through another one. "beyond" says of one of the latter that it carries more than that.
+# networks through another one. "isBeyond" says of one of the latter that it carries more than that; "stack" is the other stack on
+# this server that has made it, if one has.
 function Get-ForeignRule {
     $own = @($Parameters.tunnels | ForEach-Object { $_.name }) + @(Get-RuleName)
     $addresses = @($Parameters.tunnels | ForEach-Object { $_.outsideIp })
+    $stacks = @{}
+    foreach ($folder in @(Get-OtherStackFolder)) { foreach ($name in @((Read-RuleMemory $folder.FullName).rules.Keys)) { $stacks[$name] = $folder.Name } }
     foreach ($rule in @(Get-NetIPsecRule -PolicyStore PersistentStore -ErrorAction SilentlyContinue)) {
         $endpoint = Get-TunnelEndpoint $rule
         if ($rule.DisplayName -in $own -or $endpoint -in '', 'Any') { continue }
@@ -187,6 +258,7 @@ function Get-ForeignRule {
             isOn = Test-Enabled $rule
             isToOurs = $endpoint -in $addresses
             isBeyond = $endpoint -notin $addresses -and 'beyond' -in $reaches
+            stack = $stacks["$($rule.DisplayName)"]
         }
     }
 }

@@ -7,7 +7,7 @@
 #
 # Guide, step 4: the second tunnel comes up when the first goes down. Nothing is switched off while the other rule is off. A
 # scheduled task switches the rule on again after five minutes, with -Keep an hour after a ping was back, and at every start:
-# should this be cut off, no rule stays off.
+# should this be cut off, no rule stays off. Exit code 3 when another run is under way.
 param([string] $Ping, [string] $From, [switch] $Keep, [int] $Wait = 60, [switch] $Enable)
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
@@ -32,6 +32,7 @@ function Get-Carrier { @(Get-Association | Where-Object { $_.kind -eq 'quick' } 
 
 $lock = $null
 $off = $false
+$code = 1
 try {
     $settings = Join-Path $PSScriptRoot 'parameters.json'
     if (-not (Test-Path -LiteralPath $settings)) { throw 'nothing is set up from this folder' }
@@ -39,12 +40,19 @@ try {
     $task = Get-FailoverTask $parameters.stack
     if ($Enable) {
         # One that has lost its session may be about to switch a rule off: its end is waited for, four minutes at most.
-        for ($try = 0; -not $lock -and $try -lt 240; $try++) { try { $lock = Enter-Run } catch { Start-Sleep -Seconds 1 } }
+        for ($try = 0; -not $lock -and $try -lt 240; $try++) { try { $lock = Enter-Run } catch { if ($_.Exception.Message -match 'not confirmed') { break } else { Start-Sleep -Seconds 1 } } }
         Enable-Rules
+        # The guard of another stack would put the rule back as it was then: this looks again.
+        if (-not $lock) { Register-Restore 5 }
         exit 0
     }
     if (-not (Test-Inside $Ping $parameters.cloudCidr)) { throw "$Ping is not in the VPC's network" }
-    $lock = Enter-Run
+    try {
+        $lock = Enter-Run
+    } catch {
+        $code = Get-RefusalCode $_.Exception.Message
+        throw
+    }
     if (-not (Wait-Reply $Ping $Wait)) { throw "$Ping does not answer: there is nothing to fail over" }
     $carrier = @(Get-Carrier)[0]
     if (-not $carrier) { throw "$Ping answers, but not through a tunnel" }
@@ -70,7 +78,7 @@ try {
     exit 0
 } catch {
     [Console]::Error.WriteLine("cgw: $($_.Exception.Message)")
-    exit 1
+    exit $code
 } finally {
     if ($off) { Enable-Rules }
     if ($lock) { $lock.Dispose() }

@@ -1,7 +1,8 @@
 # Prints the journal of a run as it grows, up to its last line. With -Start it begins that run first, as a scheduled task:
 # it goes on when this session is lost, and who comes again follows it from the beginning.
 #
-# Exit code 0 if the run ended and nothing failed in it, 3 if another one is under way, 1 otherwise. After an undo that succeeded the folder goes too.
+# Exit code 0 if the run ended and nothing failed in it, 3 if another one is under way, of whichever stack, 1 otherwise. After an
+# undo that succeeded the folder goes too.
 param([ValidatePattern('^[A-Za-z0-9-]+\z')] [string] $Digest, [ValidateSet('run.ps1', 'undo.ps1')] [string] $Start, [switch] $RemoveRoles)
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
@@ -19,14 +20,21 @@ function Remove-Run {
     Remove-Task $task
 }
 
+$code = 1
 try {
     if ($Start) {
         if (Test-Running) {
             [IO.File]::Delete((Get-KeyPath))
-            [Console]::Error.WriteLine('cgw: another run is under way')
-            exit 3
+            $code = 3
+            throw 'another run is under way'
         }
-        [IO.File]::Delete((Get-JournalPath))
+        try {
+            (Enter-Run).Dispose()
+        } catch {
+            $code = Get-RefusalCode $_.Exception.Message
+            throw
+        }
+        foreach ($path in (Get-JournalPath), (Get-BusyPath)) { [IO.File]::Delete($path) }
         # Who starts a run has come over a new connection.
         [void] (Exit-Guard $stack)
         Register-Script $task $Start "-Digest $Digest$(if ($RemoveRoles) { ' -RemoveRoles' })"
@@ -35,7 +43,7 @@ try {
     $seen = 0
     $end = $null
     # A task that has been started takes a moment to run, and one that has ended may have written since this looked.
-    for ($idle = 0; -not $end -and $idle -lt 20; $idle++) {
+    for ($idle = 0; -not $end -and -not (Test-Busy $Digest) -and $idle -lt 20; $idle++) {
         if ($seen -gt 0 -or $idle -gt 0) { Start-Sleep -Milliseconds 300 }
         if (Test-Running) { $idle = 0 }
         $lines = @(Read-Journal $Digest)
@@ -49,6 +57,11 @@ try {
             if ($lines[$seen].StartsWith('cgw-done ')) { $end = $lines[$seen] }
         }
     }
+    if (-not $end -and (Test-Busy $Digest)) {
+        Remove-Run
+        $code = 3
+        throw 'another run is under way'
+    }
     if (-not $end) { throw 'the run on the server has ended without its last line' }
     Remove-Run
     if ($end -notmatch ' failed=0 ') { exit 1 }
@@ -58,5 +71,5 @@ try {
     # What a run has not read will not be read.
     if ($Start -and -not (Test-Running)) { [IO.File]::Delete((Get-KeyPath)) }
     [Console]::Error.WriteLine("cgw: $($_.Exception.Message)")
-    exit 1
+    exit $code
 }

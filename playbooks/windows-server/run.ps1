@@ -23,11 +23,11 @@ $source = Join-Path $PSScriptRoot 'parameters.json'
 
 # What a person has copied somewhere goes to where only SYSTEM and Administrators can write: tasks of SYSTEM will run it.
 function Move-Scripts([string] $Stack) {
-    $folder = Join-Path (Join-Path $env:ProgramData 'cgw') $Stack
+    $folder = Join-Path (Get-RootFolder) $Stack
     if ($PSScriptRoot -eq $folder) { return }
     New-PrivateFolder (Split-Path -Path $folder -Parent)
     New-PrivateFolder $folder
-    $held = Enter-Run
+    $held = Enter-Run $Stack
     try {
         $files = @(Get-ChildItem -LiteralPath $PSScriptRoot -File | Where-Object { $_.Extension -in '.ps1', '.json' -or $_.Name -eq 'keys.txt' })
         foreach ($file in $files) { Copy-Item -LiteralPath $file.FullName -Destination $folder -Force }
@@ -62,7 +62,6 @@ try {
     }
     [IO.File]::Delete((Join-Path $PSScriptRoot 'restored.json'))
 
-    $pendingPath = Join-Path $PSScriptRoot 'pending.json'
     $pending = Test-RestartPending
     $changed = 0
     $failed = 0
@@ -76,7 +75,7 @@ try {
             $line['error'] = $because
         } else {
             # A step that is cut off may have changed what needs a restart, so this is written before it starts.
-            if ($step.reboot -and -not $pending) { Write-Json $pendingPath @{ boot = Get-BootSecond } }
+            if ($step.reboot -and -not $pending) { Write-Kept (Get-PendingPath) @{ boot = Get-BootSecond } }
             # Complete-Step and the tunnels call it before they change anything.
             $BeforeChange = if ($step.guard) { { Enter-Guard $parameters.stack } } else { $null }
             try {
@@ -88,7 +87,7 @@ try {
                 if ($line.changed) { $changed++ }
                 if ($outcome.restartFirst) { $because = 'not run: a restart must come first' }
                 if ($line.reboot) { $pending = $true }
-                if ($step.reboot -and -not $pending) { Remove-Item -LiteralPath $pendingPath }
+                if ($step.reboot -and -not $pending) { Remove-Item -LiteralPath (Get-PendingPath) }
             } catch {
                 $line['error'] = Protect-Text $_.Exception.Message
                 $failed++
@@ -106,7 +105,11 @@ try {
 } catch {
     $text = Protect-Text $_.Exception.Message
     [Console]::Error.WriteLine("cgw: $text")
-    if (-not $lock) { exit $(if ($text -match 'another run') { 3 } else { 1 }) }
+    if (-not $lock) {
+        $code = Get-RefusalCode $text
+        if ($code -eq 3) { Write-Busy $Digest }
+        exit $code
+    }
     [IO.File]::AppendAllText((Get-JournalPath), "cgw-failed $text`r`n")
     exit 1
 } finally {

@@ -1,11 +1,36 @@
 # What goes on when nobody is connected: the lock, the journal, the scheduled tasks and the guard. common.ps1 comes first.
 
 # One run at a time on a server, whatever its stack: the settings of IPsec are the machine's. The lock ends with the process.
-function Enter-Run {
-    $root = Join-Path $env:ProgramData 'cgw'
+# The run of another stack is under way until it is confirmed, too: its guard would put back the whole policy as it was, without
+# what is done here meanwhile. That has an end: either somebody confirms, or the time of the guard comes.
+function Enter-Run([string] $Stack = (Split-Path -Path $PSScriptRoot -Leaf)) {
+    $root = Get-RootFolder
     New-PrivateFolder $root
-    try { [IO.File]::Open((Join-Path $root 'lock'), 'OpenOrCreate', 'ReadWrite', 'None') } catch { throw 'another run is under way' }
+    try { $held = [IO.File]::Open((Join-Path $root 'lock'), 'OpenOrCreate', 'ReadWrite', 'None') } catch { throw 'another run is under way' }
+    $guarded = @(Get-GuardedStack $Stack)
+    if ($guarded.Count -eq 0) { return $held }
+    $held.Dispose()
+    throw "another run is under way: that of $($guarded -join ', ') is not confirmed yet"
 }
+
+# The other stacks whose guard has a policy to put back, or just does so. One without a policy undoes the steps instead, which
+# takes its turn here. Where one was cut off while it was armed there is a policy, but no task, and nothing has been changed.
+#
+# INVARIANT: two guards never wait for one another: as only who has entered exports a policy, only one of them has one.
+function Get-GuardedStack([string] $Stack) {
+    foreach ($folder in @(Get-OtherStackFolder $Stack)) {
+        $policies = @('guard/policy.wfw', 'guard-firing/policy.wfw' | Where-Object { Test-Path -LiteralPath (Join-Path $folder.FullName $_) })
+        if ($policies.Count -gt 0 -and (Get-ScheduledTask -TaskName (Get-GuardTask $folder.Name) -ErrorAction SilentlyContinue)) { $folder.Name }
+    }
+}
+
+# The exit code of a script that could not enter.
+function Get-RefusalCode([string] $Why) { if ($Why -match '^another run is under way') { 3 } else { 1 } }
+
+# busy.json: the digest of a run that was begun as a task and could not enter; who follows it is told.
+function Get-BusyPath { Join-Path $PSScriptRoot 'busy.json' }
+function Write-Busy([string] $Digest) { if ($Digest -ne 'by-hand') { Write-Json (Get-BusyPath) @{ digest = $Digest } } }
+function Test-Busy([string] $Digest) { (Test-Path -LiteralPath (Get-BusyPath)) -and (Read-Json (Get-BusyPath)).digest -eq $Digest }
 
 # When the machine started, in seconds since 1970. It is worked out from the clock, so it moves a little when that is set.
 function Get-BootSecond {
@@ -15,9 +40,12 @@ function Get-BootSecond {
 
 function Test-SameBoot([long] $One, [long] $Other) { [Math]::Abs($One - $Other) -lt 120 }
 
-# pending.json: in which boot a restart became necessary, so that it stays so until it has happened.
+# pending.json: in which boot a restart of the server became necessary, for whichever stack, so that it stays so until it has
+# happened.
+function Get-PendingPath { Join-Path (Get-ServerFolder) 'pending.json' }
+
 function Test-RestartPending {
-    $path = Join-Path $PSScriptRoot 'pending.json'
+    $path = Get-PendingPath
     if (-not (Test-Path -LiteralPath $path)) { return $false }
     if (Test-SameBoot (Read-Json $path).boot (Get-BootSecond)) { return $true }
     Remove-Item -LiteralPath $path

@@ -1,9 +1,10 @@
 # Takes away from the server what the steps of manifest.json have set, last step first, and puts back what was there before
-# this stack changed it. What somebody has changed since stays. Roles stay too, unless -RemoveRoles is given.
+# this stack changed it. What somebody has changed since stays, and so does what another stack on the server needs: the last one
+# puts it back. Roles stay too, unless -RemoveRoles is given.
 #
 # follow.ps1 starts this as a task; a person runs it as Administrator, in the folder of the stack, without -Digest. It says the
 # same lines as run.ps1, with "kept": the names of what stays because it is somebody else's by now. Exit code 0 only if nothing
-# failed; running it again goes on.
+# failed, 3 when another run is under way; running it again goes on.
 param([string] $Digest = 'by-hand', [switch] $RemoveRoles)
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
@@ -48,14 +49,19 @@ try {
     if ($failed -eq 0 -and $steps) {
         [void] (Exit-Guard $parameters.stack)
         Remove-Task (Get-FailoverTask $parameters.stack)
-        foreach ($name in 'rules.json', 'saved.json', 'set.json', 'parameters.json', 'pending.json', 'restored.json') { [IO.File]::Delete((Join-Path $PSScriptRoot $name)) }
+        Clear-Kept
+        foreach ($name in 'used.json', 'rules.json', 'saved.json', 'set.json', 'parameters.json', 'restored.json', 'busy.json') { [IO.File]::Delete((Join-Path $PSScriptRoot $name)) }
     }
     Complete-Journal $Digest $changed $reboot $failed
     if ($failed -gt 0) { exit 1 }
     exit 0
 } catch {
     [Console]::Error.WriteLine("cgw: $($_.Exception.Message)")
-    if (-not $lock) { exit 3 }
+    if (-not $lock) {
+        $code = Get-RefusalCode $_.Exception.Message
+        if ($code -eq 3) { Write-Busy $Digest }
+        exit $code
+    }
     [IO.File]::AppendAllText((Get-JournalPath), "cgw-failed $($_.Exception.Message)`r`n")
     exit 1
 } finally {

@@ -70,8 +70,8 @@ function Push($Given) {
     $all['parameters.json'] = ConvertTo-Base64 $split.parameters
     Invoke-Session $Given.stack 'follow.ps1' @{ Digest = $digest; Start = 'run.ps1' } $all $split.keys
 }
-function Confirm($Arguments = @{}) { Invoke-Session 'prod' 'confirm.ps1' $Arguments @{} }
-function Undo([switch] $RemoveRoles) { Invoke-Session 'prod' 'follow.ps1' @{ Digest = $digest; Start = 'undo.ps1'; RemoveRoles = [bool] $RemoveRoles } @{} }
+function Confirm($Arguments = @{}, [string] $Stack = 'prod') { Invoke-Session $Stack 'confirm.ps1' $Arguments @{} }
+function Undo([switch] $RemoveRoles, [string] $Stack = 'prod') { Invoke-Session $Stack 'follow.ps1' @{ Digest = $digest; Start = 'undo.ps1'; RemoveRoles = [bool] $RemoveRoles } @{} }
 function Get-Proof { ConvertFrom-Json -AsHashtable ((Invoke-Session 'prod' 'prove.ps1' @{ Ping = '10.0.1.10' } @{}).lines[0] -replace '^cgw-proof ') }
 function Start-Guard { Start-Timer 'cgw guard prod' }
 function Reset { New-Server; if (Test-Path (Join-Path $Folder 'cgw')) { Remove-Item -Recurse -Force (Join-Path $Folder 'cgw') } }
@@ -131,16 +131,16 @@ Expect 'fresh: what differs from the server as it was' ($plain -ne $final -and $
 $ike = $server.openings['cgw-prod-ike']
 $ping = $server.openings['cgw-prod-ping']
 Expect 'fresh: Windows Firewall lets in IKE from both tunnels and ping from the VPC, nothing else' ($server.openings.Count -eq 2 -and "$($ike.Protocol) $($ike.LocalPort) $($ike.RemoteAddress)" -eq 'UDP 500 4500 203.0.113.10 203.0.113.20' -and "$($ping.Protocol) $($ping.IcmpType) $($ping.RemoteAddress)" -eq 'ICMPv4 8 10.0.0.0/16')
-$saved = ConvertFrom-Json -AsHashtable ([IO.File]::ReadAllText((Join-Path $run.stack 'saved.json')))
+$saved = ConvertFrom-Json -AsHashtable ([IO.File]::ReadAllText((Join-Path $Folder 'cgw/_server/saved.json')))
 Expect 'fresh: earlier settings are kept' ($saved['ipsec-settings'].users -eq 'O:LSD:(A;;CC;;;BA)' -and $saved['main-mode'].set -eq 'absent' -and $saved['dead-gateway'].EnableDeadGWDetect -eq 'absent' -and $saved['checksum-offload'].udp4 -eq 'TxEnabled')
-$kept = [IO.File]::ReadAllText((Join-Path $run.stack 'saved.json'))
+$kept = [IO.File]::ReadAllText((Join-Path $Folder 'cgw/_server/saved.json'))
 $acls = (Get-History).acls.Clone()
 Clear-History
 foreach ($one in $acls.Keys) { (Get-History).acls[$one] = $acls[$one] }
 $run = Push (Get-Given)
 Expect 'again: nothing is changed' ($run.code -eq 0 -and (Get-ChangedIds $run) -eq '' -and (Get-History).calls -eq 0 -and (Get-Snapshot) -eq $final)
 Expect 'again: the restart is still due, nothing is to be guarded' ($run.marker -eq (Get-Marker 'changed=0 reboot=true failed=0'))
-Expect 'again: what was kept stays' ([IO.File]::ReadAllText((Join-Path $run.stack 'saved.json')) -eq $kept)
+Expect 'again: what was kept stays' ([IO.File]::ReadAllText((Join-Path $Folder 'cgw/_server/saved.json')) -eq $kept)
 (Get-Server).boot = (Get-Server).boot.AddSeconds(3)
 Expect 'the clock was set: the restart is still due' ((Push (Get-Given)).marker -match 'reboot=true')
 (Get-Server).boot = (Get-Server).boot.AddHours(1)
@@ -173,7 +173,7 @@ Expect 'a number that is gone from the registry is set again' ((Get-ChangedIds $
 (Get-Server).mainMode.minutes = 60
 $run = Push $given
 Expect 'a drifted main mode is set right' ((Get-ChangedIds $run) -eq 'main-mode' -and (Get-Server).mainMode.minutes -eq 480)
-Expect 'a drifted main mode is set right: what was kept is still the first state' ([IO.File]::ReadAllText((Join-Path $run.stack 'saved.json')) -eq $kept)
+Expect 'a drifted main mode is set right: what was kept is still the first state' ([IO.File]::ReadAllText((Join-Path $Folder 'cgw/_server/saved.json')) -eq $kept)
 
 # Each setting is changed by hand: exactly the step whose setting it is sets it again, and all else stays.
 Reset
@@ -744,4 +744,171 @@ Expect 'by hand again, without the keys: it says where they went' ($run.code -eq
 $run = Invoke-Captured { & (Join-Path $there 'undo.ps1') -RemoveRoles }
 Expect 'by hand: undone, whole' ($run.code -eq 0 -and (Get-Snapshot) -eq $plain -and $run.marker -match 'cgw-done by-hand')
 foreach ($stack in '..', 'a/b', '', '-x') { $g = Get-Given; $g.stack = $stack; Expect "the stack's name '$stack' is refused" ((Push $g).error -match 'not allowed') }
+
+# Several stacks on one server: each has its folder and its rules, and the settings of the server are of all.
+function Get-OtherGiven {
+    $given = Get-Given
+    $given.stack = 'test'; $given.connection = 'vpn-0bbb'; $given.cloudCidr = '10.2.0.0/16'
+    foreach ($n in 0, 1) { $given.tunnels[$n].name = "vpn-0bbb Tunnel $($n + 1)"; $given.tunnels[$n].outsideIp = "203.0.113.$(50 + $n)"; $given.tunnels[$n].presharedKey = "KeyOfTheOther$n" }
+    $given
+}
+function Set-Up($Given) {
+    $run = Push $Given
+    [void] (Confirm -Stack $Given.stack)
+    $run
+}
+# All but the rules and openings, which are each stack's own.
+function Get-Settings {
+    $settings = ConvertFrom-Json -AsHashtable (Get-Snapshot)
+    foreach ($one in 'rules', 'openings') { $settings.Remove($one) }
+    ConvertTo-Json -Depth 9 -Compress $settings
+}
+foreach ($prepare in { }, { Set-OwnThings }) {
+    foreach ($order in @('prod', 'test'), @('test', 'prod')) {
+        Reset
+        & $prepare
+        $before = Get-Snapshot
+        $others = (Get-Server).rules.Count
+        [void] (Set-Up (Get-Given))
+        $shared = Get-Settings
+        $run = Set-Up (Get-OtherGiven)
+        $name = "two stacks$(if ($others) { ' on a server with own settings' }), $($order[0]) leaves first"
+        Expect "$name`: the second one adds its rules and openings, and a restart is due for it too" ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'firewall tunnels' -and (Get-Settings) -eq $shared -and (Get-Server).rules.Count -eq $others + 4 -and $run.marker -match 'reboot=true')
+        Expect "$name`: again, nothing is changed" ((Get-ChangedIds (Push (Get-Given))) -eq '' -and (Get-ChangedIds (Push (Get-OtherGiven))) -eq '')
+        $run = Undo -RemoveRoles -Stack $order[0]
+        $left = @((Get-Server).rules | Where-Object { $_.name -match '^vpn' } | ForEach-Object { $_.name.Substring(0, 8) } | Select-Object -Unique)
+        Expect "$name`: its rules and openings go, all else stays" ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'firewall tunnels' -and (Get-Settings) -eq $shared -and $left.Count -eq 1 -and $left[0] -eq @{ prod = 'vpn-0bbb'; test = 'vpn-0abc' }[$order[0]] -and -not (Get-Server).openings.Contains("cgw-$($order[0])-ike"))
+        Expect "$name`: the other one is still whole" ((Get-ChangedIds (Push $(if ($order[1] -eq 'prod') { Get-Given } else { Get-OtherGiven }))) -eq '')
+        $run = Undo -RemoveRoles -Stack $order[1]
+        Expect "$name`: the last one leaves the server as it was, whole" ($run.code -eq 0 -and (Get-Snapshot) -eq $before -and -not (Test-Path (Join-Path $Folder 'cgw/_server')))
+        if ((Get-Snapshot) -ne $before) { $before; Get-Snapshot }
+    }
+}
+Reset
+[void] (Set-Up (Get-Given))
+$given = Get-OtherGiven
+$given.mainMode.suites = @($given.mainMode.suites[0])
+$before = Get-Snapshot
+$calls = (Get-History).calls
+$run = Push $given
+Expect 'another main mode than the one of another stack is refused, before anything is changed' ($run.code -eq 1 -and $run.steps.preflight.error -match 'the stack prod on it has DH14-AES256-SHA256,DH2-AES128-SHA1 for 480 minutes, this one DH14-AES256-SHA256 for 480: give both' -and (Get-Snapshot) -eq $before -and (Get-History).calls -eq $calls)
+Expect 'a stack that was refused needs nothing: the other one may have another main mode, and leaves the server as it was' $(& {
+    $given = Get-Given
+    $given.mainMode.minutes = 60
+    (Set-Up $given).code -eq 0 -and (Get-Server).mainMode.minutes -eq 60 -and (Undo -RemoveRoles).code -eq 0 -and (Get-Snapshot) -eq $plain })
+Expect 'and it has nothing to undo' ((Undo -RemoveRoles -Stack 'test').code -eq 0 -and (Get-Snapshot) -eq $plain)
+Reset
+$given = Get-Given
+$given.minimalRoles = $true
+[void] (Set-Up $given)
+$given = Get-OtherGiven
+$given.quickMode.encryption = 'AES128'
+$run = Set-Up $given
+Expect 'another stack with more roles and another quick mode: the roles are added, the quick mode of the first one stays' ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'firewall roles tunnels' -and (Get-Server).quickMode.proposals[0].Encryption -eq 'AES256')
+[void] (Undo -RemoveRoles -Stack 'test')
+Expect 'it leaves, and its roles stay until the last one does' ((Get-Server).features.Contains('NPAS') -and (Undo -RemoveRoles).code -eq 0 -and (Get-Snapshot) -eq $plain)
+Reset
+[void] (Set-Up (Get-Given))
+$given = Get-OtherGiven
+$given.cloudCidr = '10.0.0.0/16'; $given.replaceRules = $true
+$before = Get-Snapshot
+$run = Push $given
+Expect 'the rules of another stack are not switched off, whatever was allowed' ($run.code -eq 1 -and $run.steps.preflight.error -match 'it is that of the stack prod on this server, take that one down first' -and (Get-Snapshot) -eq $before)
+# A run of the second one, or the undo of the first one, is cut off.
+$wrong = @()
+foreach ($n in 1..6) {
+    Reset
+    [void] (Set-Up (Get-Given))
+    (Get-History).failAt = (Get-History).calls + $n
+    [void] (Push (Get-OtherGiven))
+    (Get-History).failAt = 0
+    [void] (Confirm -Stack 'test')
+    if ((Undo -RemoveRoles).code -ne 0 -or (Undo -RemoveRoles -Stack 'test').code -ne 0 -or (Get-Snapshot) -ne $plain) { $wrong += "run $n" }
+    Reset
+    [void] (Set-Up (Get-Given))
+    [void] (Set-Up (Get-OtherGiven))
+    (Get-History).failAt = (Get-History).calls + $n
+    [void] (Undo -RemoveRoles)
+    (Get-History).failAt = 0
+    if ((Undo -RemoveRoles -Stack 'test').code -ne 0 -or (Test-Path (Join-Path $Folder 'cgw/prod')) -and (Undo -RemoveRoles).code -ne 0 -or (Get-Snapshot) -ne $plain) { $wrong += "undo $n" }
+}
+Expect "one of two stacks is cut off, then both are undone, whole $($wrong -join ', ')" ($wrong.Count -eq 0)
+
+# As long as a stack is not confirmed its guard would put back the policy without what others have changed since, so they wait.
+Reset
+[void] (Set-Up (Get-Given))
+[void] (Set-Up (Get-OtherGiven))
+$given = Get-Given
+$given.tunnels[1].presharedKey = $keys[2]
+[void] (Push $given)
+$before = Get-Snapshot
+$changed = Get-OtherGiven
+$changed.tunnels[0].presharedKey = 'KeyOfTheOther7'
+$run = Push $changed
+Expect 'a stack is not confirmed: a run of another one has exit code 3, changes nothing and leaves no key' ($run.code -eq 3 -and $run.error -match 'another run is under way: that of prod is not confirmed yet' -and $run.lines.Count -eq 0 -and (Get-Snapshot) -eq $before -and 'keys.txt' -notin $run.left -and -not $run.all.Contains('KeyOfTheOther7'))
+$run = Undo -Stack 'test'
+Expect 'an undo of another one too' ($run.code -eq 3 -and $run.error -match 'is not confirmed yet' -and (Get-Snapshot) -eq $before -and (Test-Path $run.stack))
+$run = Invoke-Session 'test' 'failover.ps1' @{ Ping = '10.2.1.10' } @{}
+Expect 'and its failover' ($run.code -eq 3 -and (Get-Snapshot) -eq $before)
+$run = Invoke-Captured { & (Join-Path $Folder 'cgw/test/undo.ps1') }
+Expect 'and what a person does by hand' ($run.code -eq 3 -and (Get-Snapshot) -eq $before)
+$copied = Join-Path $Folder 'third'
+Copy-Item -Recurse $Playbook $copied
+$third = Get-OtherGiven
+$third.stack = 'third'
+$split = Split-Given $third
+[IO.File]::WriteAllText((Join-Path $copied 'parameters.json'), $split.parameters)
+[IO.File]::WriteAllText((Join-Path $copied 'keys.txt'), $split.keys)
+$run = Invoke-Captured { & (Join-Path $copied 'run.ps1') }
+Expect 'and a first run by hand, whose keys stay where they are' ($run.code -eq 3 -and (Get-Snapshot) -eq $before -and (Test-Path (Join-Path $copied 'keys.txt')) -and -not (Test-Path (Join-Path $Folder 'cgw/third/keys.txt')))
+[void] (Confirm -Stack 'test')
+Expect 'to confirm another one disarms nothing' ((Get-Server).tasks.Contains('cgw guard prod') -and (Get-Snapshot) -eq $before)
+(Get-Server).rules[2].enable = 'False'
+$run = Invoke-Captured { & (Join-Path $Folder 'cgw/test/failover.ps1') -Enable }
+Expect 'a rule that was off is switched on all the same, and looked at again' ($run.code -eq 0 -and (Get-Server).rules[2].enable -eq 'True' -and "$((Get-Server).tasks['cgw failover test'].triggers)" -eq 'once startup PT1M')
+$run = Push $given
+Expect 'the stack itself goes on' ($run.code -eq 0)
+$given.tunnels[1].presharedKey = 'KeyOfTunnelTwo9'
+[void] (Push $given)
+Start-Guard
+Expect 'the guard comes: the other stack is as it was' ((Get-Server).rules.Count -eq 4 -and (Get-Server).rules[1].auth1psk -eq $keys[2] -and (Get-ChangedIds (Push (Get-OtherGiven))) -eq '')
+$run = Push $changed
+Expect 'and after it the run of the other one goes on' ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'tunnels')
+Expect 'now the first one waits, until that is confirmed' ((Push $given).code -eq 3 -and (Confirm -Stack 'test').code -eq 0 -and (Push $given).code -eq 0 -and (Confirm).state.guard -eq 'armed')
+[void] (Push $changed)
+[void] (Confirm -Stack 'test')
+Reset
+[void] (Push (Get-Given))
+(Get-Server).tasks.Remove('cgw guard prod')
+Expect 'a guard that was never armed keeps nobody waiting' ((Push (Get-OtherGiven)).code -eq 0)
+Reset
+[void] (Set-Up (Get-Given))
+[void] (Confirm @{ Restart = $true })
+$run = Push (Get-OtherGiven)
+Start-Guard
+Expect 'a guard without a policy keeps nobody waiting, but waits itself for that of the other one' ($run.code -eq 0 -and (Get-Server).rules.Count -eq 4 -and (Get-Server).tasks.Contains('cgw guard prod'))
+Start-Timer 'cgw guard test'
+Start-Guard
+Expect 'and each of them comes' ((Get-Server).rules.Count -eq 0 -and (Get-Server).tasks.Count -eq 0)
+
+# The run of another stack holds the server: now, or as soon as the task of this one begins.
+Reset
+[void] (Set-Up (Get-Given))
+[void] (Set-Up (Get-OtherGiven))
+$before = Get-Snapshot
+function Enter-Lock { [IO.File]::Open((Join-Path $Folder 'cgw/lock'), 'Open', 'ReadWrite', 'None') }
+$held = Enter-Lock
+$runs = [ordered]@{ 'an undo' = Undo -Stack 'test'; 'a failover' = Invoke-Session 'test' 'failover.ps1' @{ Ping = '10.2.1.10' } @{}; 'a run' = Push $changed }
+$runs['a run without a bundle'] = Invoke-Session 'test' 'follow.ps1' @{ Digest = $digest; Start = 'run.ps1' } @{}
+$held.Dispose()
+foreach ($one in $runs.Keys) { Expect "another run is under way: $one has exit code 3" ($runs[$one].code -eq 3 -and $runs[$one].error -match 'another run' -and $runs[$one].lines.Count -eq 0 -and (Get-Snapshot) -eq $before) }
+$direct = $global:RunFile
+$global:RunFile = { param($Path, $Named) $held = [IO.File]::Open((Join-Path $env:ProgramData 'cgw/lock'), 'Open', 'ReadWrite', 'None'); try { & $Path @Named } finally { $held.Dispose() } }
+$runs = [ordered]@{ 'an undo' = Undo -Stack 'test'; 'a run' = Push $changed }
+$late = Invoke-Session 'test' 'follow.ps1' @{ Digest = $digest } @{}
+$global:RunFile = $direct
+foreach ($one in $runs.Keys) { Expect "another run begins in the same moment: $one has exit code 3, and leaves nothing" ($runs[$one].code -eq 3 -and $runs[$one].error -match 'another run' -and (Get-Snapshot) -eq $before -and 'keys.txt' -notin $runs[$one].left) }
+Expect 'who follows it later is told too' ($late.code -eq 3 -and $late.error -match 'another run')
+$run = Push $changed
+Expect 'and afterwards it runs' ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'tunnels' -and (Confirm -Stack 'test').code -eq 0 -and (Undo -Stack 'test').code -eq 0)
 exit $failures
