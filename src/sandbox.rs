@@ -114,19 +114,20 @@ impl Sandbox {
         let mut store = Store::new(folder)?;
         let held = store.hold()?;
         let wall = Moment::from(time::real_wall_clock());
-        let kept = store.read(&held)?;
-        let now = kept
+        let before = store.read(&held)?;
+        let now = before
             .as_ref()
             .map_or(wall, |(_, now, then)| now.after(wall.since(*then).mul_f64(speed)));
         time::simulate(speed, now.timestamp());
-        let is_new = kept.is_none();
-        let seed = wall.second().unsigned_abs();
-        let account = kept.map_or_else(|| Account::new(seed, Manners::default()), |(all, ..)| all);
+        let is_new = before.is_none();
+        let chance = wall.second().unsigned_abs();
+        let account =
+            before.map_or_else(|| Account::new(chance, Manners::default()), |(all, ..)| all);
         drop(held);
         let sandbox = Self::begin(State { account, store: Some(store) });
         if is_new {
-            let seed = sandbox.seed_for_people();
-            sandbox.change(|account| account.seed = Some(seed))?;
+            let sown = sandbox.seed_for_people();
+            sandbox.change(|account| account.seed = Some(sown))?;
         }
         Ok(sandbox)
     }
@@ -184,13 +185,13 @@ impl Sandbox {
         self.with(|account, _| account.alarms.clone())
     }
 
-    /// Lets calls go wrong from now on, or no more; returns what went wrong until now.
-    pub fn trouble(&self, faults: Option<Faults>) -> Option<Faults> {
-        let swap = |account: &mut Account, _| {
+    /// Lets calls go wrong from now on, or nothing any more.
+    pub fn trouble(&self, faults: Option<Faults>) {
+        let swapped = self.with(|account, _| {
             account.hosts.values_mut().for_each(host::Host::calm);
-            std::mem::replace(&mut account.faults, faults)
-        };
-        self.with(swap).ok().flatten()
+            account.faults = faults;
+        });
+        swapped.expect("a sandbox with faults is kept in no folder");
     }
 
     /// Tells these from now on of what a fate does to a process.

@@ -186,6 +186,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    #[expect(clippy::disallowed_methods, reason = "it is held against what is simulated")]
     async fn a_faster_time_goes_faster_in_every_respect() {
         let (real, wall) = (tokio::time::Instant::now(), Timestamp::UNIX_EPOCH);
         simulate(60.0, wall);

@@ -1,6 +1,7 @@
 //! The simulated account: its regions, whose objects are whose, and the answer to any call.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use super::query::Query;
 use super::refusal::Refusal;
 use super::region::{self, Call, Effect, Region};
 use super::throttle::Throttle;
-use super::tree::{Tree, escape};
+use super::tree::{Tree, map};
 use super::{Draws, Moment, Seed};
 
 /// All that there is in a sandbox.
@@ -109,7 +110,7 @@ impl Account {
         *self.calls.entry(action.to_owned()).or_default() += 1;
         match request.service {
             "sts" => return self.identity(action),
-            "ssm" => return self.systems_manager(action),
+            "ssm" => return Self::systems_manager(action),
             _ => {}
         }
         let throttle = self.throttles.entry(request.region.to_owned()).or_default();
@@ -154,7 +155,7 @@ impl Account {
     }
 
     /// Answers Systems Manager's calls: it reaches none of the machines here.
-    fn systems_manager(&self, action: &str) -> Result<Tree, Refusal> {
+    fn systems_manager(action: &str) -> Result<Tree, Refusal> {
         match action {
             "DescribeInstanceInformation" => {
                 Ok(Tree::Map(vec![("InstanceInformationList", Tree::List(Vec::new()))]))
@@ -185,55 +186,54 @@ fn json_reply(status: u16, body: &Value) -> Reply {
 
 const XML: &str = "text/xml;charset=UTF-8";
 
+/// A tree, written as XML where it stands in a text.
+struct Xml<'a>(&'a Tree);
+
+impl fmt::Display for Xml<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = String::new();
+        self.0.write(&mut out);
+        f.write_str(&out)
+    }
+}
+
 fn ec2(action: &str, tree: &Tree, id: &str) -> Reply {
-    let mut body = format!(
+    let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{action}Response \
-         xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"><requestId>{id}</requestId>"
+         xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"><requestId>{id}</requestId>{}\
+         </{action}Response>",
+        Xml(tree)
     );
-    tree.write(&mut body);
-    body.push_str(&format!("</{action}Response>"));
+    Reply { status: 200, content_type: XML, body }
+}
+
+fn sts(action: &str, tree: &Tree, id: &str) -> Reply {
+    let body = format!(
+        "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result>{}\
+         </{action}Result><ResponseMetadata><RequestId>{id}</RequestId></ResponseMetadata>\
+         </{action}Response>",
+        Xml(tree)
+    );
     Reply { status: 200, content_type: XML, body }
 }
 
 /// Writes an error as a service does.
 pub(super) fn refuse(service: &str, refusal: &Refusal, id: &str) -> Reply {
-    match service {
-        "ssm" => {
-            let body = json!({ "__type": refusal.code, "message": refusal.message });
-            json_reply(refusal.status, &body)
-        }
-        "sts" => sts_error(refusal, id),
-        _ => ec2_error(refusal, id),
+    let Refusal { status, code, message } = refusal;
+    if service == "ssm" {
+        return json_reply(*status, &json!({ "__type": code, "message": message }));
     }
-}
-
-fn ec2_error(refusal: &Refusal, id: &str) -> Reply {
-    let mut body =
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response><Errors><Error><Code>".to_owned();
-    escape(&refusal.code, &mut body);
-    body.push_str("</Code><Message>");
-    escape(&refusal.message, &mut body);
-    body.push_str(&format!("</Message></Error></Errors><RequestID>{id}</RequestID></Response>"));
-    Reply { status: refusal.status, content_type: XML, body }
-}
-
-fn sts(action: &str, tree: &Tree, id: &str) -> Reply {
-    let mut body = format!(
-        "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result>"
-    );
-    tree.write(&mut body);
-    body.push_str(&format!(
-        "</{action}Result><ResponseMetadata><RequestId>{id}</RequestId></ResponseMetadata>\
-         </{action}Response>"
-    ));
-    Reply { status: 200, content_type: XML, body }
-}
-
-fn sts_error(refusal: &Refusal, id: &str) -> Reply {
-    let mut body = "<ErrorResponse><Error><Type>Sender</Type><Code>".to_owned();
-    escape(&refusal.code, &mut body);
-    body.push_str("</Code><Message>");
-    escape(&refusal.message, &mut body);
-    body.push_str(&format!("</Message></Error><RequestId>{id}</RequestId></ErrorResponse>"));
-    Reply { status: refusal.status, content_type: XML, body }
+    let error = map([("Code", code.into()), ("Message", message.into())]);
+    let error = Xml(&error);
+    let body = match service {
+        "sts" => format!(
+            "<ErrorResponse><Error><Type>Sender</Type>{error}</Error><RequestId>{id}</RequestId>\
+             </ErrorResponse>"
+        ),
+        _ => format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response><Errors><Error>{error}</Error>\
+             </Errors><RequestID>{id}</RequestID></Response>"
+        ),
+    };
+    Reply { status: *status, content_type: XML, body }
 }

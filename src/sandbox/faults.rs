@@ -85,15 +85,13 @@ pub struct Faults {
     odds: Odds,
     /// Who is told.
     pub signals: Signals,
-    /// The fates that were not normal, by the action that they met.
-    pub met: Vec<(String, Fate)>,
 }
 
 impl Faults {
     /// Begins with a seed.
     #[must_use]
     pub fn new(seed: u64, odds: Odds) -> Self {
-        Self { draws: Draws::new(seed), odds, signals: Signals::default(), met: Vec::new() }
+        Self { draws: Draws::new(seed), odds, signals: Signals::default() }
     }
 
     /// Draws the fate of the next call of an action.
@@ -115,7 +113,6 @@ impl Faults {
         let mut left = dice.random_range(0..1000);
         for (odds, fate) in fates {
             if left < odds {
-                self.met.push((action.to_owned(), fate));
                 return fate;
             }
             left -= odds;

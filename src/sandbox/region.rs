@@ -243,7 +243,7 @@ impl Call<'_> {
     }
 
     /// Refuses one more where a quota is used up.
-    fn within(&self, quota: usize, count: usize, code: &str) -> Result<(), Refusal> {
+    fn within(quota: usize, count: usize, code: &str) -> Result<(), Refusal> {
         if count < quota {
             return Ok(());
         }
@@ -276,6 +276,7 @@ impl Call<'_> {
 }
 
 /// What a call answers that has nothing to say.
+#[expect(clippy::unnecessary_wraps, reason = "it is an answer")]
 fn done() -> Answer {
     Ok(Tree::Map(vec![("return", true.into())]))
 }

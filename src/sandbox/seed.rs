@@ -128,6 +128,7 @@ impl Sandbox {
     /// of another stack.
     ///
     /// The seed itself takes no time and is seen at once.
+    #[must_use]
     pub fn seed(&self, cloud: &str, site: &str) -> Seed {
         let foreign = self.change(|account| account.foreign.insert("other".to_owned()));
         foreign.expect("the folder was written a moment ago");

@@ -10,11 +10,6 @@ use super::Moment;
 pub(super) struct Stages(Vec<(Moment, String)>);
 
 impl Stages {
-    /// Begins with a state, for good.
-    pub(super) fn only(state: &str) -> Self {
-        Self(vec![(Moment::EARLIEST, state.to_owned())])
-    }
-
     /// Goes through states; the first is that of before, too.
     pub(super) fn through(stages: &[(Moment, &str)]) -> Self {
         Self(stages.iter().map(|(at, state)| (*at, (*state).to_owned())).collect())

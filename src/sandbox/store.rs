@@ -50,7 +50,8 @@ pub(super) struct Store {
 }
 
 /// The folder, held for this process alone.
-pub(super) struct Held(File);
+#[derive(Debug)]
+pub(super) struct Held(#[expect(dead_code, reason = "it is held until it is dropped")] File);
 
 impl Store {
     /// Takes a folder, which is made if it is not there.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Moment;
 
 /// How long it is remembered what was; no read lags longer.
-pub(super) const MEMORY: Duration = Duration::from_secs(60);
+pub(super) const MEMORY: Duration = Duration::from_mins(1);
 
 /// Objects by id, each as it was at any moment of the last minute.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -89,7 +89,7 @@ fn element(name: &str, content: &Tree, out: &mut String) {
 }
 
 /// Writes text so that it stays text.
-pub(super) fn escape(text: &str, out: &mut String) {
+fn escape(text: &str, out: &mut String) {
     for c in text.chars() {
         match c {
             '&' => out.push_str("&amp;"),

@@ -282,10 +282,17 @@ impl Session<'_> {
         may_again: impl Fn(&transport::Error) -> bool,
     ) -> Result<T, Error> {
         let mut rests = rests_within(self.way.patience);
+        let mut turns = rests_within(LIMIT);
         loop {
             match self.ask(request, word, limit).await {
                 Err(Error::Transport(error)) if may_again(&error) => {
                     self.rest(&mut rests, error).await?;
+                }
+                // Nothing has begun there.
+                Err(Error::Unfinished { code: BUSY, .. }) => {
+                    self.events.note("another run is under way on the server; waiting for its end");
+                    let rest = turns.next_rest().ok_or(Error::Busy)?;
+                    self.way.interrupt.sleep(rest).await.map_err(|_| Error::Busy)?;
                 }
                 answer => return answer,
             }

@@ -106,11 +106,11 @@ impl Schedule {
                     code = &mut joined, if second.is_none() => second = Some(code),
                 }
             };
-            drop(first);
             Ending::Code(first)
         };
         let ending = time::within(ENDLESS, work).await;
-        let ending = ending.unwrap_or_else(|_| panic!("no end:\n{}", self.said));
+        assert!(ending.is_ok(), "no end:\n{}", self.said);
+        let ending = ending.unwrap();
         self.note(&ui::heard());
         self.note(&format!("= {ending:?}\n"));
         self.check();
@@ -206,13 +206,11 @@ async fn run(seed: u64) {
 /// The seeds that are asked for: one, or the first so many.
 fn seeds(default: u64) -> Range<u64> {
     let read = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
-    match read("CGW_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => {
-            let first = read("CGW_FIRST_SEED").unwrap_or(0);
-            first..first + read("CGW_SCHEDULES").unwrap_or(default)
-        }
+    if let Some(seed) = read("CGW_SEED") {
+        return seed..seed + 1;
     }
+    let first = read("CGW_FIRST_SEED").unwrap_or(0);
+    first..first + read("CGW_SCHEDULES").unwrap_or(default)
 }
 
 /// Runs a schedule, and tells how it is run again if something is wrong.

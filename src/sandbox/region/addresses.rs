@@ -19,7 +19,7 @@ pub(super) struct Address {
 
 pub(super) fn allocate(call: &mut Call<'_>) -> Answer {
     let count = call.region.addresses.count(|_| true);
-    call.within(call.manners.quotas.addresses, count, "AddressLimitExceeded")?;
+    Call::within(call.manners.quotas.addresses, count, "AddressLimitExceeded")?;
     let id = call.new_id("eipalloc");
     call.tag(&id)?;
     // Of RFC 2544's network for tests: no address of this kind is anybody's.

@@ -97,6 +97,7 @@ fn tunnel_xml(tunnel: &Tunnel, customer: &str) -> String {
     )
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is one of many actions")]
 pub(super) fn types(_: &mut Call<'_>) -> Answer {
     let device = |(id, vendor, platform, software): &(&str, &str, &str, &str)| {
         map([

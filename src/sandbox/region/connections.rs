@@ -124,14 +124,14 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
     let quotas = call.manners.quotas;
     let is_on = |c: &Connection| c.is_there(call) && c.gateway == gateway;
     let (of_gateway, count) = (all.count(is_on), all.count(|c| c.is_there(call)));
-    call.within(quotas.connections, count, "VpnConnectionLimitExceeded")?;
-    call.within(quotas.connections_of_gateway, of_gateway, "VpnConnectionLimitExceeded")?;
+    Call::within(quotas.connections, count, "VpnConnectionLimitExceeded")?;
+    Call::within(quotas.connections_of_gateway, of_gateway, "VpnConnectionLimitExceeded")?;
     let asked = call.query.part("Options");
     let mut options = asked.items("TunnelOptions");
     options.resize(2, Query::default());
-    let on_gateway = all.all().filter(|(_, c)| is_on(c));
+    let others = all.all().filter(|(_, c)| is_on(c));
     let mut taken: Vec<Ipv4Net> =
-        on_gateway.flat_map(|(_, c)| c.tunnels.iter().map(|t| t.inside)).collect();
+        others.flat_map(|(_, c)| c.tunnels.iter().map(|t| t.inside)).collect();
     let mut tunnels = Vec::new();
     for option in &options {
         let tunnel = Tunnel::make(call, option, &taken)?;
@@ -206,10 +206,7 @@ fn tree(call: &Call<'_>, id: &str, one: &Connection) -> Tree {
         ("customerGatewayId", (&one.customer).into()),
         ("vpnGatewayId", (&one.gateway).into()),
         ("gatewayAssociationState", "associated".into()),
-        (
-            "customerGatewayConfiguration",
-            is_of_use.then(|| configuration::xml(id, one)).into(),
-        ),
+        ("customerGatewayConfiguration", is_of_use.then(|| configuration::xml(id, one)).into()),
         ("options", options),
         ("routes", list(one.prefixes.iter().map(prefix))),
         ("vgwTelemetry", list(one.tunnels.iter().map(telemetry))),

@@ -30,7 +30,7 @@ pub(super) struct CustomerGateway {
 }
 
 /// How long AWS goes on listing what is deleted: for a while (moto's samples of the real service).
-pub(super) const LISTED: Duration = Duration::from_mins(60);
+pub(super) const LISTED: Duration = Duration::from_hours(1);
 
 /// Says whether an object that goes through stages is still listed.
 pub(super) fn is_listed(stages: &Stages, at: Moment) -> bool {
@@ -68,7 +68,7 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
     }
     let is_there = |g: &VpnGateway| g.stages.last() != "deleted";
     let count = call.region.vpn_gateways.all().filter(|(_, g)| is_there(g)).count();
-    call.within(call.manners.quotas.vpn_gateways, count, "VpnGatewayLimitExceeded")?;
+    Call::within(call.manners.quotas.vpn_gateways, count, "VpnGatewayLimitExceeded")?;
     let id = call.new_id("vgw");
     call.tag(&id)?;
     let stages = call.stages(Work::Gateway, "pending", "available");
@@ -219,7 +219,7 @@ pub(super) fn create_customer(call: &mut Call<'_>) -> Answer {
         return Ok(map([("customerGateway", customer_tree(call, id, same))]));
     }
     let count = all().count();
-    call.within(call.manners.quotas.customer_gateways, count, "CustomerGatewayLimitExceeded")?;
+    Call::within(call.manners.quotas.customer_gateways, count, "CustomerGatewayLimitExceeded")?;
     let id = call.new_id("cgw");
     call.tag(&id)?;
     let stages = call.stages(Work::Gateway, "pending", "available");

@@ -42,7 +42,7 @@ impl Instance {
 }
 
 /// How long AWS goes on listing an instance that was terminated (EC2 user guide: about an hour).
-const LISTED: std::time::Duration = std::time::Duration::from_mins(60);
+const LISTED: std::time::Duration = std::time::Duration::from_hours(1);
 
 pub(super) fn run(call: &mut Call<'_>) -> Answer {
     let id = call.once(launch)?;
@@ -251,6 +251,7 @@ pub(super) fn modify_interface(call: &mut Call<'_>) -> Answer {
 }
 
 /// The images are those that AWS's public parameters name.
+#[expect(clippy::unnecessary_wraps, reason = "it is one of many actions")]
 pub(super) fn describe_images(_: &mut Call<'_>) -> Answer {
     Ok(map([("imagesSet", list([]))]))
 }

@@ -194,10 +194,12 @@ pub(super) fn describe_internet_gateways(call: &mut Call<'_>) -> Answer {
 }
 
 /// There is no transit gateway here.
+#[expect(clippy::unnecessary_wraps, reason = "it is one of many actions")]
 pub(super) fn describe_transit(_: &mut Call<'_>) -> Answer {
     Ok(map([("transitGatewayVpcAttachments", list([]))]))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is one of many actions")]
 pub(super) fn describe_regions(_: &mut Call<'_>) -> Answer {
     let region = |name: &str| {
         map([("regionName", name.into()), ("optInStatus", "opt-in-not-required".into())])
@@ -205,6 +207,7 @@ pub(super) fn describe_regions(_: &mut Call<'_>) -> Answer {
     Ok(map([("regionInfo", list(["eu-central-1", "eu-west-1", "us-east-1"].map(region)))]))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is one of many actions")]
 pub(super) fn describe_zones(_: &mut Call<'_>) -> Answer {
     let zone = map([("zoneName", "a".into()), ("zoneState", "available".into())]);
     Ok(map([("availabilityZoneInfo", list([zone]))]))

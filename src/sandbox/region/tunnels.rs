@@ -34,7 +34,7 @@ const CHOICES: &[(&str, &str, &[&str])] = &[
     ("Phase2EncryptionAlgorithm", "phase2EncryptionAlgorithmSet", CIPHERS),
     ("Phase1IntegrityAlgorithm", "phase1IntegrityAlgorithmSet", HASHES),
     ("Phase2IntegrityAlgorithm", "phase2IntegrityAlgorithmSet", HASHES),
-    ("Phase1DHGroupNumber", "phase1DHGroupNumberSet", &GROUPS.split_at(1).1),
+    ("Phase1DHGroupNumber", "phase1DHGroupNumberSet", GROUPS.split_at(1).1),
     ("Phase2DHGroupNumber", "phase2DHGroupNumberSet", GROUPS),
     ("IKEVersion", "ikeVersionSet", &["ikev1", "ikev2"]),
 ];
