@@ -12,7 +12,7 @@ use super::folder::{Folder, Timer};
 use super::parameters::Parameters;
 use super::pings::Outside;
 use super::run::{Run, Work};
-use super::scripts::Said;
+use super::scripts::{BUSY, Said};
 use crate::address::Stack;
 use crate::sandbox::{Draws, Moment};
 
@@ -64,7 +64,7 @@ impl Host {
             return Said { at, ..Said::new(now) };
         }
         if self.run.is_some() {
-            return Said::failed(now, "another run is under way");
+            return Said::ended(now, BUSY, "another run is under way");
         }
         self.switch_off(&parameters, asked, now, draws, outside).unwrap_or_else(|said| said)
     }

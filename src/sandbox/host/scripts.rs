@@ -20,7 +20,7 @@ pub(super) struct Said {
 }
 
 /// Another run holds the server.
-const BUSY: i32 = 3;
+pub(super) const BUSY: i32 = 3;
 /// The script is not there.
 const NOTHING: i32 = 4;
 /// How often who follows a run looks.
@@ -39,7 +39,7 @@ impl Said {
         Self::ended(at, 1, why)
     }
 
-    fn ended(at: Moment, code: i32, why: &str) -> Self {
+    pub(super) fn ended(at: Moment, code: i32, why: &str) -> Self {
         Self { code, stderr: format!("cgw: {why}\n"), ..Self::new(at) }
     }
 }
