@@ -57,7 +57,7 @@ pub struct Cli {
     #[arg(num_args = 0..=1, require_equals = true, default_missing_value = Sandbox::FOLDER)]
     pub sandbox: Option<PathBuf>,
     /// How many times faster than real the time of the sandbox goes
-    #[arg(long, global = true, value_name = "TIMES", requires = "sandbox", default_value = "20")]
+    #[arg(long, global = true, value_name = "TIMES", default_value = "20")]
     #[arg(value_parser = outside::speed)]
     pub sandbox_speed: f64,
 }

@@ -328,7 +328,10 @@ impl Worker<'_> {
                             Err(error)
                         };
                     }
-                    Some(found) => (id, state) = found,
+                    // Done or not: what is seen first may be what was before.
+                    Some((found, _)) => {
+                        (id, state) = self.wait_for_change(making, &found, &diff).await?;
+                    }
                     None => return Err(error),
                 },
                 Err(error) => return Err(error),

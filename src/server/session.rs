@@ -292,7 +292,8 @@ impl Session<'_> {
                 Err(Error::Unfinished { code: BUSY, .. }) => {
                     self.events.note("another run is under way on the server; waiting for its end");
                     let rest = turns.next_rest().ok_or(Error::Busy)?;
-                    self.way.interrupt.sleep(rest).await.map_err(|_| Error::Busy)?;
+                    self.way.interrupt.sleep(rest).await.map_err(|_| Error::Interrupted)?;
+                    rests = rests_within(self.way.patience);
                 }
                 answer => return answer,
             }

@@ -52,7 +52,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("check", &["playbook", "server", "tunnel"]),
     ("render", &["aws", "plan", "resource"]),
-    ("sandbox", &["address", "playbook", "secret", "time", "transport"]),
+    ("sandbox", &["address", "playbook", "time", "transport"]),
     ("ui", &["address", "event", "plan", "render", "time"]),
     ("cli", &["*"]),
 ];
@@ -66,7 +66,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("indicatif", &["ui/bars.rs"]),
     ("dialoguer", &["ui/mod.rs"]),
     ("openssl", &["aws/password.rs", "transport/ssm/seal.rs"]),
-    ("rand", &["resource/dice.rs", "sandbox/draws.rs"]),
+    ("rand", &["resource/dice.rs", "sandbox/"]),
     ("Writer::new", &["plan.rs"]),
 ];
 

@@ -161,7 +161,7 @@ fn a_folder_keeps_it_from_one_process_to_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let cgw = |words: &[&str]| {
         let output =
-            in_folder(folder.path()).args(words).args(["--sandbox-speed", "2000"]).output();
+            in_folder(folder.path()).args(words).args(["--sandbox-speed", "150"]).output();
         let output = output.unwrap();
         let said =
             String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);

@@ -217,7 +217,8 @@ fn seeds(default: u64) -> Range<u64> {
 fn holds(seed: u64) -> bool {
     let outcome = std::panic::catch_unwind(|| simulated(run(seed)));
     let Err(why) = outcome else { return true };
-    let why = why.downcast_ref::<String>().map_or("", String::as_str);
+    let text = why.downcast_ref::<&str>().copied();
+    let why = text.or(why.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
     let why: Vec<&str> = why.lines().take(3).collect();
     println!(
         "seed {seed}: CGW_SEED={seed} cargo test --test it schedules -- --nocapture\n{}",
