@@ -160,8 +160,7 @@ fn has_the_life_of_a_vpn(url: &str, key: &str) {
 fn a_folder_keeps_it_from_one_process_to_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let cgw = |words: &[&str]| {
-        let output =
-            in_folder(folder.path()).args(words).args(["--sandbox-speed", "150"]).output();
+        let output = in_folder(folder.path()).args(words).args(["--sandbox-speed", "150"]).output();
         let output = output.unwrap();
         let said =
             String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);
