@@ -45,17 +45,12 @@ pub use store::Error;
 use store::Store;
 pub use unshown::Unshown;
 
-use crate::time::{self, Instant};
+use crate::time;
 use crate::transport::Machine;
 
 /// A simulated account and its servers.
 #[derive(Clone)]
-pub struct Sandbox(Arc<Shared>);
-
-struct Shared {
-    state: Mutex<State>,
-    begun: (Moment, Instant),
-}
+pub struct Sandbox(Arc<Mutex<State>>);
 
 struct State {
     account: Account,
@@ -133,15 +128,13 @@ impl Sandbox {
     }
 
     fn begin(state: State) -> Self {
-        let begun = (Moment::from(time::wall_clock()), time::now());
-        Self(Arc::new(Shared { state: Mutex::new(state), begun }))
+        Self(Arc::new(Mutex::new(state)))
     }
 
     /// Returns the moment that it is in the sandbox.
     #[must_use]
     pub fn now(&self) -> Moment {
-        let (moment, instant) = self.0.begun;
-        moment.after(instant.elapsed())
+        time::wall_clock().into()
     }
 
     /// Returns what stands in for AWS behind the SDK.
@@ -264,7 +257,7 @@ impl Sandbox {
     /// Does something with the account as it is now; where a folder keeps it, no other process does
     /// anything meanwhile.
     fn with<T>(&self, work: impl FnOnce(&mut Account, Moment) -> T) -> Result<T, Error> {
-        let mut state = self.0.state.lock().expect("no holder of this lock can panic");
+        let mut state = self.0.lock().expect("no holder of this lock can panic");
         let State { account, store } = &mut *state;
         let Some(store) = store else { return Ok(work(account, self.now())) };
         let held = store.hold()?;

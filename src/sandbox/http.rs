@@ -10,7 +10,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 
-use super::account::{Reply, Who};
+use super::account::{Reply, Who, throttled};
 use super::faults::{Done, Fate};
 use super::refusal::Refusal;
 use super::{Asked, Sandbox};
@@ -62,9 +62,7 @@ async fn meet(sandbox: &Sandbox, asked: &Asked) -> Result<Reply, ConnectorError>
             time::sleep(span).await;
             sandbox.answer(asked).map_err(kept)
         }
-        Fate::Throttled => {
-            Ok(asked.refuse(&Refusal::with_status(503, "RequestLimitExceeded", "Too many calls.")))
-        }
+        Fate::Throttled => Ok(asked.refuse(&throttled())),
         Fate::Fails(status, done) => {
             do_it(done)?;
             let code = if status == 503 { "Unavailable" } else { "InternalError" };
