@@ -266,8 +266,8 @@ mod tests {
         let stack = stand.setup.stack();
         let off = crate::playbook::Off::Carrier;
         let ping = stand.setup.target();
-        let refused = stand.ask(&Request::Failover { stack: &stack, ping, off });
-        assert_eq!(refused.code, Some(1));
+        let failover = stand.ask(&Request::Failover { stack: &stack, ping, off });
+        assert_eq!(failover.code, Some(BUSY));
     }
 
     #[test]
