@@ -140,6 +140,13 @@ impl Events {
     }
 }
 
+/// Passes on what another listener has heard.
+impl Listener for Events {
+    fn hear(&self, event: &Event) {
+        self.0.hear(event);
+    }
+}
+
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Events")

@@ -43,6 +43,7 @@ pub use seed::Seed;
 pub use serve::Port;
 pub use store::Error;
 use store::Store;
+pub use throttle::rate;
 pub use unshown::Unshown;
 
 use crate::time;
@@ -227,6 +228,11 @@ impl Sandbox {
     /// Returns how many calls came, and how many of them were throttled.
     pub fn calls(&self) -> Result<(u64, u64), Error> {
         self.with(|account, _| (account.calls.values().sum(), account.throttled))
+    }
+
+    /// Returns how many calls of each action came.
+    pub fn calls_of_each(&self) -> Result<BTreeMap<String, u64>, Error> {
+        self.with(|account, _| account.calls.clone())
     }
 
     /// Returns what it was seeded with.

@@ -158,6 +158,7 @@ async fn under_lock(
         consistency: change.options.consistency(),
         events: session.events.clone(),
         interrupt: session.cloud_reader().interrupt().clone(),
+        looks: session.shared.looks.clone(),
     };
     let plan = approved.plan();
     let known = Known {
@@ -221,7 +222,10 @@ impl Work<'_> {
         if !self.plan.covers(&plan) {
             ui::talk("meanwhile something changed; the plan is now:");
             ui::tell_plan(&plan, &[], &[]).lines().for_each(ui::talk);
-            ask(self.change.options, "Carry it out?")?;
+            // Whoever holds the lock waits for no other stack.
+            if !self.change.options.yes {
+                is_approved(ui::confirm("Carry it out?"))?;
+            }
             // Nothing was said of this run while somebody thought it over.
             self.lease.renew().await.map_err(|error| {
                 let text = format!("the stack's lock is lost: {error}");
@@ -233,7 +237,7 @@ impl Work<'_> {
 
     async fn look(&self, session: &mut Session, lags: bool) -> Result<(), Stopped> {
         session.observe_again().await?;
-        let Options { consistency, events, interrupt } = &self.options;
+        let Options { consistency, events, interrupt, .. } = &self.options;
         if !lags || consistency.is_zero() {
             return Ok(());
         }
@@ -272,11 +276,19 @@ fn report(outcome: &Outcome, again: &str) -> Code {
 }
 
 /// Asks, unless told not to.
-pub(super) fn ask(options: &Changing, question: &str) -> Result<(), Stopped> {
+pub(super) async fn ask(
+    session: &Session,
+    options: &Changing,
+    question: &str,
+) -> Result<(), Stopped> {
     if options.yes {
         return Ok(());
     }
-    match ui::confirm(question) {
+    is_approved(session.shared.confirm(question).await)
+}
+
+fn is_approved(answer: Option<bool>) -> Result<(), Stopped> {
+    match answer {
         Some(true) => Ok(()),
         Some(false) => Err(Stopped::refused("not carried out", "")),
         None => Err(Stopped::refused("nobody can be asked here", "approve the plan with --yes")),

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::change::{Carried, Change, ask, carry_out};
+use super::fleet::Fleet;
 use super::login::Login;
 use super::session::{Asked, Session};
 use super::{Changing, Code, Common, Outside, ServerAt, Stopped, Whereabouts};
@@ -21,6 +22,9 @@ pub struct Down {
     /// What is common.
     #[command(flatten)]
     pub common: Common,
+    /// Whether it is for many stacks.
+    #[command(flatten)]
+    pub fleet: Fleet,
     /// Where the stack is.
     #[command(flatten)]
     pub at: Whereabouts,
@@ -45,9 +49,9 @@ pub struct Down {
 }
 
 /// Takes a stack down: the same planner with nothing desired.
-pub(super) async fn down(outside: &Outside, options: Down) -> Result<Code, Stopped> {
+pub(super) async fn down(outside: Outside, options: Down) -> Result<Code, Stopped> {
     let asked = Asked::of_server(&options.at, &options.server);
-    let mut session = Session::open(outside, &options.common, asked).await?;
+    let mut session = Session::open(&outside, &options.common, asked).await?;
     if !session.exists {
         session.events.note(format!("stack {}: nothing is there", session.stack));
         return Ok(Code::Done);
@@ -63,7 +67,7 @@ pub(super) async fn down(outside: &Outside, options: Down) -> Result<Code, Stopp
     }
     // A lock that a dead run left behind is all there may be.
     if !changes.is_empty() {
-        ask(&options.changing, "Take all this away?")?;
+        ask(&session, &options.changing, "Take all this away?").await?;
     } else if !changes.left.is_empty() {
         return Ok(Code::Done);
     }

@@ -49,7 +49,7 @@ pub(super) async fn launch_first(
     let Some((launching, plan)) = first_plan(session)? else { return Ok(Ok(false)) };
     check(session, &launching)?;
     show(common, &plan);
-    ask(changing, "Launch the server?")?;
+    ask(session, changing, "Launch the server?").await?;
     let change = change::Change {
         options: changing,
         vpc: launching.cloud.vpc,

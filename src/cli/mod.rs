@@ -3,6 +3,7 @@
 mod by_hand;
 mod change;
 mod down;
+mod fleet;
 mod launch;
 mod login;
 mod outside;
@@ -13,6 +14,7 @@ mod push;
 mod rotate;
 mod sandbox;
 mod session;
+mod shared;
 mod stopped;
 mod tools;
 mod turns;
@@ -242,9 +244,21 @@ pub async fn run_in(outside: &Outside, command: Command) -> Code {
         }
     };
     let result = match command {
-        Command::Up(options) => Box::pin(up::up(outside, *options)).await,
-        Command::Plan(options) => Box::pin(up::plan(outside, *options)).await,
-        Command::Down(options) => Box::pin(down::down(outside, *options)).await,
+        Command::Up(up) => {
+            let run = |outside, common| {
+                let plan = up::Plan { common, ..up.plan.clone() };
+                up::up(outside, up::Up { plan, ..*up.clone() })
+            };
+            Box::pin(fleet::run(outside, &up.plan.common, &up.plan.fleet, run)).await
+        }
+        Command::Plan(plan) => {
+            let run = |outside, common| up::plan(outside, up::Plan { common, ..*plan.clone() });
+            Box::pin(fleet::run(outside, &plan.common, &plan.fleet, run)).await
+        }
+        Command::Down(down) => {
+            let run = |outside, common| down::down(outside, down::Down { common, ..*down.clone() });
+            Box::pin(fleet::run(outside, &down.common, &down.fleet, run)).await
+        }
         Command::Push(options) => Box::pin(push::push(outside, *options)).await,
         Command::Test(options) => Box::pin(prove::test(outside, *options)).await,
         Command::RotateKeys(options) => Box::pin(rotate::rotate_keys(outside, *options)).await,

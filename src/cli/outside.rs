@@ -1,10 +1,12 @@
 //! What lies outside a run of cgw: AWS and servers, real or simulated, and the process that it is.
 
+use std::rc::Rc;
 use std::str::FromStr as _;
 
 use aws_credential_types::Credentials;
 
-use super::{Cli, Stopped};
+use super::shared::Shared;
+use super::{Cli, Common, Stopped};
 use crate::aws::Clients;
 use crate::event::Events;
 use crate::interrupt::{Interrupt, Keyboard, Trigger};
@@ -19,6 +21,7 @@ pub struct Outside {
     sandbox: Option<Sandbox>,
     keyboard: Keyboard,
     holder: Holder,
+    shared: Option<Rc<Shared>>,
 }
 
 impl Outside {
@@ -35,13 +38,27 @@ impl Outside {
             }
             None => None,
         };
-        Ok(Self { sandbox, keyboard: Keyboard::default(), holder: Holder::this() })
+        Ok(Self { sandbox, keyboard: Keyboard::default(), holder: Holder::this(), shared: None })
     }
 
     /// Returns a sandbox, in which a simulated process runs at whose keyboard somebody sits.
     #[must_use]
     pub fn sandboxed(sandbox: Sandbox, process: u32, keyboard: Keyboard) -> Self {
-        Self { sandbox: Some(sandbox), keyboard, holder: Holder::simulated(process) }
+        let (sandbox, holder) = (Some(sandbox), Holder::simulated(process));
+        Self { sandbox, keyboard, holder, shared: None }
+    }
+
+    /// Returns what lies outside a run that shares something with others.
+    pub(super) fn with(&self, shared: Rc<Shared>) -> Self {
+        Self { shared: Some(shared), ..self.clone() }
+    }
+
+    /// Returns what a run shares, with others or with itself alone.
+    pub(super) fn shared(&self, common: &Common) -> Result<Rc<Shared>, Stopped> {
+        match &self.shared {
+            Some(shared) => Ok(shared.clone()),
+            None => Shared::alone(self, common),
+        }
     }
 
     /// Returns the sandbox, if this is one.

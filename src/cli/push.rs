@@ -47,7 +47,7 @@ pub(super) async fn push(outside: &Outside, options: Push) -> Result<Code, Stopp
     let situation = situation(&session)?;
     let changes = only_the_server(&session, &situation)?;
     show(&options.common, &situation, &changes);
-    ask(&options.changing, "Run the steps on the server?")?;
+    ask(&session, &options.changing, "Run the steps on the server?").await?;
     let Push { login, changing, reboot, .. } = &options;
     let reach = Reaching { login, patience: changing.patience(), reboot }
         .reach(&session, &situation, &changes)

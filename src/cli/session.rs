@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
+use super::shared::{Shared, path};
 use super::{Code, Common, Outside, ServerAt, Stopped, Whereabouts};
 use crate::address::Stack;
 use crate::aws::{Place, Reader};
-use crate::engine::{observe, observe_again};
 use crate::event::Events;
 use crate::interrupt::Trigger;
 use crate::lease;
@@ -16,10 +17,9 @@ use crate::plan::{self, Plan};
 use crate::playbook::Own;
 use crate::preflight::{Request, Site, examine};
 use crate::resource::{self, GatewayInstance, Kind as _, StackRecord, State};
-use crate::spec::{Declared, File, Fingerprint};
+use crate::spec::{Declared, Fingerprint};
 use crate::time::{self, Instant};
 use crate::topology::Node;
-use crate::ui;
 use crate::world::{Connection, Group, World};
 
 /// The record's tag that says which account the server is in.
@@ -39,6 +39,7 @@ pub(super) struct Session {
     pub(super) world: World,
     pub(super) events: Events,
     pub(super) outside: Outside,
+    pub(super) shared: Rc<Shared>,
     /// Interrupts the readers, and all that is made of them.
     pub(super) trigger: Trigger,
     /// Whether a record or anything else of the stack exists.
@@ -100,12 +101,12 @@ impl Session {
         common: &Common,
         asked: Asked,
     ) -> Result<Self, Stopped> {
-        let events = ui::events(common.form());
-        let path = common.config.clone().unwrap_or_else(|| PathBuf::from("cgw.toml"));
-        let file = read(&path, common.config.is_some())?;
-        let table = file
+        let shared = outside.shared(common)?;
+        let events = shared.events.clone();
+        let table = shared
+            .file
             .table(common.stack.as_ref(), asked.declared.vpc.as_ref())
-            .map_err(|names| several(&path, &names))?;
+            .map_err(|names| several(&path(common), &names))?;
         let said = match table {
             Some(table) => asked.declared.or(table.declared.clone()),
             None => asked.declared,
@@ -114,16 +115,13 @@ impl Session {
             Unnamed::MayBeNew if said.vpc.is_none() => said.or(outside.ends()?),
             Unnamed::MayBeNew | Unnamed::MustExist => said,
         };
-        let (trigger, interrupt) = outside.trigger();
-        let mut clients = outside.clients(events.clone(), interrupt);
         let cloud = cloud(outside, &said).await?;
-        let mut readers = vec![clients.reader(&cloud).await];
+        let mut readers = vec![shared.reader(&cloud).await];
         let first = site(&said, &cloud);
         if first != cloud {
-            readers.push(clients.reader(&first).await);
+            readers.push(shared.reader(&first).await);
         }
-        let read_at = time::now();
-        let mut world = observe(&readers, &events).await?;
+        let (mut world, read_at) = shared.looks.observe(&readers, &events).await?;
         let named = common.stack.clone().or_else(|| table.map(|table| table.name.clone()));
         let stack = stack(named, &said, &world, asked.unnamed)?;
         let record = record(&world, &stack).cloned();
@@ -144,10 +142,10 @@ impl Session {
         let site = site(&declared, &cloud);
         for place in before.iter().chain([&site]) {
             if world.region(place).is_none() {
-                let reader = clients.reader(place).await;
-                world
-                    .regions
-                    .extend(observe(std::slice::from_ref(&reader), &events).await?.regions);
+                let reader = shared.reader(place).await;
+                let (more, _) =
+                    shared.looks.observe(std::slice::from_ref(&reader), &events).await?;
+                world.regions.extend(more.regions);
                 readers.push(reader);
             }
         }
@@ -171,7 +169,8 @@ impl Session {
             world,
             events,
             outside: outside.clone(),
-            trigger,
+            trigger: shared.trigger.clone(),
+            shared,
             exists,
             has_record: record.is_some(),
             read_at,
@@ -237,7 +236,7 @@ impl Session {
     /// Reads the world anew, and with it the host key that was met meanwhile.
     pub(super) async fn observe_again(&mut self) -> Result<(), Stopped> {
         let before = self.recorded_host_key();
-        self.world = observe_again(&self.world, &self.readers).await?;
+        self.world = self.shared.looks.observe_again(&self.readers).await?;
         let now = self.recorded_host_key();
         // One that stood there before may be another server's, or was to be forgotten.
         if self.declared.host_key.is_none() && now != before {
@@ -460,14 +459,6 @@ fn check_vpc(record: &Group, said: &Declared, stack: &Stack) -> Result<(), Stopp
         )),
         Some(_) | None => Ok(()),
     }
-}
-
-fn read(path: &Path, must: bool) -> Result<File, Stopped> {
-    File::read(path, must).map_err(|error| {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-        let text = format!("{error}{}", cause.unwrap_or_default());
-        Stopped::refused(text, "mend the file, or name another with --config")
-    })
 }
 
 fn several(path: &Path, names: &[&Stack]) -> Stopped {

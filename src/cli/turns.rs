@@ -70,7 +70,7 @@ impl Turns<'_> {
             "then the same for the tunnel {}; while one is changed, the other carries the traffic",
             second.outside
         ));
-        ask(self.changing, "Change both, one after the other?")?;
+        ask(session, self.changing, "Change both, one after the other?").await?;
         let trigger = session.trigger.clone();
         interruptible(&trigger, Box::pin(self.both(session, &[first, second]))).await
     }

@@ -9,6 +9,7 @@ use clap::builder::PossibleValuesParser;
 
 use super::by_hand::by_hand;
 use super::change::{self, Carried, ask, carry_out, interruptible};
+use super::fleet::Fleet;
 use super::launch::{self, launch_first};
 use super::login::Login;
 use super::planned::{AGAIN, sets_the_server_up, show, situation};
@@ -31,6 +32,9 @@ pub struct Plan {
     /// What is common.
     #[command(flatten)]
     pub common: Common,
+    /// Whether it is for many stacks.
+    #[command(flatten)]
+    pub fleet: Fleet,
     /// What is declared.
     #[command(flatten)]
     pub declared: Declared,
@@ -88,8 +92,8 @@ impl Plan {
 }
 
 /// Shows what `up` would do. Holds only readers, so it cannot change anything.
-pub(super) async fn plan(outside: &Outside, options: Plan) -> Result<Code, Stopped> {
-    let mut session = Session::open(outside, &options.common, options.asked()).await?;
+pub(super) async fn plan(outside: Outside, options: Plan) -> Result<Code, Stopped> {
+    let mut session = Session::open(&outside, &options.common, options.asked()).await?;
     if let Some((_, changes)) = launch::first_plan(&session)? {
         launch::show(&options.common, &changes);
         return Ok(if options.detailed_exitcode { Code::Changes } else { Code::Done });
@@ -103,12 +107,12 @@ pub(super) async fn plan(outside: &Outside, options: Plan) -> Result<Code, Stopp
 }
 
 /// Makes the VPN.
-pub(super) async fn up(outside: &Outside, options: Up) -> Result<Code, Stopped> {
+pub(super) async fn up(outside: Outside, options: Up) -> Result<Code, Stopped> {
     if options.dry_run {
         return Box::pin(plan(outside, options.plan)).await;
     }
     let common = &options.plan.common;
-    let mut session = Session::open(outside, common, options.plan.asked()).await?;
+    let mut session = Session::open(&outside, common, options.plan.asked()).await?;
     let check = |session: &Session, launching: &Launching| {
         if options.probe {
             must_have_a_place(&launching.cloud)?;
@@ -165,7 +169,9 @@ async fn as_declared(options: &Up, session: &mut Session) -> Result<Code, Stoppe
     if !common.json {
         ui::data(&format!("stack {}: nothing to change\n", session.stack));
     }
-    Report::of(session)?.show(common, Secrets::Hidden);
+    if !session.shared.is_fleet() {
+        Report::of(session)?.show(common, Secrets::Hidden);
+    }
     if !options.probe {
         return Ok(Code::Done);
     }
@@ -199,7 +205,7 @@ async fn carry(
     show(common, situation, &changes);
     let may_end = |_: &Step| options.allow_replace;
     allowed(&changes, &may_end)?;
-    ask(changing, "Carry this out?")?;
+    ask(session, changing, "Carry this out?").await?;
     let is_at_its_first_start = !session.has_node(WindowsSetup::NAME)
         && matches!(&situation.site, Site::Instance(server) if server.is_launched);
     let patience = if is_at_its_first_start { FIRST_START } else { changing.patience() };
@@ -230,7 +236,9 @@ async fn carry(
              the site has sent something through it",
         );
     }
-    Report::after(&plan, known).show(common, Secrets::Hidden);
+    if !session.shared.is_fleet() {
+        Report::after(&plan, known).show(common, Secrets::Hidden);
+    }
     match way {
         Some(Reach::Remote(way)) if options.probe => prove_with_probe(options, session, *way).await,
         Some(way) => afterwards(session, common, way).await,

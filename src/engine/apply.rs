@@ -30,6 +30,8 @@ pub struct Options {
     pub events: Events,
     /// Turns true when nothing more is to be started.
     pub interrupt: Interrupt,
+    /// The reads that it shares with all else that runs.
+    pub looks: Looks,
 }
 
 /// A step that failed.
@@ -104,7 +106,7 @@ pub async fn apply(
     guard: impl Future<Output = String>,
 ) -> Outcome {
     let steps: BTreeMap<&Key, &Step> = plan.work().map(|step| (&step.key, step)).collect();
-    let worker = Worker { looks: Looks::new(hands), hands, options };
+    let worker = Worker { hands, options };
     let mut graph = Graph::new(steps.values().map(|s| (s.key.clone(), s.after.clone())));
     let mut known: Known = plan.known();
     let mut running: FuturesUnordered<LocalBoxFuture<'_, (Key, Made)>> = FuturesUnordered::new();
@@ -197,7 +199,6 @@ fn told(error: &Error) -> String {
 
 /// What every step works with.
 struct Worker<'h> {
-    looks: Looks<'h>,
     hands: &'h Hands,
     options: &'h Options,
 }
@@ -394,7 +395,9 @@ impl Worker<'_> {
         loop {
             let rest = waiting.rest()?;
             let reads = state.reads();
-            let found = self.looks.look(at.address, at.place, reads, Some(id), rest).await?;
+            let looks = &self.options.looks;
+            let found =
+                looks.look(self.hands, (at.address, at.place), reads, Some(id), rest).await?;
             if !found.iter().any(|live| &live.id == id) {
                 return Ok(());
             }
@@ -408,8 +411,8 @@ impl Worker<'_> {
         id: Option<&Id>,
         rest: Duration,
     ) -> Result<Vec<Live<State>>, Error> {
-        let reads = making.spec.reads();
-        self.looks.look(making.at.address, making.at.place, reads, id, rest).await
+        let (reads, at) = (making.spec.reads(), (making.at.address, making.at.place));
+        self.options.looks.look(self.hands, at, reads, id, rest).await
     }
 }
 

@@ -1,8 +1,7 @@
-//! The two verbs that touch the world: `observe()` and `apply()`.
+//! The two verbs that touch the world: [`Looks::observe`] and [`apply`].
 
 mod apply;
 mod look;
-mod observe;
 
 pub use apply::{Failure, Options, Outcome, apply};
-pub use observe::{observe, observe_again};
+pub use look::Looks;

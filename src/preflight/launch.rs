@@ -133,7 +133,7 @@ fn imagined(request: &Request<'_>, subnet: &Subnet) -> (World, Declared) {
     let id = AwsId::new(NEW);
     let tags = [(STACK, request.stack.as_str()), (NODE, SERVER), ("Name", "the new server")];
     let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    if let Some(region) = world.regions.iter_mut().find(|region| &region.place == request.site) {
+    if let Some(region) = world.region_mut(request.site) {
         region.instances.push(Instance {
             id: id.clone(),
             vpc: Some(subnet.vpc.clone()),

@@ -134,17 +134,27 @@ impl Sandbox {
         foreign.expect("the folder was written a moment ago");
         self.at_once(|| {
             let seed = self.sow(cloud, site);
+            strangers(&Somebody { sandbox: self, region: cloud });
             other_stack(&Somebody { sandbox: self, region: cloud });
             seed
         })
     }
 
-    /// Puts only what is needed into the region that is meant where none is named.
-    pub(super) fn seed_for_people(&self) -> Seed {
-        self.at_once(|| self.sow(Self::REGION, Self::REGION))
+    /// Puts the ends of so many VPNs into the region that is meant where none is named.
+    #[must_use]
+    pub fn seed_many(&self, count: usize) -> Vec<Seed> {
+        self.at_once(|| (0..count).map(|_| self.sow(Self::REGION, Self::REGION)).collect())
     }
 
-    fn at_once(&self, sow: impl FnOnce() -> Seed) -> Seed {
+    /// Puts only what is needed into the region that is meant where none is named.
+    pub(super) fn seed_for_people(&self) -> Seed {
+        self.at_once(|| {
+            strangers(&Somebody { sandbox: self, region: Self::REGION });
+            self.sow(Self::REGION, Self::REGION)
+        })
+    }
+
+    fn at_once<T>(&self, sow: impl FnOnce() -> T) -> T {
         let prompt = Manners { page: 1000, ..Manners::prompt() };
         let swap = |manners: Manners| {
             let swap = |account: &mut Account| std::mem::replace(&mut account.manners, manners);
@@ -181,7 +191,6 @@ impl Sandbox {
             let put = self.change(|account| account.hosts.insert(instance.clone(), host));
             put.expect("the folder was written a moment ago");
         }
-        strangers(&here);
         Seed { cloud_vpc: vpc, cloud_table: private, site_vpc, instance, interface, ping }
     }
 }

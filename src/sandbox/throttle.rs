@@ -29,8 +29,9 @@ impl Throttle {
     }
 }
 
-/// How many calls may come at once, and how many a second afterwards.
-fn rate(action: &str) -> (f64, f64) {
+/// Returns how many calls of an action may come at once, and how many a second afterwards.
+#[must_use]
+pub fn rate(action: &str) -> (f64, f64) {
     match action {
         "DescribeInstances" | "DescribeSecurityGroups" | "DescribeNetworkInterfaces" => {
             (50.0, 10.0)

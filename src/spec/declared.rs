@@ -122,6 +122,13 @@ pub fn host_key_tag() -> String {
 }
 
 impl Declared {
+    /// Returns what names the server, if anything does.
+    #[must_use]
+    pub fn server(&self) -> Option<String> {
+        let own = || self.gateway_ip.map(|ip| ip.to_string());
+        self.instance.as_ref().map(ToString::to_string).or_else(own)
+    }
+
     /// Forgets flags that the record says; with the instance all that is known of that machine.
     #[must_use]
     pub fn forget(self, flags: &[String]) -> Self {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::lines::Teller;
-use super::plain;
+use super::{plain, speaker};
 use crate::address::Address;
 use crate::event::{Event, Listener};
 
@@ -38,7 +38,7 @@ impl Bars {
 
 /// What stands in a bar, which indicatif prints as it is.
 fn said(text: &str) -> String {
-    plain::saying(text).into_owned()
+    speaker::talk(&plain::saying(text))
 }
 
 impl Listener for Bars {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::plain;
+use super::{plain, speaker};
 use crate::event::{Event, Listener};
 
 pub(super) struct Json;
@@ -33,6 +33,7 @@ pub fn value<T: Serialize>(value: &T) -> String {
 fn finish(fields: serde_json::Map<String, Value>) -> String {
     let mut all = serde_json::Map::new();
     all.insert("v".to_owned(), json!(1));
+    all.extend(speaker::stack().map(|stack| ("stack".to_owned(), json!(stack))));
     all.extend(fields);
     format!("{}\n", plain::json(&Value::Object(all).to_string()))
 }

@@ -5,6 +5,8 @@ mod json;
 mod lines;
 mod plain;
 mod plan;
+mod speaker;
+mod table;
 
 use std::cell::RefCell;
 use std::io::{IsTerminal as _, Write as _};
@@ -16,6 +18,8 @@ pub use json::{line as json_line, value as json_value};
 pub use lines::tell as tell_event;
 pub use plain::saying;
 pub use plan::tell as tell_plan;
+pub use speaker::spoken_by;
+pub use table::tell as tell_table;
 
 /// How things are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +63,7 @@ fn is_heard(text: &str) -> bool {
 
 /// Prints data; a reader that went away is no error.
 pub fn data(text: &str) {
-    let text = plain::text(text);
+    let text = speaker::data(&plain::text(text));
     if is_heard(&text) {
         return;
     }
@@ -71,11 +75,8 @@ pub fn data(text: &str) {
 
 /// Prints talk: one thing that is said, mostly one line.
 pub fn talk(text: &str) {
-    let text = saying(text);
-    if is_heard(&format!(
-        "{text}
-"
-    )) {
+    let text = speaker::talk(&saying(text));
+    if is_heard(&format!("{text}\n")) {
         return;
     }
     let mut err = std::io::stderr().lock();
@@ -99,7 +100,7 @@ pub fn line(question: &str) -> Option<String> {
     if !can_ask() {
         return None;
     }
-    let prompt = saying(question);
+    let prompt = prompt(question);
     let ask = dialoguer::Input::<String>::new().with_prompt(prompt).allow_empty(true);
     ask.interact_text().ok()
 }
@@ -123,7 +124,7 @@ pub fn choose(question: &str, items: &[String]) -> Option<usize> {
         (number < items.len()).then_some(number)
     };
     let wrong = format!("a number from 1 to {}", items.len());
-    let prompt = saying(question);
+    let prompt = prompt(question);
     let ask = dialoguer::Input::<String>::new().with_prompt(prompt).validate_with(
         move |answer: &String| chosen(answer).map(drop).ok_or_else(|| wrong.clone()),
     );
@@ -136,7 +137,11 @@ pub fn password(question: &str) -> Option<String> {
     if !can_ask() {
         return None;
     }
-    dialoguer::Password::new().with_prompt(saying(question)).interact().ok()
+    dialoguer::Password::new().with_prompt(prompt(question)).interact().ok()
+}
+
+fn prompt(question: &str) -> String {
+    speaker::talk(&saying(question))
 }
 
 /// Says whether a person sits at the other end.

@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::{Table, presets};
-
-use super::plain;
+use super::{plain, table};
 use crate::plan::{Change, Plan};
 use crate::render::cost;
 
@@ -21,7 +19,7 @@ pub fn tell(plan: &Plan, notes: &[String], tasks: &[String]) -> String {
         let count = plan.changes().count();
         let changes = if count == 1 { "change" } else { "changes" };
         line(format!("stack {}: {count} {changes}", plan.stack));
-        table(plan).lines().for_each(|row| line(row.to_owned()));
+        rows(plan).lines().for_each(|row| line(row.to_owned()));
     }
     for step in &plan.steps {
         if let (Change::Adopt, Some(id)) = (&step.change, &step.id) {
@@ -44,10 +42,8 @@ pub fn tell(plan: &Plan, notes: &[String], tasks: &[String]) -> String {
     text
 }
 
-fn table(plan: &Plan) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    for step in plan.changes() {
+fn rows(plan: &Plan) -> String {
+    table::tell(plan.changes().map(|step| {
         let detail = match &step.change {
             Change::Update(diff) | Change::Replace(diff) => diff.to_string(),
             Change::Keep
@@ -58,7 +54,6 @@ fn table(plan: &Plan) -> String {
             | Change::Restore => step.note.clone().unwrap_or_default(),
         };
         let id = step.id.as_ref().map(|id| id.owner().to_string()).unwrap_or_default();
-        table.add_row([step.change.word(), &step.key.address().node(), &id, &detail]);
-    }
-    table.to_string()
+        [step.change.word().to_owned(), step.key.address().node(), id, detail]
+    }))
 }

@@ -8,6 +8,7 @@ pub(crate) use absorb::{connection, customer, gateway};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
@@ -17,18 +18,23 @@ use crate::address::AwsId;
 use crate::aws::{Place, Tags};
 use crate::tunnel::Tunnel;
 
-/// All that was observed, one [`Region`] a place.
+/// All that was observed, one [`Region`] a place; many stacks share it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct World {
     /// What each place holds.
-    pub regions: Vec<Region>,
+    pub regions: Vec<Arc<Region>>,
 }
 
 impl World {
     /// Returns what a place holds, if it was observed.
     #[must_use]
     pub fn region(&self, place: &Place) -> Option<&Region> {
-        self.regions.iter().find(|region| &region.place == place)
+        self.regions.iter().map(Arc::as_ref).find(|region| &region.place == place)
+    }
+
+    /// Returns what a place holds, to imagine it otherwise; whoever shares it sees nothing of that.
+    pub fn region_mut(&mut self, place: &Place) -> Option<&mut Region> {
+        self.regions.iter_mut().find(|region| &region.place == place).map(Arc::make_mut)
     }
 
     /// Returns every stack that owns or has changed anything, in name order.

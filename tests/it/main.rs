@@ -13,6 +13,7 @@ mod by_hand;
 mod cloud;
 mod contract;
 mod faults;
+mod fleet;
 mod hostile;
 mod launch;
 mod lifecycle;

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use cgw::address::{Address, AwsId, Id, Stack};
 use cgw::aws::{NODE, Place, STACK, Tags, announcement};
@@ -85,6 +86,11 @@ fn table(name: &str, vpc: &str, main: bool, routes: Vec<Route>) -> RouteTable {
 
 fn route(cidr: &str, target: &str) -> Route {
     Route { cidr: net(cidr), target: id(target), is_propagated: false, is_blackhole: false }
+}
+
+/// The first region, to be made otherwise.
+pub(crate) fn here(world: &mut World) -> &mut Region {
+    Arc::make_mut(&mut world.regions[0])
 }
 
 /// Two VPCs and a Windows Server, nothing of any stack.
@@ -168,7 +174,7 @@ pub(crate) fn base() -> World {
     other.interfaces[0].instance = Some(id("i-00000003"));
     // Ids tell regions apart, as AWS's do.
     other.route_tables[0].id = id("rtb-00000003");
-    World { regions: vec![region, other] }
+    World { regions: vec![Arc::new(region), Arc::new(other)] }
 }
 
 /// Declarations that one stack may have one after another.
@@ -290,7 +296,7 @@ struct Model {
 impl Model {
     fn region(&mut self) -> &mut Region {
         let place = self.place.clone();
-        self.world.regions.iter_mut().find(|r| r.place == place).expect("it was observed")
+        self.world.region_mut(&place).expect("it was observed")
     }
 
     fn connection(&self, id: &AwsId) -> &Connection {

@@ -16,7 +16,7 @@ use cgw::world::{ElasticAddress, Gateway, Group, GroupRule, World};
 use proptest::prelude::*;
 
 use crate::model::{
-    after, base, connection, declared, default_rule, down, first, id, launching, net, place,
+    after, base, connection, declared, default_rule, down, first, here, id, launching, net, place,
     situation, stack, tags, up, variants,
 };
 
@@ -79,7 +79,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 
 #[expect(clippy::too_many_lines, reason = "one arm an event")]
 fn happen(world: &mut World, event: Event, number: usize) {
-    let region = &mut world.regions[0];
+    let region = here(world);
     let is_own = |tags: &Tags| tags.stack() == Some("office");
     let twin = |id: &AwsId| AwsId::new(format!("{id}-twin{number}"));
     match event {
@@ -195,7 +195,7 @@ fn happen(world: &mut World, event: Event, number: usize) {
 
 /// Another stack's things, and a stranger's.
 fn foreign(world: &mut World, number: usize) {
-    let region = &mut world.regions[0];
+    let region = here(world);
     let named = |prefix: &str| AwsId::new(format!("{prefix}-foreign{number}"));
     let other = |node: &str| tags(&[(STACK, "other"), (NODE, node)]);
     region.groups.push(Group {
@@ -238,7 +238,7 @@ fn touched(plan: &Plan) -> BTreeSet<String> {
 /// The same world, told in another order.
 fn turned(world: &World) -> World {
     let mut world = world.clone();
-    let region = &mut world.regions[0];
+    let region = here(&mut world);
     region.groups.reverse();
     region.rules.reverse();
     region.addresses.reverse();
@@ -304,7 +304,7 @@ fn whole(world: &World) -> Option<Vec<(&'static str, bool)>> {
 
 fn foreign_parts(world: &World) -> World {
     let mut world = world.clone();
-    let region = &mut world.regions[0];
+    let region = here(&mut world);
     let is_foreign = |id: &AwsId| id.as_str().contains("foreign");
     region.groups.retain(|o| is_foreign(&o.id));
     region.vpn_gateways.retain(|o| is_foreign(&o.id));
@@ -413,7 +413,7 @@ fn up_and_down_again_is_the_world_as_it_was() {
 #[test]
 fn what_others_use_is_left_and_the_record_with_it() {
     let mut world = after(&base(), &up(&base(), &declared()).unwrap());
-    let region = &mut world.regions[0];
+    let region = here(&mut world);
     let gateway = region.vpn_gateways[0].id.clone();
     let theirs = connection(
         &id("vpn-theirs"),
@@ -434,7 +434,7 @@ fn what_others_use_is_left_and_the_record_with_it() {
 #[test]
 fn a_value_that_somebody_changed_since_is_left_alone() {
     let mut world = after(&base(), &up(&base(), &declared()).unwrap());
-    for table in &mut world.regions[0].route_tables {
+    for table in &mut here(&mut world).route_tables {
         table
             .routes
             .iter_mut()
@@ -454,7 +454,7 @@ fn the_stacks_own_address_named_with_its_flag_changes_nothing() {
     // Ids of the model are not well-formed enough to be named.
     let named = "eipalloc-0000000b";
     let number = whole.regions[0].addresses.iter().position(|a| a.id == own.id).unwrap();
-    world.regions[0].addresses[number].id = id(named);
+    here(&mut world).addresses[number].id = id(named);
     let eip = Some(named.parse().unwrap());
     let plan = up(&world, &Declared { eip, ..declared() }).unwrap();
     let changed: Vec<String> = plan.changes().map(|s| s.key.address().node()).collect();
@@ -464,7 +464,7 @@ fn the_stacks_own_address_named_with_its_flag_changes_nothing() {
 #[test]
 fn the_stacks_address_is_left_where_somebody_moved_it() {
     let mut world = after(&base(), &up(&base(), &declared()).unwrap());
-    let region = &mut world.regions[0];
+    let region = here(&mut world);
     let own = region.addresses.iter_mut().find(|a| a.tags.belongs_to(&stack())).unwrap();
     own.interface = Some(id("eni-00000002"));
     let Err(Stop::Refused(refusals)) = up(&world, &declared()) else { panic!("it was planned") };
@@ -482,7 +482,7 @@ fn the_stacks_address_is_left_where_somebody_moved_it() {
 #[test]
 fn another_stacks_address_is_not_taken() {
     let mut world = base();
-    world.regions[0].addresses[0].tags = tags(&[(STACK, "other"), (NODE, "elastic-ip")]);
+    here(&mut world).addresses[0].tags = tags(&[(STACK, "other"), (NODE, "elastic-ip")]);
     let eip = Some("eipalloc-0000000a".parse().unwrap());
     let Err(Stop::Refused(refusals)) = up(&world, &Declared { eip, ..declared() }) else {
         panic!("it was planned")
@@ -493,7 +493,7 @@ fn another_stacks_address_is_not_taken() {
 #[test]
 fn an_equal_rule_that_somebody_made_is_there_already() {
     let mut world = after(&base(), &up(&base(), &declared()).unwrap());
-    for rule in &mut world.regions[0].rules {
+    for rule in &mut here(&mut world).rules {
         let node = rule.tags.value(NODE).unwrap_or_default().to_owned();
         let is_one = rule.rule.as_ref().is_some_and(|r| r.protocol == "icmp" || r.protocol == "50");
         if is_one && node != "workload-security-group" {
@@ -507,7 +507,7 @@ fn an_equal_rule_that_somebody_made_is_there_already() {
 #[test]
 fn of_two_connections_the_one_that_carries_traffic_stays() {
     let mut world = after(&base(), &up(&base(), &declared()).unwrap());
-    let connections = &mut world.regions[0].connections;
+    let connections = &mut here(&mut world).connections;
     let mut used = connections[0].clone();
     used.id = id("vpn-zzzz");
     used.telemetry = vec![cgw::world::Telemetry {
@@ -527,7 +527,7 @@ fn of_two_connections_the_one_that_carries_traffic_stays() {
 #[test]
 fn what_cannot_be_removed_cannot_be_replaced() {
     let mut world = after(&base(), &up(&base(), &declared()).unwrap());
-    let region = &mut world.regions[0];
+    let region = here(&mut world);
     let customer = region.customer_gateways[0].id.clone();
     let theirs = (id("vpn-theirs"), id("vgw-theirs"));
     let theirs = connection(&theirs.0, &customer, &theirs.1, Crypto::Guide, 900, Tags::default());
@@ -558,9 +558,9 @@ fn a_server_is_launched_first_and_goes_with_the_rest() {
 #[test]
 fn a_stack_whose_server_is_gone_gets_another_and_keeps_the_rest() {
     let mut world = after(&base(), &up(&base(), &declared()).unwrap());
-    world.regions[0].instances.retain(|i| i.id != id("i-00000001"));
-    world.regions[0].interfaces.retain(|i| i.id != id("eni-00000001"));
-    for address in &mut world.regions[0].addresses {
+    here(&mut world).instances.retain(|i| i.id != id("i-00000001"));
+    here(&mut world).interfaces.retain(|i| i.id != id("eni-00000001"));
+    for address in &mut here(&mut world).addresses {
         (address.association, address.interface) = (None, None);
     }
     let plan = first(&world, &launching());
@@ -586,7 +586,7 @@ fn a_probe_alone_comes_and_goes() {
     };
     // Something else is to be done too, and is not done for the probe.
     let mut lacking = before.clone();
-    lacking.regions[0].rules.pop();
+    here(&mut lacking).rules.pop();
     let world = after(&lacking, &plan_with(&lacking, true));
     assert_eq!(world.regions[0].instances.len(), lacking.regions[0].instances.len() + 1);
     assert_eq!(after(&world, &plan_with(&world, false)), lacking);
@@ -601,7 +601,7 @@ fn a_probe_alone_comes_and_goes() {
 #[test]
 fn two_records_do_not_wait_for_each_other() {
     let mut world = after(&base(), &up(&base(), &declared()).unwrap());
-    let groups = &mut world.regions[0].groups;
+    let groups = &mut here(&mut world).groups;
     let record = groups.iter().find(|g| g.tags.value(NODE) == Some("stack-record")).cloned();
     groups.extend(record.map(|g| Group { id: id("sg-second"), ..g }));
     assert_eq!(after(&world, &down(&world)), base());
@@ -610,7 +610,7 @@ fn two_records_do_not_wait_for_each_other() {
 #[test]
 fn a_stack_whose_record_is_gone_is_known_by_what_it_changed() {
     let mut world = after(&base(), &up(&base(), &declared()).unwrap());
-    let region = &mut world.regions[0];
+    let region = here(&mut world);
     region.groups.retain(|g| !g.tags.belongs_to(&stack()));
     region.rules.clear();
     region.interfaces[0].groups = BTreeSet::from([id("sg-user")]);
@@ -666,7 +666,7 @@ fn the_plan_of_an_own_server_with_a_private_subnet() {
 #[test]
 fn the_plan_with_everything_adopted() {
     let mut world = base();
-    let region = &mut world.regions[0];
+    let region = here(&mut world);
     region.addresses.push(ElasticAddress {
         id: id("eipalloc-user"),
         ip: "203.0.113.9".parse().unwrap(),
@@ -704,7 +704,7 @@ fn the_plan_of_down() {
 #[test]
 fn a_changed_address_replaces_the_chain_that_hangs_from_it() {
     let mut world = after(&base(), &up(&base(), &declared()).unwrap());
-    world.regions[0].addresses.clear();
+    here(&mut world).addresses.clear();
     let plan = up(&world, &declared()).unwrap();
     let replaced: Vec<&str> = plan
         .changes()

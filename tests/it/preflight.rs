@@ -10,7 +10,7 @@ use cgw::spec::{Declared, Via};
 use cgw::tunnel::Crypto;
 use cgw::world::{Customer, ElasticAddress, Gateway, Group, Region, Route, World};
 
-use crate::model::{base, connection, declared, id, launching, net, place, stack, tags};
+use crate::model::{base, connection, declared, here, id, launching, net, place, stack, tags};
 
 /// What is asked for, of which world.
 struct Case {
@@ -37,7 +37,7 @@ impl Case {
     }
 
     fn region(&mut self) -> &mut Region {
-        &mut self.world.regions[0]
+        here(&mut self.world)
     }
 
     fn asked<T>(&self, of: impl FnOnce(&Request<'_>) -> T) -> T {
@@ -235,7 +235,7 @@ fn each_refusal_says_what_is_wrong_and_which_flag_helps() {
         (
             |c| {
                 c.place.region = "us-gov-west-1".to_owned();
-                c.world.regions[0].place = c.place.clone();
+                here(&mut c.world).place = c.place.clone();
                 c.declared.crypto = Some(Crypto::Guide);
             },
             "AWS GovCloud does not accept the guide's suites",

@@ -1,0 +1,209 @@
+//! Many stacks at once, in a sandbox and in simulated time.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cgw::cli::{Cli, Code, Outside, run_in};
+use cgw::interrupt::Keyboard;
+use cgw::sandbox::{Manners, Quotas, Sandbox, Seed};
+use cgw::{time, ui};
+use clap::Parser as _;
+use tempfile::TempDir;
+
+use crate::sandbox::{Run, simulated};
+
+/// So many VPCs, each with its server, and a file that declares a stack for each.
+struct Fleet {
+    sandbox: Sandbox,
+    seeds: Vec<Seed>,
+    folder: TempDir,
+}
+
+/// A region without bounds.
+const QUOTAS: Quotas = Quotas {
+    addresses: usize::MAX,
+    vpn_gateways: usize::MAX,
+    customer_gateways: usize::MAX,
+    connections: usize::MAX,
+    connections_of_gateway: usize::MAX,
+};
+
+impl Fleet {
+    fn new(count: usize, more: &str) -> Self {
+        let sandbox = Sandbox::new(1, Manners { quotas: QUOTAS, ..Manners::default() });
+        let seeds = sandbox.seed_many(count);
+        let fleet = Self { sandbox, seeds, folder: tempfile::tempdir().unwrap() };
+        let mut text = String::new();
+        for (number, Seed { cloud_vpc, instance, ping, .. }) in fleet.seeds.iter().enumerate() {
+            writeln!(
+                text,
+                "[[stack]]\nname = \"office-{number:03}\"\nvpc = \"{cloud_vpc}\"\n\
+                 instance = \"{instance}\"\nping = \"{ping}\"\n{more}"
+            )
+            .unwrap();
+        }
+        std::fs::write(fleet.file(), text).unwrap();
+        fleet
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("cgw.toml")
+    }
+
+    async fn cgw(&self, words: &[&str]) -> Run {
+        let file = self.file();
+        let words = [&["cgw"], words, &["--config", file.to_str().unwrap()]].concat();
+        let cli = Cli::try_parse_from(words).expect("the words are right");
+        let outside = Outside::sandboxed(self.sandbox.clone(), 1, Keyboard::default());
+        let code = Box::pin(run_in(&outside, cli.command)).await;
+        Run { code, said: ui::heard() }
+    }
+
+    fn calls(&self) -> u64 {
+        self.sandbox.calls().unwrap().0
+    }
+}
+
+/// The last lines: one a stack.
+fn table(run: &Run) -> Vec<&str> {
+    let lines = run.said.lines().map(str::trim_start);
+    lines.filter(|line| line.starts_with("office-") && !line.contains(" | ")).collect()
+}
+
+#[test]
+fn a_fleet_is_made_and_taken_away_side_by_side() {
+    simulated(async {
+        let fleet = Fleet::new(3, "");
+        let before = fleet.sandbox.objects().unwrap();
+        let begun = time::now();
+        let up = fleet.cgw(&["up", "--all", "--yes", "--quota-raised"]).await.ok();
+        println!("{} in {:?}", up.said, begun.elapsed());
+        assert_eq!(table(&up).len(), 3, "{}", up.said);
+        assert!(table(&up).iter().all(|line| line.contains("done")), "{}", up.said);
+        assert_eq!(up.said.matches("5 of 5 answered").count(), 3, "{}", up.said);
+        time::sleep(Duration::from_secs(30)).await;
+        let again = fleet.cgw(&["up", "--all", "--yes", "--quota-raised"]).await.ok();
+        assert!(table(&again).iter().all(|line| line.contains("nothing to change")));
+        fleet.cgw(&["down", "--all", "--yes"]).await.ok();
+        assert_eq!(fleet.sandbox.objects().unwrap(), before);
+        assert_eq!(fleet.sandbox.traces().unwrap(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn one_that_fails_stops_no_other_and_is_told_in_its_line() {
+    simulated(async {
+        let fleet = Fleet::new(3, "via = \"none\"");
+        let text = std::fs::read_to_string(fleet.file()).unwrap();
+        let text = text.replace(&fleet.seeds[1].cloud_vpc, "vpc-0123456789abcdef0");
+        std::fs::write(fleet.file(), text).unwrap();
+        let up = fleet.cgw(&["up", "--all", "--yes", "--json"]).await;
+        assert_eq!(up.code, Code::Failed, "{}", up.said);
+        let lines = up.said.lines().filter_map(|line| serde_json::from_str(line).ok());
+        let all: Vec<serde_json::Value> = lines.collect();
+        let outcomes = all.iter().filter(|line| line["event"] == "outcome");
+        let told: Vec<_> =
+            outcomes.map(|o| (&o["outcome"]["stack"], &o["outcome"]["code"])).collect();
+        assert_eq!(told.len(), 3, "{}", up.said);
+        let codes: Vec<_> = told.iter().map(|(_, code)| code.as_u64().unwrap()).collect();
+        assert_eq!(codes, [0, 2, 0], "{}", up.said);
+        let of = |name: &str| all.iter().filter(|line| line["stack"] == name).count();
+        assert!(of("office-000") > 10 && of("office-001") > 0, "{}", up.said);
+    });
+}
+
+#[test]
+fn one_observation_serves_all_stacks() {
+    simulated(async {
+        let fleet = Fleet::new(10, "via = \"none\"");
+        let before = fleet.calls();
+        let plan = fleet.cgw(&["plan", "--all", "--quota-raised"]).await.ok();
+        assert_eq!(plan.said.matches(" changes").count(), 11, "{}", plan.said);
+        assert_eq!(fleet.calls() - before, 12);
+    });
+}
+
+#[test]
+fn only_those_that_are_named_are_worked_on() {
+    simulated(async {
+        let fleet = Fleet::new(3, "via = \"none\"");
+        let up = ["up", "--yes", "--only", "office-000,office-002"];
+        let up = fleet.cgw(&up).await.ok();
+        let names: Vec<&str> = table(&up).iter().map(|line| &line[..10]).collect();
+        assert_eq!(names, ["office-000", "office-002"]);
+        let unknown = fleet.cgw(&["up", "--yes", "--only", "office-000,branch"]).await;
+        assert_eq!(unknown.code, Code::Refused);
+        assert!(unknown.said.contains("declares no stack branch"), "{}", unknown.said);
+        assert!(unknown.said.contains("office-000, office-001, office-002"), "{}", unknown.said);
+    });
+}
+
+/// How long the longest chain of a stack takes in a sandbox: the slowest connection and attachment
+/// that AWS was seen to make, the steps on the server and its restart.
+const CHAIN: Duration = Duration::from_mins(25);
+
+/// The time that AWS's buckets give to the action that is called most often.
+fn bound(calls: &BTreeMap<String, u64>) -> Duration {
+    let needs = |(action, count): (&String, &u64)| {
+        let (burst, rate) = cgw::sandbox::rate(action);
+        (*count as f64 - burst).max(0.0) / rate
+    };
+    Duration::from_secs_f64(calls.iter().map(needs).fold(0.0, f64::max))
+}
+
+/// The processor time of this process so far, and the most memory that it had, in MB.
+fn spent() -> (Duration, u64) {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+    // Ticks of 10 ms each (proc(5), `utime` and `stime`).
+    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    (Duration::from_millis(ticks * 10), peak / 1024)
+}
+
+/// Makes a fleet, and tells in one line what it took.
+fn made(count: usize) -> Duration {
+    simulated(async {
+        let fleet = Fleet::new(count, "");
+        let (before, begun) = (fleet.sandbox.calls_of_each().unwrap(), time::now());
+        let (processor, _) = spent();
+        fleet.cgw(&["up", "--all", "--yes", "--quota-raised"]).await.ok();
+        let took = begun.elapsed();
+        let mut calls = fleet.sandbox.calls_of_each().unwrap();
+        for (action, count) in &mut calls {
+            *count -= before.get(action).copied().unwrap_or(0);
+        }
+        let throttled = fleet.sandbox.calls().unwrap().1;
+        let (now, memory) = spent();
+        println!(
+            "{count:>5} stacks: {:>6.0} s simulated, buckets {:>6.0} s, {:>5.1} calls a stack, \
+             {throttled} throttled, processor {:>6.1} s, memory {memory} MB",
+            took.as_secs_f64(),
+            bound(&calls).as_secs_f64(),
+            calls.values().sum::<u64>() as f64 / count as f64,
+            (now - processor).as_secs_f64(),
+        );
+        if std::env::var_os("CGW_CALLS").is_some() {
+            println!("{calls:#?}");
+        }
+        assert_eq!(throttled, 0, "the buckets keep every call under AWS's throttle");
+        assert!(took <= CHAIN.max(bound(&calls) + CHAIN), "{took:?}");
+        took
+    })
+}
+
+#[test]
+fn ten_stacks_take_as_long_as_the_slowest_of_them() {
+    made(10);
+}
+
+/// `tests/fleet` runs it for 1, 10, 100 and 1,000 stacks, each in a process of its own.
+#[test]
+#[ignore = "measures"]
+fn measures_a_fleet() {
+    made(std::env::var("CGW_STACKS").unwrap().parse().unwrap());
+}
