@@ -107,8 +107,18 @@ impl Turns<'_> {
         let proof = self.way.prove(&session.stack, self.ping, &session.events).await?;
         let crypto = session.declared.crypto.unwrap_or_default();
         check::judge(&proof, crypto)
-            .map_err(|fault| Stopped::refused(fault.to_string(), fault.hint()))?;
+            .map_err(|fault| Stopped::refused(fault.to_string(), self.hint(fault.hint())))?;
         Ok(proof.quick_mode[0].peer)
+    }
+
+    /// Both suites can also be changed at once, where neither tunnel carries anything.
+    fn hint(&self, hint: impl std::fmt::Display) -> String {
+        match self.what {
+            What::Keys => hint.to_string(),
+            What::Suites => {
+                format!("{hint}; or have both tunnels changed at once, with --allow-replace")
+            }
+        }
     }
 
     fn plan(&self, session: &Session, turn: &Turn) -> Result<(Situation, Plan), Stopped> {
