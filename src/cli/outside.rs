@@ -1,6 +1,8 @@
 //! What lies outside a run of cgw: AWS and servers, real or simulated, and the process that it is.
 
 use std::str::FromStr as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_credential_types::Credentials;
 
@@ -9,6 +11,7 @@ use crate::aws::Clients;
 use crate::event::Events;
 use crate::interrupt::{Interrupt, Keyboard, Trigger};
 use crate::lease::Holder;
+use crate::resource::Dice;
 use crate::sandbox::Sandbox;
 use crate::spec::Declared;
 use crate::ui;
@@ -19,6 +22,8 @@ pub struct Outside {
     sandbox: Option<Sandbox>,
     keyboard: Keyboard,
     holder: Holder,
+    /// The next seed of its dice, in a test.
+    seeds: Option<Arc<AtomicU64>>,
 }
 
 impl Outside {
@@ -35,13 +40,15 @@ impl Outside {
             }
             None => None,
         };
-        Ok(Self { sandbox, keyboard: Keyboard::default(), holder: Holder::this() })
+        Ok(Self { sandbox, keyboard: Keyboard::default(), holder: Holder::this(), seeds: None })
     }
 
     /// Returns a sandbox, in which a simulated process runs at whose keyboard somebody sits.
     #[must_use]
     pub fn sandboxed(sandbox: Sandbox, process: u32, keyboard: Keyboard) -> Self {
-        Self { sandbox: Some(sandbox), keyboard, holder: Holder::simulated(process) }
+        let seeds = AtomicU64::new(u64::from(process) << 32);
+        let holder = Holder::simulated(process);
+        Self { sandbox: Some(sandbox), keyboard, holder, seeds: Some(Arc::new(seeds)) }
     }
 
     /// Returns the sandbox, if this is one.
@@ -63,6 +70,12 @@ impl Outside {
     /// Returns the process, as the lock knows it.
     pub(super) fn holder(&self) -> &Holder {
         &self.holder
+    }
+
+    /// Returns fresh dice; those of a simulated process fall as the last time.
+    pub(super) fn dice(&self) -> Dice {
+        let seed = self.seeds.as_ref().map(|next| next.fetch_add(1, Ordering::Relaxed));
+        seed.map_or_else(Dice::new, Dice::seeded)
     }
 
     /// Makes what is pulled when somebody interrupts.

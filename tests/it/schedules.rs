@@ -250,6 +250,16 @@ impl<'a> Schedule<'a> {
         }
     }
 
+    /// Does so with a command that another one must come before, as its refusals say.
+    async fn insist_after(&mut self, before: &[String], words: &[String]) {
+        for _ in 0..TRIES {
+            if self.run(words).await == Ending::Code(Code::Done) {
+                return;
+            }
+            self.run(before).await;
+        }
+    }
+
     /// Nothing goes wrong any more.
     async fn calm(&mut self) {
         self.is_calm = true;
@@ -330,7 +340,7 @@ async fn run(seed: u64, tally: &Tally, log: Arc<Mutex<Vec<u8>>>) -> Trace {
     // Not all of it in each schedule: more schedules find more than longer ones.
     let part = schedule.draws.number("part") as usize % 4;
     match on_server.get(part) {
-        Some(one) => schedule.insist(one).await,
+        Some(one) => schedule.insist_after(up, one).await,
         None => schedule.insist(other).await,
     }
     if schedule.draws.percent("more", 33) {
@@ -435,7 +445,8 @@ fn the_same_seed_gives_the_same_calls_and_the_same_words() {
         let [one, other] = [(); 2].map(|()| whole(seed, &Tally::default()));
         let first = one.asked.iter().zip(&other.asked).find(|(one, other)| one != other);
         assert_eq!(first, None, "seed {seed}");
-        assert!(one == other, "seed {seed}: it says something else");
+        let lines = one.said.lines().zip(other.said.lines()).find(|(one, other)| one != other);
+        assert_eq!(lines, None, "seed {seed}");
     }
 }
 
