@@ -160,4 +160,15 @@ mod tests {
         assert_eq!(drawn(1), fates);
         assert_ne!(drawn(2), fates);
     }
+
+    #[test]
+    fn what_happens_in_the_midst_of_a_session_comes_as_often_as_the_odds_say() {
+        let odds = Odds { unreachable: 100, session_killed: 200, ..Odds::default() };
+        let mut faults = Faults::new(1, odds);
+        let visits: Vec<Visit> = (0..1000).map(|_| faults.visit()).collect();
+        let count = |is_it: fn(&Visit) -> bool| visits.iter().filter(|visit| is_it(visit)).count();
+        assert!((60..140).contains(&count(|visit| *visit == Visit::Unreachable)));
+        assert!((150..250).contains(&count(|v| matches!(v, Visit::After(_, Amid::Killed)))));
+        assert_eq!(count(|v| matches!(v, Visit::After(_, Amid::Lost | Amid::Joined))), 0);
+    }
 }

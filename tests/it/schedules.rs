@@ -16,7 +16,7 @@ use cgw::cli::Code;
 use cgw::sandbox::host::Trouble;
 use cgw::sandbox::{Asking, Draws, Faults, Manners, Odds, Process, Seed};
 use cgw::time;
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Notify;
 
@@ -30,7 +30,7 @@ const ENDLESS: Duration = Duration::from_hours(6);
 /// No read lags longer behind a write.
 const LAG: Duration = Duration::from_mins(1);
 /// How often a command is given again before what stops it is looked at.
-const TRIES: usize = 5;
+const TRIES: usize = 4;
 /// With so many schedules each command is done in some, though something goes wrong.
 const MANY: u64 = 40;
 /// How many runs there may be beside one.
@@ -83,17 +83,17 @@ impl<'a> Schedule<'a> {
         let odds = Odds {
             slow: often("slow", 100),
             throttled: often("throttled", 100),
-            fails: often("fails", 60),
-            lost: often("lost", 60),
+            fails: often("fails", 40),
+            lost: often("lost", 40),
             expired: often("expired", 4),
-            killed: often("killed", 8),
-            interrupted: often("interrupted", 5),
-            joined: often("joined", 5),
+            killed: often("killed", 4),
+            interrupted: often("interrupted", 3),
+            joined: often("joined", 3),
             unreachable: often("unreachable", 200),
             session_lost: often("session lost", 200),
-            session_killed: often("session killed", 60),
-            session_interrupted: often("session interrupted", 60),
-            session_joined: often("session joined", 60),
+            session_killed: often("session killed", 30),
+            session_interrupted: often("session interrupted", 30),
+            session_joined: often("session joined", 30),
         };
         field.sandbox.trouble(Some(Faults::new(seed, odds)));
         let place = Place { sandbox: field.sandbox.clone(), transcript: Rc::default() };
@@ -146,7 +146,7 @@ impl<'a> Schedule<'a> {
         let end = time::within(ENDLESS, all).await;
         assert!(end.is_ok(), "no end:\n{}", self.said());
         drop(running);
-        self.judge(ended)
+        self.judge(&ended)
     }
 
     /// Begins a process.
@@ -192,8 +192,8 @@ impl<'a> Schedule<'a> {
     }
 
     /// What holds when runs have ended that were side by side; returns how the first one has.
-    fn judge(&mut self, ended: Vec<(u32, Run)>) -> Ending {
-        for (number, run) in &ended {
+    fn judge(&mut self, ended: &[(u32, Run)]) -> Ending {
+        for (number, run) in ended {
             self.asked.extend(run.process.asked().into_iter().map(|one| (*number, one)));
             if !self.is_calm {
                 self.tally.count(run);
@@ -202,7 +202,8 @@ impl<'a> Schedule<'a> {
             let wrong = run.wrong();
             assert!(wrong.is_empty(), "{wrong:?}\n{}", self.said());
         }
-        let is_allowed = |alarm: &String| self.may_replace && alarm.contains("both tunnels of vpn-");
+        let is_allowed =
+            |alarm: &String| self.may_replace && alarm.contains("both tunnels of vpn-");
         let mut alarms = self.field.sandbox.alarms().unwrap();
         alarms.retain(|alarm| !is_allowed(alarm));
         assert!(alarms.is_empty(), "{alarms:?}\n{}", self.said());
@@ -431,6 +432,7 @@ fn holds(seed: u64, tally: &Tally) -> bool {
 /// What was wrong with these once is mended.
 #[test]
 fn what_went_wrong_once_does_so_no_more() {
+    // The schedules were drawn otherwise then; these seeds stay as the first that are tried.
     // 1: a rule that stayed in a group which was not known yet when it was to be taken away; keys
     // that were changed twice, because a read lagged behind. 22: a lock that was given up, because
     // its own group was not known yet. 5, 75: pages that skipped what stood between them.
@@ -439,9 +441,37 @@ fn what_went_wrong_once_does_so_no_more() {
     }
 }
 
+/// Each switched a tunnel off before it waited for the lock, and the run before switched it on again
+/// and the other one off.
+#[test]
+fn rotations_side_by_side_never_take_both_tunnels_down() {
+    for seed in 0..3 {
+        simulated(async {
+            let tally = Tally::default();
+            let mut schedule = Schedule::new(seed, &tally, Arc::default());
+            let commands = Commands::new(&schedule.field.seed, true);
+            schedule.calm().await;
+            schedule.must(&commands.up).await;
+            time::sleep(LAG).await;
+            let starts = Arc::default();
+            let rotations = [0, 20, 40].map(|after| {
+                let run = schedule.begin(commands.on_server[0].clone(), &starts);
+                async move {
+                    time::sleep(Duration::from_secs(after)).await;
+                    run.await
+                }
+            });
+            let ended = join_all(rotations).await;
+            let done = ended.iter().filter(|(_, run)| run.is_done()).count();
+            assert!(done > 0, "{}", schedule.said());
+            schedule.judge(&ended);
+        });
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_calls_and_the_same_words() {
-    for seed in [3, 6] {
+    for seed in [3, 4] {
         let [one, other] = [(); 2].map(|()| whole(seed, &Tally::default()));
         let first = one.asked.iter().zip(&other.asked).find(|(one, other)| one != other);
         assert_eq!(first, None, "seed {seed}");

@@ -8,7 +8,8 @@ const SITE: &str = "172.31.0.0/16";
 
 /// Changes something in AWS, and says what.
 pub(super) fn in_aws(sandbox: &Sandbox, seed: &Seed, draws: &mut Draws) -> String {
-    let ask = |action: &str, form: &str, path: &[&str]| sandbox.by_hand(action, form, path).unwrap();
+    let ask =
+        |action: &str, form: &str, path: &[&str]| sandbox.by_hand(action, form, path).unwrap();
     let Seed { cloud_table, interface, cloud_vpc, .. } = seed;
     match draws.number("by hand") % 4 {
         0 => {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Mutex;
 
 use cgw::cli::Code;
+use cgw::sandbox::Process;
 
 use super::process::{Ending, Run};
 
@@ -73,7 +74,8 @@ impl Run {
         };
         let is_told = lines.iter().any(|line| GOING_ON.iter().any(|words| line.contains(words)));
         if !is_told {
-            wrong.push(format!("has changed something ({change:?}), and does not say how to go on"));
+            wrong
+                .push(format!("has changed something ({change:?}), and does not say how to go on"));
         }
         if code == Code::Refused {
             wrong.push(format!("refuses after it has changed something: {change:?}"));
@@ -114,4 +116,25 @@ impl fmt::Display for Tally {
         }
         Ok(())
     }
+}
+
+#[test]
+fn an_ending_that_leaves_a_person_alone_is_wrong() {
+    let wrong = |word: &str, code, said: &str| {
+        let (words, process) = (vec![word.to_owned()], Process::default());
+        Run { words, ending: Ending::Code(code), said: said.to_owned(), process }.wrong()
+    };
+    let none = Vec::<String>::new();
+    assert_eq!(wrong("up", Code::Refused, "error: no\n    more of it\n  hint: do that\n"), none);
+    assert_eq!(
+        wrong("up", Code::Failed, "error: no\n1 steps done, 1 failed, 0 left out; go\n"),
+        none
+    );
+    assert_eq!(wrong("up", Code::Failed, "error: no\nreading\n"), ["no hint follows: error: no"]);
+    assert_eq!(wrong("up", Code::Locked, "reading\n"), ["ends with Locked, and says no error"]);
+    assert_eq!(wrong("status", Code::Failed, "error: no\n  hint: do\n"), ["ends with Failed"]);
+    assert_eq!(
+        wrong("up", Code::Done, "error: no\n  hint: do\n"),
+        ["is done, and says: error: no"]
+    );
 }

@@ -98,7 +98,9 @@ impl Place {
             let text = ui::heard();
             if !text.is_empty() {
                 said.borrow_mut().push_str(&text);
-                self.note(&text.lines().map(|line| format!("{number}  {line}\n")).collect::<String>());
+                self.note(
+                    &text.lines().map(|line| format!("{number}  {line}\n")).collect::<String>(),
+                );
             }
             polled
         });
