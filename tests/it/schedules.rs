@@ -5,11 +5,12 @@ mod ending;
 mod process;
 
 use std::cell::RefCell;
+use std::io::Write;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use cgw::cli::Code;
@@ -19,6 +20,7 @@ use cgw::time;
 use futures_util::future::{LocalBoxFuture, join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Notify;
+use tracing::Dispatch;
 
 use crate::sandbox::{Field, simulated};
 use ending::Tally;
@@ -55,8 +57,6 @@ struct Schedule<'a> {
     /// What every process has asked for.
     asked: Vec<(u32, Asking)>,
     tally: &'a Tally,
-    /// What is logged with `--log debug`, in some schedules.
-    log: Arc<Mutex<Vec<u8>>>,
 }
 
 /// What a schedule comes to.
@@ -67,7 +67,7 @@ struct Trace {
 }
 
 impl<'a> Schedule<'a> {
-    fn new(seed: u64, tally: &'a Tally, log: Arc<Mutex<Vec<u8>>>) -> Self {
+    fn new(seed: u64, tally: &'a Tally) -> Self {
         let mut draws = Draws::new(seed);
         let manners = Manners {
             lag: draws.span("lag", Duration::ZERO..=Duration::from_secs(20)),
@@ -109,7 +109,6 @@ impl<'a> Schedule<'a> {
             processes: 0,
             asked: Vec::new(),
             tally,
-            log,
         }
     }
 
@@ -207,8 +206,7 @@ impl<'a> Schedule<'a> {
         let mut alarms = self.field.sandbox.alarms().unwrap();
         alarms.retain(|alarm| !is_allowed(alarm));
         assert!(alarms.is_empty(), "{alarms:?}\n{}", self.said());
-        let (said, log) = (self.place.transcript.borrow(), self.log.lock().unwrap());
-        let log = String::from_utf8_lossy(&log);
+        let (said, log) = (self.place.transcript.borrow(), logged());
         for key in self.field.sandbox.keys().unwrap() {
             assert!(!said.contains(key.expose()), "a key is told");
             assert!(!log.contains(key.expose()), "a key is logged");
@@ -329,8 +327,8 @@ impl Commands {
 
 /// Runs one schedule from its beginning to its end: up, something on the server, other things
 /// declared, perhaps down and up again, whatever goes wrong; then, in peace, up and down.
-async fn run(seed: u64, tally: &Tally, log: Arc<Mutex<Vec<u8>>>) -> Trace {
-    let mut schedule = Schedule::new(seed, tally, log);
+async fn run(seed: u64, tally: &Tally) -> Trace {
+    let mut schedule = Schedule::new(seed, tally);
     let before = schedule.field.sandbox.objects().unwrap();
     let has_windows = !seed.is_multiple_of(4);
     let commands = Commands::new(&schedule.field.seed, has_windows);
@@ -387,32 +385,44 @@ fn seeds(default: u64) -> Range<u64> {
     first..first + read("CGW_SCHEDULES").unwrap_or(default)
 }
 
-/// Runs a schedule in its own time, some with `--log debug`.
-fn whole(seed: u64, tally: &Tally) -> Trace {
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let has_log = seed.is_multiple_of(10);
-    let written = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter("off,cgw=debug")
-        .with_writer(move || Log(written.clone()))
-        .finish();
-    let _logged = has_log.then(|| tracing::subscriber::set_default(subscriber));
-    let trace = simulated(run(seed, tally, log.clone()));
-    assert_eq!(log.lock().unwrap().is_empty(), !has_log);
-    trace
+thread_local! {
+    /// What was logged on this thread.
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Keeps what is logged.
-struct Log(Arc<Mutex<Vec<u8>>>);
+/// What `--log debug` writes; it lives from the first schedule to the last, because what nobody
+/// listens to when it is first come to is logged to nobody later.
+static LOGGER: LazyLock<Dispatch> = LazyLock::new(|| {
+    let subscriber = tracing_subscriber::fmt().with_env_filter("off,cgw=debug");
+    subscriber.with_writer(|| Log).finish().into()
+});
 
-impl std::io::Write for Log {
+/// Keeps what is logged.
+struct Log;
+
+impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        LOG.with_borrow_mut(|log| log.write(bytes))
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+fn logged() -> String {
+    LOG.with_borrow(|log| String::from_utf8_lossy(log).into_owned())
+}
+
+/// Runs a schedule in its own time, some with `--log debug`.
+fn whole(seed: u64, tally: &Tally) -> Trace {
+    LOG.take();
+    let logger = LazyLock::force(&LOGGER);
+    let has_log = seed.is_multiple_of(10);
+    let _guard = has_log.then(|| tracing::dispatcher::set_default(logger));
+    let trace = simulated(run(seed, tally));
+    assert_eq!(logged().is_empty(), !has_log);
+    trace
 }
 
 /// Runs a schedule, and tells how it is run again if something is wrong.
@@ -448,7 +458,7 @@ fn rotations_side_by_side_never_take_both_tunnels_down() {
     for seed in 0..3 {
         simulated(async {
             let tally = Tally::default();
-            let mut schedule = Schedule::new(seed, &tally, Arc::default());
+            let mut schedule = Schedule::new(seed, &tally);
             let commands = Commands::new(&schedule.field.seed, true);
             schedule.calm().await;
             schedule.must(&commands.up).await;
