@@ -211,6 +211,11 @@ impl Sandbox {
         })
     }
 
+    /// Draws a seed for somebody's dice, another one each time.
+    pub fn chance(&self) -> Result<u64, Error> {
+        self.change(|account| u64::from_str_radix(&account.draws.digits("dice"), 16).unwrap_or(0))
+    }
+
     /// Does what a person does by hand on an instance.
     pub fn tamper(&self, instance: &str, what: &host::Tamper) -> Result<(), Error> {
         self.change(|account| {

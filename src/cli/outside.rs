@@ -1,8 +1,6 @@
 //! What lies outside a run of cgw: AWS and servers, real or simulated, and the process that it is.
 
 use std::str::FromStr as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_credential_types::Credentials;
 
@@ -22,8 +20,6 @@ pub struct Outside {
     sandbox: Option<Sandbox>,
     keyboard: Keyboard,
     holder: Holder,
-    /// The next seed of its dice, in a test.
-    seeds: Option<Arc<AtomicU64>>,
 }
 
 impl Outside {
@@ -40,15 +36,13 @@ impl Outside {
             }
             None => None,
         };
-        Ok(Self { sandbox, keyboard: Keyboard::default(), holder: Holder::this(), seeds: None })
+        Ok(Self { sandbox, keyboard: Keyboard::default(), holder: Holder::this() })
     }
 
     /// Returns a sandbox, in which a simulated process runs at whose keyboard somebody sits.
     #[must_use]
     pub fn sandboxed(sandbox: Sandbox, process: u32, keyboard: Keyboard) -> Self {
-        let seeds = AtomicU64::new(u64::from(process) << 32);
-        let holder = Holder::simulated(process);
-        Self { sandbox: Some(sandbox), keyboard, holder, seeds: Some(Arc::new(seeds)) }
+        Self { sandbox: Some(sandbox), keyboard, holder: Holder::simulated(process) }
     }
 
     /// Returns the sandbox, if this is one.
@@ -72,10 +66,10 @@ impl Outside {
         &self.holder
     }
 
-    /// Returns fresh dice; those of a simulated process fall as the last time.
+    /// Returns fresh dice; in a sandbox they fall as its own seed has it.
     pub(super) fn dice(&self) -> Dice {
-        let seed = self.seeds.as_ref().map(|next| next.fetch_add(1, Ordering::Relaxed));
-        seed.map_or_else(Dice::new, Dice::seeded)
+        let chance = self.sandbox.as_ref().and_then(|sandbox| sandbox.chance().ok());
+        chance.map_or_else(Dice::new, Dice::seeded)
     }
 
     /// Makes what is pulled when somebody interrupts.
