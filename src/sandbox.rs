@@ -8,6 +8,7 @@ pub mod host;
 mod http;
 mod manners;
 mod moment;
+mod process;
 mod query;
 mod refusal;
 mod region;
@@ -36,9 +37,10 @@ use refusal::Refusal;
 use region::Region;
 
 pub use draws::Draws;
-pub use faults::{Done, Fate, Faults, Odds, Signals};
+pub use faults::{Done, Fate, Faults, Odds};
 pub use manners::{Manners, Quotas};
 pub use moment::Moment;
+pub use process::{Asking, Process};
 pub use seed::Seed;
 pub use serve::Port;
 pub use store::Error;
@@ -51,7 +53,11 @@ use crate::transport::Machine;
 
 /// A simulated account and its servers.
 #[derive(Clone)]
-pub struct Sandbox(Arc<Mutex<State>>);
+pub struct Sandbox {
+    state: Arc<Mutex<State>>,
+    /// Whose calls and sessions those through this clone are.
+    process: Process,
+}
 
 struct State {
     account: Account,
@@ -129,7 +135,7 @@ impl Sandbox {
     }
 
     fn begin(state: State) -> Self {
-        Self(Arc::new(Mutex::new(state)))
+        Self { state: Arc::new(Mutex::new(state)), process: Process::default() }
     }
 
     /// Returns the moment that it is in the sandbox.
@@ -188,20 +194,36 @@ impl Sandbox {
         swapped.expect("a sandbox with faults is kept in no folder");
     }
 
-    /// Tells these from now on of what a fate does to a process.
-    pub fn tell(&self, signals: &Signals) {
-        let told = self.with(|account, _| {
-            if let Some(faults) = &mut account.faults {
-                faults.signals = signals.clone();
-            }
-        });
-        told.expect("a sandbox with faults is kept in no folder");
+    /// Returns the same sandbox for the calls and sessions of a process.
+    #[must_use]
+    pub fn seen_by(&self, process: &Process) -> Self {
+        Self { process: process.clone(), ..self.clone() }
     }
 
-    /// Returns who is told of what a fate does to a process.
-    fn signals(&self) -> Option<Signals> {
-        let signals = |account: &mut Account, _| Some(account.faults.as_ref()?.signals.clone());
-        self.with(signals).ok().flatten()
+    /// Does what somebody does by hand in AWS, and returns the texts at a path of the answer.
+    pub fn by_hand(&self, action: &str, form: &str, path: &[&str]) -> Result<Vec<String>, Error> {
+        let query = Query::parse(form.as_bytes());
+        let (who, service, region) = (Who::Somebody, "ec2", Self::REGION);
+        let request = Request { who, service, region, action, query: &query };
+        self.with(|account, now| {
+            let answer = account.act(&request, now).ok();
+            let texts = answer.iter().flat_map(|tree| tree.texts(path));
+            texts.map(ToString::to_string).collect()
+        })
+    }
+
+    /// Draws a seed for somebody's dice, another one each time.
+    pub fn chance(&self) -> Result<u64, Error> {
+        self.change(|account| u64::from_str_radix(&account.draws.digits("dice"), 16).unwrap_or(0))
+    }
+
+    /// Does what a person does by hand on an instance.
+    pub fn tamper(&self, instance: &str, what: &host::Tamper) -> Result<(), Error> {
+        self.change(|account| {
+            if let Some(host) = account.hosts.get_mut(instance) {
+                host.tamper(what);
+            }
+        })
     }
 
     /// Returns all objects as text, by their ids: equal when nothing has changed.
@@ -220,9 +242,12 @@ impl Sandbox {
         })
     }
 
-    /// Returns all keys that tunnels have at present.
+    /// Returns all keys that a tunnel has had, or that were to become one's.
     pub fn keys(&self) -> Result<Vec<Unshown>, Error> {
-        self.with(|account, _| account.regions.values().flat_map(Region::keys).collect())
+        self.with(|account, _| {
+            let now = account.regions.values().flat_map(Region::keys);
+            now.chain(account.overheard.iter().cloned()).collect()
+        })
     }
 
     /// Returns how many calls came, and how many of them were throttled.
@@ -263,7 +288,7 @@ impl Sandbox {
     /// Does something with the account as it is now; where a folder keeps it, no other process does
     /// anything meanwhile.
     fn with<T>(&self, work: impl FnOnce(&mut Account, Moment) -> T) -> Result<T, Error> {
-        let mut state = self.0.lock().expect("no holder of this lock can panic");
+        let mut state = self.state.lock().expect("no holder of this lock can panic");
         let State { account, store } = &mut *state;
         let Some(store) = store else { return Ok(work(account, self.now())) };
         let held = store.hold()?;

@@ -251,6 +251,9 @@ impl Error {
             Some("VpnConnectionLimitExceeded") => Some(
                 "the quota of VPN connections is used up: raise quota L-3E6EC3A3 or L-B91E5754",
             ),
+            Some(_) if self.verdict == Verdict::Again => {
+                Some("AWS is busy, or at fault: run the same command again in some minutes")
+            }
             Some(_) => None,
             None => match self.verdict {
                 Verdict::Lost => {

@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::interrupt::Trigger;
 use crate::lease::{Force, Lease, Wanted};
 use crate::plan::{Approved, Plan};
-use crate::resource::{Dice, Hands, State};
+use crate::resource::{Hands, State};
 use crate::server::Reach;
 use crate::time::Backoff;
 use crate::ui;
@@ -81,10 +81,20 @@ pub(super) async fn interruptible<T>(
 pub(super) async fn locked(
     session: &mut Session,
     approved: Approved,
+    change: Change<'_>,
+) -> Result<Carried, Stopped> {
+    locked_after(session, approved, change, async { Ok(()) }).await
+}
+
+/// Does something first under the lock, then like [`locked`].
+pub(super) async fn locked_after(
+    session: &mut Session,
+    approved: Approved,
     mut change: Change<'_>,
+    first: impl Future<Output = Result<(), Stopped>>,
 ) -> Result<Carried, Stopped> {
     let (readers, events) = (session.readers.clone(), session.events.clone());
-    let hands = approved.hands(readers, change.reach.take(), Dice::new(), events);
+    let hands = approved.hands(readers, change.reach.take(), session.outside.dice(), events);
     let writer = hands
         .at(&session.cloud)
         .map_err(|error| Stopped::with(Code::Failed, error.to_string(), ""))?;
@@ -96,7 +106,15 @@ pub(super) async fn locked(
         patience: Duration::from_secs(change.options.lock_timeout),
     };
     let lease = Lease::take(writer, wanted).await?;
-    let done = under_lock(session, &approved, &lease, &hands, &change).await;
+    let begun = tokio::select! {
+        biased;
+        begun = first => begun,
+        why = lease.keep() => Err(Stopped::with(Code::Locked, why, "run the same command again")),
+    };
+    let done = match begun {
+        Ok(()) => under_lock(session, &approved, &lease, &hands, &change).await,
+        Err(stopped) => Err(stopped),
+    };
     if let Err(error) = lease.release().await {
         session.events.warn(format!("the stack's lock stays: {error}"));
     }

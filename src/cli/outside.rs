@@ -11,6 +11,7 @@ use crate::aws::Clients;
 use crate::event::Events;
 use crate::interrupt::{Interrupt, Keyboard, Trigger};
 use crate::lease::Holder;
+use crate::resource::Dice;
 use crate::sandbox::Sandbox;
 use crate::spec::Declared;
 use crate::ui;
@@ -80,6 +81,12 @@ impl Outside {
     /// Returns the process, as the lock knows it.
     pub(super) fn holder(&self) -> &Holder {
         &self.holder
+    }
+
+    /// Returns fresh dice; in a sandbox they fall as its own seed has it.
+    pub(super) fn dice(&self) -> Dice {
+        let chance = self.sandbox.as_ref().and_then(|sandbox| sandbox.chance().ok());
+        chance.map_or_else(Dice::new, Dice::seeded)
     }
 
     /// Makes what is pulled when somebody interrupts.

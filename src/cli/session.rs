@@ -258,7 +258,11 @@ impl Session {
     /// Refuses to begin something new once somebody has interrupted.
     pub(super) fn must_go_on(&self) -> Result<(), Stopped> {
         if self.cloud_reader().interrupt().came() {
-            return Err(Stopped::with(Code::Interrupted, "interrupted", ""));
+            return Err(Stopped::with(
+                Code::Interrupted,
+                "interrupted",
+                "run the same command again",
+            ));
         }
         Ok(())
     }

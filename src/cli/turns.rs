@@ -4,10 +4,11 @@ use std::net::Ipv4Addr;
 
 use serde_json::json;
 
-use super::change::{self, Carried, ask, interruptible, locked};
+use super::change::{self, Carried, ask, interruptible, locked_after};
 use super::planned::{show, situation};
 use super::session::Session;
 use super::{Changing, Code, Common, Stopped};
+use crate::address::Stack;
 use crate::check;
 use crate::event::Events;
 use crate::plan::Plan;
@@ -60,7 +61,8 @@ impl Turns<'_> {
         let carrier = self.carrier(session).await?;
         let (last, first): (Vec<_>, Vec<_>) =
             tunnels.into_iter().partition(|tunnel| tunnel.outside == carrier);
-        let mut turns = first.into_iter().chain(last).map(|tunnel| self.turn(&tunnel));
+        let mut dice = session.outside.dice();
+        let mut turns = first.into_iter().chain(last).map(|tunnel| self.turn(&tunnel, &mut dice));
         let (Some(first), Some(second), None) = (turns.next(), turns.next(), turns.next()) else {
             return Err(Stopped::refused("the connection has not two tunnels", ""));
         };
@@ -93,9 +95,9 @@ impl Turns<'_> {
         Ok(Code::Done)
     }
 
-    fn turn(&self, tunnel: &Tunnel) -> Turn {
+    fn turn(&self, tunnel: &Tunnel, dice: &mut Dice) -> Turn {
         let key: Option<Secret> = match self.what {
-            What::Keys => Some(Dice::new().key()),
+            What::Keys => Some(dice.key()),
             What::Suites => None,
         };
         Turn { outside: tunnel.outside, key }
@@ -107,8 +109,18 @@ impl Turns<'_> {
         let proof = self.way.prove(&session.stack, self.ping, &session.events).await?;
         let crypto = session.declared.crypto.unwrap_or_default();
         check::judge(&proof, crypto)
-            .map_err(|fault| Stopped::refused(fault.to_string(), fault.hint()))?;
+            .map_err(|fault| Stopped::refused(fault.to_string(), self.hint(fault.hint())))?;
         Ok(proof.quick_mode[0].peer)
+    }
+
+    /// Both suites can also be changed at once, where neither tunnel carries anything.
+    fn hint(&self, hint: impl std::fmt::Display) -> String {
+        match self.what {
+            What::Keys => hint.to_string(),
+            What::Suites => {
+                format!("{hint}; or have both tunnels changed at once, with --allow-replace")
+            }
+        }
     }
 
     fn plan(&self, session: &Session, turn: &Turn) -> Result<(Situation, Plan), Stopped> {
@@ -134,7 +146,11 @@ impl Turns<'_> {
                 return failed;
             }
         };
-        let proven = self.fail_over(session, Off::Tunnel(other), outside).await;
+        let (stack, events) = (&session.stack, &session.events);
+        let proven = match session.must_go_on() {
+            Ok(()) => self.fail_over(stack, events, Off::Tunnel(other), outside).await,
+            Err(stopped) => Err(stopped),
+        };
         if proven.is_err() {
             session.go_on();
             // Both ends are alike, so whatever is off may be on.
@@ -163,8 +179,14 @@ impl Turns<'_> {
     ) -> Result<Result<f64, Code>, Stopped> {
         let Turn { outside, .. } = *turn;
         session.events.note(format!("changing the tunnel {outside}; {other} carries the traffic"));
-        let seconds = self.fail_over(session, Off::Kept(outside), other).await?;
+        session.must_go_on()?;
         let (situation, plan) = self.plan(session, turn)?;
+        let (stack, events, mut seconds) = (session.stack.clone(), session.events.clone(), 0.0);
+        // Under the lock: else somebody may switch this tunnel on again, and the other one off.
+        let first = async {
+            seconds = self.fail_over(&stack, &events, Off::Kept(outside), other).await?;
+            Ok(())
+        };
         let way = Way { restart: Restart::Never, ..self.way.clone() };
         let change = change::Change {
             options: self.changing,
@@ -173,7 +195,7 @@ impl Turns<'_> {
             reach: Some(Reach::Remote(Box::new(way))),
             again: self.again.to_owned(),
         };
-        let Carried { code, .. } = locked(session, plan.approve(), change).await?;
+        let Carried { code, .. } = locked_after(session, plan.approve(), change, first).await?;
         Ok(if code == Code::Done { Ok(seconds) } else { Err(code) })
     }
 
@@ -200,10 +222,14 @@ impl Turns<'_> {
     }
 
     /// Has a tunnel switched off, and a ping come back through the other one.
-    async fn fail_over(&self, session: &Session, off: Off, onto: Ipv4Addr) -> Result<f64, Stopped> {
-        session.must_go_on()?;
-        let events: &Events = &session.events;
-        let failover = self.way.fail_over(&session.stack, self.ping, off, events).await?;
+    async fn fail_over(
+        &self,
+        stack: &Stack,
+        events: &Events,
+        off: Off,
+        onto: Ipv4Addr,
+    ) -> Result<f64, Stopped> {
+        let failover = self.way.fail_over(stack, self.ping, off, events).await?;
         match failover {
             Failover { to: Some(to), seconds: Some(seconds), .. } if to == onto => Ok(seconds),
             Failover { from, .. } => Err(Stopped::with(

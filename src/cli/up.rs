@@ -265,11 +265,15 @@ async fn prove_by(
     way: Way,
     ping: Ipv4Addr,
 ) -> Result<Code, Stopped> {
-    if session.declared.host.is_none() {
-        session.observe_again().await?;
-    }
-    let host = session.server_address();
-    prove(session, common, &Way { host, ..way }, ping).await
+    let proven = async {
+        if session.declared.host.is_none() {
+            session.observe_again().await?;
+        }
+        let host = session.server_address();
+        prove(session, common, &Way { host, ..way }, ping).await
+    };
+    // Whatever stops it, something was changed before.
+    proven.await.map_err(|stopped| stopped.half_way("all is set; prove it with `cgw test`"))
 }
 
 /// A ping is the proof; without one the tunnels are set, and no more is known.

@@ -14,7 +14,7 @@ use super::refusal::Refusal;
 use super::region::{self, Call, Effect, Region};
 use super::throttle::Throttle;
 use super::tree::{Tree, map};
-use super::{Draws, Moment, Seed};
+use super::{Draws, Moment, Seed, Unshown};
 
 /// All that there is in a sandbox.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub(super) struct Account {
     /// What goes wrong; only in tests, so it is not kept.
     #[serde(skip)]
     pub(super) faults: Option<Faults>,
+    /// All keys that were in a call, whatever became of it.
+    #[serde(skip)]
+    pub(super) overheard: Vec<Unshown>,
     /// Stacks that are somebody else's.
     pub(super) foreign: BTreeSet<String>,
     /// What a client that owns its objects would not have done.
@@ -78,6 +81,7 @@ impl Account {
             hosts: BTreeMap::new(),
             throttles: BTreeMap::new(),
             faults: None,
+            overheard: Vec::new(),
             foreign: BTreeSet::new(),
             alarms: Vec::new(),
             seed: None,
@@ -90,6 +94,19 @@ impl Account {
     /// Draws what becomes of a call.
     pub(super) fn fate(&mut self, action: &str) -> Fate {
         self.faults.as_mut().map_or(Fate::Normal, |faults| faults.fate(action))
+    }
+
+    /// Remembers the keys in a call, and raises the alarm where one stands in anything else.
+    pub(super) fn overhear(&mut self, action: &str, query: &Query) {
+        let (keys, others) = query.told_apart(|name| name.ends_with("PreSharedKey"));
+        for key in keys.into_iter().map(|(_, key)| Unshown::new(key)) {
+            if !self.overheard.contains(&key) {
+                self.overheard.push(key);
+            }
+        }
+        let tells = |text: &str| self.overheard.iter().any(|key| text.contains(key.expose()));
+        let told = others.into_iter().filter(|(_, text)| tells(text));
+        self.alarms.extend(told.map(|(name, _)| format!("{action}: a key stands in {name}")));
     }
 
     /// Answers a call of EC2 or STS.
@@ -139,7 +156,15 @@ impl Account {
         };
         region::bury(&mut call);
         region::notice(&mut call);
-        call.act(action)
+        if request.who == Who::Somebody || action != "ModifyVpnTunnelOptions" {
+            return call.act(action);
+        }
+        let before = region::carrying(&call);
+        let answer = call.act(action);
+        let after = region::carrying(&call);
+        let lost = before.difference(&after);
+        self.alarms.extend(lost.map(|id| format!("both tunnels of {id} are down at once")));
+        answer
     }
 
     fn identity(&self, action: &str) -> Result<Tree, Refusal> {

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::faults::Visit;
+use super::faults::{Amid, Visit};
 use super::host::{End, Talk};
 use super::{Error as Unkept, Moment, Sandbox};
 use crate::time;
@@ -59,7 +60,12 @@ impl Door {
         let at = || self.describe();
         let kept = |source: Unkept| Error::Connect { at: at(), source: io::Error::other(source) };
         let silent = || Error::Silent { at: at(), step: Step::Connect, limit: CONNECT };
-        let fate = self.sandbox.with(|account, _| account.visit()).map_err(kept)?;
+        let fate = self.sandbox.with(|account, now| {
+            let fate = account.visit();
+            self.sandbox.process.note(now, "session", format!("{fate:?}"));
+            fate
+        });
+        let fate = fate.map_err(kept)?;
         if fate == Visit::Unreachable {
             time::sleep(CONNECT).await;
             return Err(silent());
@@ -78,13 +84,9 @@ impl Door {
             Error::Lost { at: at(), step: Step::Command, source: source.into() }
         };
         let Talk { lines, at: end, end: how } = talk;
+        let open = Open { sandbox: &self.sandbox, server: &server, stdin: &call.stdin };
         for (n, (said, line)) in lines.iter().enumerate() {
-            if fate == Visit::LostAfter(n) {
-                self.sandbox
-                    .with(|account, _| account.hang_up(&server, &call.stdin))
-                    .map_err(kept)?;
-                return Err(lost());
-            }
+            self.meet(fate, n..=n).await.map_err(|Gone| lost())?;
             time::sleep(said.since(self.sandbox.now())).await;
             let is_there = |account: &mut super::Account, now| account.is_up(&server, boot, now);
             if !self.sandbox.with(is_there).map_err(kept)? {
@@ -92,12 +94,58 @@ impl Door {
             }
             on_line(line);
         }
+        self.meet(fate, lines.len()..=usize::MAX).await.map_err(|Gone| lost())?;
         time::sleep(end.since(self.sandbox.now())).await;
+        open.close();
         match how {
             // Nobody is let in, or the server goes down before it has said anything.
             End::Lost if lines.is_empty() => Err(silent()),
             End::Lost => Err(lost()),
             End::Exit { code, stderr } => Ok(Exit { code, stderr }),
+        }
+    }
+
+    /// Lets happen what a fate has for the midst of a session, after so many lines of it.
+    async fn meet(&self, fate: Visit, lines: RangeInclusive<usize>) -> Result<(), Gone> {
+        let process = &self.sandbox.process;
+        match fate {
+            Visit::After(n, amid) if lines.contains(&n) => match amid {
+                Amid::Lost => return Err(Gone),
+                Amid::Killed => {
+                    process.killed.notify_one();
+                    std::future::pending::<()>().await;
+                }
+                Amid::Interrupted => process.interrupted.notify_one(),
+                Amid::Joined => process.joined.notify_one(),
+            },
+            Visit::After(..) | Visit::Normal | Visit::Unreachable => {}
+        }
+        Ok(())
+    }
+}
+
+/// The connection is lost.
+struct Gone;
+
+/// A session that is open: the server notices when it is lost, also with its process.
+struct Open<'a> {
+    sandbox: &'a Sandbox,
+    server: &'a str,
+    stdin: &'a [u8],
+}
+
+impl Open<'_> {
+    /// Ends it as the server does.
+    fn close(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let hang_up = self.sandbox.with(|account, _| account.hang_up(self.server, self.stdin));
+        if let Err(error) = hang_up {
+            tracing::debug!(target: "cgw", %error, "the sandbox's folder is gone");
         }
     }
 }

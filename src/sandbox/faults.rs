@@ -1,10 +1,8 @@
 //! What goes wrong: for each call a fate is drawn from a seed.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
-use tokio::sync::Notify;
 
 use super::Draws;
 
@@ -38,8 +36,21 @@ pub(super) enum Visit {
     Normal,
     /// Nobody answers.
     Unreachable,
-    /// It is lost after so many lines.
-    LostAfter(usize),
+    /// Something happens after so many lines, or before its end if there are no more.
+    After(usize, Amid),
+}
+
+/// What happens in the midst of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Amid {
+    /// The connection is lost.
+    Lost,
+    /// The process is killed.
+    Killed,
+    /// Somebody presses Ctrl-C; the session goes on.
+    Interrupted,
+    /// Somebody else starts a run beside this one; the session goes on.
+    Joined,
 }
 
 /// Whether what was asked was done all the same.
@@ -65,17 +76,9 @@ pub struct Odds {
     pub joined: u32,
     pub unreachable: u32,
     pub session_lost: u32,
-}
-
-/// What those notice who run cgw in a sandbox.
-#[derive(Debug, Clone, Default)]
-pub struct Signals {
-    /// The process is killed.
-    pub killed: Arc<Notify>,
-    /// Somebody presses Ctrl-C.
-    pub interrupted: Arc<Notify>,
-    /// Somebody else starts a run.
-    pub joined: Arc<Notify>,
+    pub session_killed: u32,
+    pub session_interrupted: u32,
+    pub session_joined: u32,
 }
 
 /// Draws fates.
@@ -83,15 +86,13 @@ pub struct Signals {
 pub struct Faults {
     draws: Draws,
     odds: Odds,
-    /// Who is told.
-    pub signals: Signals,
 }
 
 impl Faults {
     /// Begins with a seed.
     #[must_use]
     pub fn new(seed: u64, odds: Odds) -> Self {
-        Self { draws: Draws::new(seed), odds, signals: Signals::default() }
+        Self { draws: Draws::new(seed), odds }
     }
 
     /// Draws the fate of the next call of an action.
@@ -110,26 +111,34 @@ impl Faults {
             (self.odds.interrupted, Fate::Interrupted),
             (self.odds.joined, Fate::Joined),
         ];
-        let mut left = dice.random_range(0..1000);
-        for (odds, fate) in fates {
-            if left < odds {
-                return fate;
-            }
-            left -= odds;
-        }
-        Fate::Normal
+        drawn(&fates, dice.random_range(0..1000)).unwrap_or(Fate::Normal)
     }
 
     /// Draws the fate of the next session on a server.
     pub(super) fn visit(&mut self) -> Visit {
         let mut dice = self.draws.next("session");
         let lines = dice.random_range(0..20);
-        match dice.random_range(0..1000) {
-            n if n < self.odds.unreachable => Visit::Unreachable,
-            n if n < self.odds.unreachable + self.odds.session_lost => Visit::LostAfter(lines),
-            _ => Visit::Normal,
-        }
+        let visits = [
+            (self.odds.unreachable, Visit::Unreachable),
+            (self.odds.session_lost, Visit::After(lines, Amid::Lost)),
+            (self.odds.session_killed, Visit::After(lines, Amid::Killed)),
+            (self.odds.session_interrupted, Visit::After(lines, Amid::Interrupted)),
+            (self.odds.session_joined, Visit::After(lines, Amid::Joined)),
+        ];
+        drawn(&visits, dice.random_range(0..1000)).unwrap_or(Visit::Normal)
     }
+}
+
+/// Returns what a number of a thousand falls on.
+fn drawn<T: Copy>(all: &[(u32, T)], number: u32) -> Option<T> {
+    let mut left = number;
+    for (odds, one) in all {
+        if left < *odds {
+            return Some(*one);
+        }
+        left -= odds;
+    }
+    None
 }
 
 #[cfg(test)]
@@ -150,5 +159,16 @@ mod tests {
         assert_eq!(count(|fate| matches!(fate, Fate::Killed(_))), 0);
         assert_eq!(drawn(1), fates);
         assert_ne!(drawn(2), fates);
+    }
+
+    #[test]
+    fn what_happens_in_the_midst_of_a_session_comes_as_often_as_the_odds_say() {
+        let odds = Odds { unreachable: 100, session_killed: 200, ..Odds::default() };
+        let mut faults = Faults::new(1, odds);
+        let visits: Vec<Visit> = (0..1000).map(|_| faults.visit()).collect();
+        let count = |is_it: fn(&Visit) -> bool| visits.iter().filter(|visit| is_it(visit)).count();
+        assert!((60..140).contains(&count(|visit| *visit == Visit::Unreachable)));
+        assert!((150..250).contains(&count(|v| matches!(v, Visit::After(_, Amid::Killed)))));
+        assert_eq!(count(|v| matches!(v, Visit::After(_, Amid::Lost | Amid::Joined))), 0);
     }
 }

@@ -115,6 +115,15 @@ enum Due {
     Leave(Stack),
 }
 
+/// What may be lost by what happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loses {
+    /// All rules of a stack.
+    Rules,
+    /// Not all of them.
+    Nothing,
+}
+
 impl Talk {
     /// A session that comes to nothing.
     fn lost(at: Moment) -> Self {
@@ -172,7 +181,10 @@ impl Host {
         if !self.lets_in(now) {
             return Talk::lost(now);
         }
-        self.bootstrap(document, now, draws, outside)
+        let before = self.carrying();
+        let talk = self.bootstrap(document, now, draws, outside);
+        self.watch(&before, Loses::Nothing);
+        talk
     }
 
     /// Says that the session of a stack is lost: what that would have done at its end is not done.
@@ -273,7 +285,12 @@ impl Host {
     fn happen(&mut self, at: Moment, due: Due) {
         self.now = self.now.max(at);
         let before = self.carrying();
-        let is_setup = due == Due::Run && self.run.as_ref().is_some_and(|run| !run.is_undo());
+        let is_undo = due == Due::Run && self.run.as_ref().is_some_and(Run::is_undo);
+        let may = match due {
+            Due::Guard(_) => Loses::Rules,
+            Due::Run if is_undo => Loses::Rules,
+            Due::Run | Due::Restart | Due::Enable(_) | Due::Leave(_) => Loses::Nothing,
+        };
         match due {
             Due::Restart => self.begin_boot(),
             Due::Guard(stack) => self.fire(&stack, at),
@@ -283,7 +300,7 @@ impl Host {
                 self.server.folders.remove(&stack);
             }
         }
-        self.watch(&before, is_setup);
+        self.watch(&before, may);
     }
 
     fn begin_boot(&mut self) {
@@ -308,7 +325,7 @@ impl Host {
 
     /// INVARIANT: a tunnel has one key at a time, and no stack loses both its rules but by an undo
     /// or by its guard.
-    fn watch(&mut self, before: &BTreeSet<Stack>, is_setup: bool) {
+    fn watch(&mut self, before: &BTreeSet<Stack>, may: Loses) {
         let mut keys: BTreeMap<Ipv4Addr, BTreeSet<&str>> = BTreeMap::new();
         for rule in self.rules().filter(|rule| rule.is_enabled) {
             keys.entry(rule.remote).or_default().insert(rule.key.expose());
@@ -317,7 +334,7 @@ impl Host {
         let mut found: Vec<String> = several
             .map(|(remote, _)| format!("the tunnel to {remote} has several keys in force"))
             .collect();
-        if is_setup {
+        if may == Loses::Nothing {
             let after = self.carrying();
             let lost = before.difference(&after);
             found.extend(lost.map(|stack| format!("both rules of {stack} are off at once")));

@@ -49,7 +49,12 @@ impl HttpClient for Client {
 async fn meet(sandbox: &Sandbox, asked: &Asked) -> Result<Reply, ConnectorError> {
     let kept = |error| ConnectorError::other(Box::new(error), None);
     let (latency, fate) = sandbox
-        .with(|account, _| (account.manners.latency, account.fate(&asked.action)))
+        .with(|account, now| {
+            account.overhear(&asked.action, &asked.query);
+            let fate = account.fate(&asked.action);
+            sandbox.process.note(now, &asked.action, format!("{fate:?}"));
+            (account.manners.latency, fate)
+        })
         .map_err(kept)?;
     time::sleep(latency).await;
     let do_it = |done| match done {
@@ -79,23 +84,17 @@ async fn meet(sandbox: &Sandbox, asked: &Asked) -> Result<Reply, ConnectorError>
         }
         Fate::Killed(done) => {
             do_it(done)?;
-            signal(sandbox, |signals| signals.killed.notify_one());
+            sandbox.process.killed.notify_one();
             std::future::pending().await
         }
         Fate::Interrupted => {
-            signal(sandbox, |signals| signals.interrupted.notify_one());
+            sandbox.process.interrupted.notify_one();
             sandbox.answer(asked).map_err(kept)
         }
         Fate::Joined => {
-            signal(sandbox, |signals| signals.joined.notify_one());
+            sandbox.process.joined.notify_one();
             sandbox.answer(asked).map_err(kept)
         }
-    }
-}
-
-fn signal(sandbox: &Sandbox, tell: impl FnOnce(&super::faults::Signals)) {
-    if let Some(signals) = sandbox.signals() {
-        tell(&signals);
     }
 }
 

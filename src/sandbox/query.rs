@@ -20,6 +20,15 @@ impl Query {
         self.0.get(name).map(String::as_str)
     }
 
+    /// Returns the parameters whose name is of a kind, and the others.
+    pub(super) fn told_apart(
+        &self,
+        is_it: impl Fn(&str) -> bool,
+    ) -> (Vec<(&str, &str)>, Vec<(&str, &str)>) {
+        let all = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        all.partition(|(name, _)| is_it(name))
+    }
+
     /// Returns a value that must be there.
     pub(super) fn must(&self, name: &str) -> Result<&str, Refusal> {
         self.text(name).ok_or_else(|| Refusal::missing(name))

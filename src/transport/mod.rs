@@ -339,7 +339,11 @@ impl Error {
                  user's profile there runs"
             }
             Self::Ssm(error) => return error.hint(),
-            Self::Start { .. } | Self::Signal { .. } | Self::Lost { .. } | Self::Worker { .. } => {
+            Self::Lost { .. } => {
+                "run the same command again; where that does not help, look at what cuts connections \
+                 on the way, or whether the machine restarts"
+            }
+            Self::Start { .. } | Self::Signal { .. } | Self::Worker { .. } => {
                 return None;
             }
         })

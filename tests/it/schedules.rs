@@ -1,41 +1,73 @@
 //! Faults by schedules that are drawn from seeds: whatever goes wrong and whenever, nothing is lost.
 
-use std::collections::BTreeSet;
+mod by_hand;
+mod ending;
+mod process;
+
+use std::cell::RefCell;
+use std::io::Write;
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use cgw::cli::{Cli, Code, Outside, run_in};
-use cgw::interrupt::Keyboard;
+use cgw::cli::Code;
 use cgw::sandbox::host::Trouble;
-use cgw::sandbox::{Draws, Faults, Manners, Odds, Seed, Signals};
-use cgw::{time, ui};
-use clap::Parser as _;
+use cgw::sandbox::{Asking, Draws, Faults, Manners, Odds, Process, Seed};
+use cgw::time;
+use futures_util::future::{LocalBoxFuture, join_all};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::Notify;
+use tracing::Dispatch;
 
 use crate::sandbox::{Field, simulated};
+use ending::Tally;
+use process::{Acts, Ending, Place, Run, acts};
 
-/// No command takes longer, whatever happens: the longest wait of all is for AWS, 20 minutes.
-const ENDLESS: Duration = Duration::from_hours(4);
+/// No command takes longer, whatever happens, nor those that run beside it: the longest wait of all
+/// is for AWS, 20 minutes.
+const ENDLESS: Duration = Duration::from_hours(6);
+/// No read lags longer behind a write.
+const LAG: Duration = Duration::from_mins(1);
 /// How often a command is given again before what stops it is looked at.
-const TRIES: usize = 8;
-
-/// What became of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Ending {
-    Code(Code),
-    Killed,
-}
+const TRIES: usize = 4;
+/// With so many schedules each command is done in some, though something goes wrong.
+const MANY: u64 = 40;
+/// How many runs there may be beside one.
+const BESIDE: usize = 2;
 
 /// One schedule under way.
-struct Schedule {
+struct Schedule<'a> {
     field: Field,
+    place: Place,
+    draws: Draws,
+    /// What a person does meanwhile by hand.
+    hand: Rc<RefCell<Draws>>,
+    /// Nothing goes wrong any more.
+    is_calm: bool,
+    /// The commands that another operator may give meanwhile.
+    others: Vec<Vec<String>>,
+    /// Whether somebody has allowed that both tunnels are taken down at once.
+    may_replace: bool,
+    /// Whether somebody has changed something on the server by hand.
+    is_tampered: bool,
     processes: u32,
-    keys: BTreeSet<String>,
-    said: String,
+    /// What every process has asked for.
+    asked: Vec<(u32, Asking)>,
+    tally: &'a Tally,
 }
 
-impl Schedule {
-    fn new(seed: u64) -> Self {
+/// What a schedule comes to.
+#[derive(Debug, PartialEq, Eq)]
+struct Trace {
+    said: String,
+    asked: Vec<(u32, Asking)>,
+}
+
+impl<'a> Schedule<'a> {
+    fn new(seed: u64, tally: &'a Tally) -> Self {
         let mut draws = Draws::new(seed);
         let manners = Manners {
             lag: draws.span("lag", Duration::ZERO..=Duration::from_secs(20)),
@@ -44,25 +76,102 @@ impl Schedule {
             ..Manners::default()
         };
         let field = Field::new(seed, manners);
-        let often = |draws: &mut Draws, what: &str, most: u32| {
+        let mut often = |what: &str, most: u32| {
             let is_there = draws.percent(what, 60);
             if is_there { draws.number(what) % (most + 1) } else { 0 }
         };
         let odds = Odds {
-            slow: often(&mut draws, "slow", 100),
-            throttled: often(&mut draws, "throttled", 100),
-            fails: often(&mut draws, "fails", 60),
-            lost: often(&mut draws, "lost", 60),
-            expired: often(&mut draws, "expired", 8),
-            killed: often(&mut draws, "killed", 25),
-            interrupted: often(&mut draws, "interrupted", 12),
-            joined: often(&mut draws, "joined", 12),
-            unreachable: often(&mut draws, "unreachable", 200),
-            session_lost: often(&mut draws, "session lost", 300),
+            slow: often("slow", 100),
+            throttled: often("throttled", 100),
+            fails: often("fails", 40),
+            lost: often("lost", 40),
+            expired: often("expired", 4),
+            killed: often("killed", 4),
+            interrupted: often("interrupted", 3),
+            joined: often("joined", 3),
+            unreachable: often("unreachable", 200),
+            session_lost: often("session lost", 200),
+            session_killed: often("session killed", 30),
+            session_interrupted: often("session interrupted", 30),
+            session_joined: often("session joined", 30),
         };
         field.sandbox.trouble(Some(Faults::new(seed, odds)));
+        let place = Place { sandbox: field.sandbox.clone(), transcript: Rc::default() };
+        Self {
+            field,
+            place,
+            draws,
+            hand: Rc::new(RefCell::new(Draws::new(seed))),
+            is_calm: false,
+            others: Vec::new(),
+            may_replace: false,
+            is_tampered: false,
+            processes: 0,
+            asked: Vec::new(),
+            tally,
+        }
+    }
+
+    /// Runs a command as its fate will have it, perhaps with others beside it.
+    async fn run(&mut self, words: &[String]) -> Ending {
+        if !self.is_calm {
+            self.go_wrong_on_server();
+        }
+        let starts: Arc<Notify> = Arc::default();
+        let mut running: FuturesUnordered<LocalBoxFuture<'static, (u32, Run)>> =
+            FuturesUnordered::new();
+        let mut words = words.to_vec();
+        if !self.is_calm && self.draws.percent("json", 25) {
+            words.push("--json".to_owned());
+        }
+        running.push(self.begin(words, &starts));
+        let (mut beside, mut ended) = (0, Vec::new());
+        let all = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    () = starts.notified(), if beside < BESIDE => {
+                        beside += 1;
+                        let other = self.draws.number("other") as usize % self.others.len();
+                        running.push(self.begin(self.others[other].clone(), &starts));
+                    }
+                    run = running.next() => match run {
+                        Some(run) => ended.push(run),
+                        None => return,
+                    },
+                }
+            }
+        };
+        let end = time::within(ENDLESS, all).await;
+        assert!(end.is_ok(), "no end:\n{}", self.said());
+        drop(running);
+        self.judge(&ended)
+    }
+
+    /// Begins a process.
+    fn begin(
+        &mut self,
+        words: Vec<String>,
+        starts: &Arc<Notify>,
+    ) -> LocalBoxFuture<'static, (u32, Run)> {
+        self.processes += 1;
+        let (number, place) = (self.processes, self.place.clone());
+        let mut process = Process::default();
+        process.joined.clone_from(starts);
+        let acts = if self.is_calm { Acts::new() } else { acts(&mut self.draws) };
+        let (seed, hand, notes) = (self.field.seed.clone(), self.hand.clone(), place.clone());
+        let by_hand = move || {
+            let what = by_hand::in_aws(&notes.sandbox, &seed, &mut hand.borrow_mut());
+            notes.note(&format!("by hand: {what}\n"));
+        };
+        Box::pin(async move { (number, place.run(number, words, process, acts, by_hand).await) })
+    }
+
+    /// Has something go wrong on the server in its next run, or a person change something there.
+    fn go_wrong_on_server(&mut self) {
+        let (sandbox, seed) = (&self.field.sandbox, &self.field.seed);
         // The scripts have about fourteen steps.
-        let step = (draws.number("step") % 14).to_string();
+        let step = (self.draws.number("step") % 14).to_string();
         let troubles = [
             Trouble::StepFails(step.clone()),
             Trouble::RestartDuring(step),
@@ -70,72 +179,69 @@ impl Schedule {
             Trouble::RolesPend,
         ];
         for trouble in troubles {
-            if draws.percent("trouble", 20) {
-                field.sandbox.trouble_server(&field.seed.instance, trouble).unwrap();
+            if self.draws.percent("trouble", 10) {
+                sandbox.trouble_server(&seed.instance, trouble).unwrap();
             }
         }
-        Self { field, processes: 0, keys: BTreeSet::new(), said: String::new() }
-    }
-
-    fn outside(&mut self, signals: &Signals) -> Outside {
-        self.processes += 1;
-        let keyboard = Keyboard::Elsewhere(signals.interrupted.clone());
-        Outside::sandboxed(self.field.sandbox.clone(), self.processes, keyboard)
-    }
-
-    /// Runs a command as its fate will have it, perhaps with another run beside it.
-    async fn run(&mut self, words: &[&str]) -> Ending {
-        self.note(&format!("$ cgw {}\n", words.join(" ")));
-        let command = || Cli::try_parse_from([&["cgw"], words].concat()).unwrap().command;
-        let signals = Signals::default();
-        self.field.sandbox.tell(&signals);
-        let (one, other) = (self.outside(&signals), self.outside(&signals));
-        let work = async {
-            let mut first = Box::pin(run_in(&one, command()));
-            let joined = async {
-                signals.joined.notified().await;
-                Box::pin(run_in(&other, command())).await
-            };
-            tokio::pin!(joined);
-            let mut second = None;
-            let first = loop {
-                tokio::select! {
-                    biased;
-                    () = signals.killed.notified() => return Ending::Killed,
-                    code = &mut first => break code,
-                    code = &mut joined, if second.is_none() => second = Some(code),
-                }
-            };
-            Ending::Code(first)
-        };
-        let ending = time::within(ENDLESS, work).await;
-        assert!(ending.is_ok(), "no end:\n{}", self.said);
-        let ending = ending.unwrap();
-        self.note(&ui::heard());
-        self.note(&format!("= {ending:?}\n"));
-        self.check();
-        ending
-    }
-
-    fn note(&mut self, text: &str) {
-        if std::env::var_os("CGW_SEED").is_some() {
-            print!("{text}");
+        if self.draws.percent("tamper", 8) {
+            self.is_tampered = true;
+            let what = by_hand::on_server(sandbox, seed, &mut self.draws);
+            self.place.note(&format!("by hand: {what}\n"));
         }
-        self.said.push_str(text);
     }
 
-    /// What holds at any moment.
-    fn check(&mut self) {
-        self.keys.extend(self.field.sandbox.keys().unwrap().iter().map(|k| k.expose().to_owned()));
-        let alarms = self.field.sandbox.alarms().unwrap();
-        assert!(alarms.is_empty(), "{alarms:?}\n{}", self.said);
-        for key in &self.keys {
-            assert!(!self.said.contains(key), "a key is told");
+    /// What holds when runs have ended that were side by side; returns how the first one has.
+    fn judge(&mut self, ended: &[(u32, Run)]) -> Ending {
+        for (number, run) in ended {
+            self.asked.extend(run.process.asked().into_iter().map(|one| (*number, one)));
+            if !self.is_calm {
+                self.tally.count(run);
+            }
+            self.may_replace |= run.words.iter().any(|word| word == "--allow-replace");
+            let wrong = run.wrong();
+            assert!(wrong.is_empty(), "{wrong:?}\n{}", self.said());
         }
+        let is_allowed =
+            |alarm: &String| self.may_replace && alarm.contains("both tunnels of vpn-");
+        let mut alarms = self.field.sandbox.alarms().unwrap();
+        alarms.retain(|alarm| !is_allowed(alarm));
+        assert!(alarms.is_empty(), "{alarms:?}\n{}", self.said());
+        let (said, log) = (self.place.transcript.borrow(), logged());
+        for key in self.field.sandbox.keys().unwrap() {
+            assert!(!said.contains(key.expose()), "a key is told");
+            assert!(!log.contains(key.expose()), "a key is logged");
+        }
+        drop(said);
+        let (_, last) = ended.last().expect("one at least has ended");
+        if last.is_done() {
+            let twice = self.twice();
+            assert!(twice.is_empty(), "{twice:?}\n{}", self.said());
+        }
+        if ended.len() == 1 && last.said.contains("all is taken away") {
+            let left = self.nodes();
+            assert!(left.is_empty(), "{left:?}\n{}", self.said());
+        }
+        let first = ended.iter().min_by_key(|(number, _)| *number);
+        first.map(|(_, run)| run.ending).expect("one at least has ended")
+    }
+
+    /// The stack's nodes, and what there is of each.
+    fn nodes(&self) -> Vec<(String, Vec<String>)> {
+        let nodes = self.field.sandbox.nodes().unwrap().into_iter();
+        let own = nodes.filter(|((stack, _), _)| *stack == self.field.seed.cloud_vpc);
+        own.map(|((_, node), ids)| (node, ids)).collect()
+    }
+
+    fn twice(&self) -> Vec<(String, Vec<String>)> {
+        self.nodes().into_iter().filter(|(_, ids)| ids.len() > 1).collect()
+    }
+
+    fn said(&self) -> String {
+        self.place.transcript.borrow().clone()
     }
 
     /// Runs a command again and again until it is done, or is not given the chance.
-    async fn insist(&mut self, words: &[&str]) {
+    async fn insist(&mut self, words: &[String]) {
         for _ in 0..TRIES {
             if self.run(words).await == Ending::Code(Code::Done) {
                 return;
@@ -143,64 +249,130 @@ impl Schedule {
         }
     }
 
+    /// Does so with a command that another one must come before, as its refusals say.
+    async fn insist_after(&mut self, before: &[String], words: &[String]) {
+        for _ in 0..TRIES {
+            if self.run(words).await == Ending::Code(Code::Done) {
+                return;
+            }
+            self.run(before).await;
+        }
+    }
+
     /// Nothing goes wrong any more.
     async fn calm(&mut self) {
+        self.is_calm = true;
         self.field.sandbox.trouble(None);
-        // Whoever held the lock is dead, and what was written is to be seen.
-        time::sleep(Duration::from_mins(6)).await;
+        // Whoever held the lock is dead, what was written is to be seen, and a server that completes
+        // its roles has started.
+        time::sleep(Duration::from_mins(20)).await;
     }
 
     /// Runs a command that nothing can stop, and returns what it said.
-    async fn must(&mut self, words: &[&str]) -> String {
-        let before = self.said.len();
+    async fn must(&mut self, words: &[String]) -> String {
+        let before = self.place.transcript.borrow().len();
         let ending = self.run(words).await;
-        assert_eq!(ending, Ending::Code(Code::Done), "{}", self.said);
-        self.said[before..].to_owned()
+        assert_eq!(ending, Ending::Code(Code::Done), "{}", self.said());
+        self.said()[before..].to_owned()
     }
 }
 
-/// Runs one schedule from its beginning to its end: up, other things declared, perhaps down and up
-/// again, whatever goes wrong; then, in peace, up and down.
-async fn run(seed: u64) {
-    let mut schedule = Schedule::new(seed);
-    let before = schedule.field.sandbox.objects().unwrap();
-    let Seed { cloud_vpc: vpc, instance, ping, .. } = schedule.field.seed.clone();
-    let of_stack = ["--yes", "--lock-timeout", "900", "--stack", &vpc];
-    let first = ["up", "--vpc", &vpc, "--instance", &instance];
-    let has_windows = !seed.is_multiple_of(4);
-    let way: &[&str] =
-        if has_windows { &["--via", "ssh", "--ping", &ping] } else { &["--via", "none"] };
-    let up = [&first[..], &of_stack, way].concat();
-    let down = [&["down"][..], &of_stack].concat();
-    let again = [&["up"][..], &of_stack].concat();
-    schedule.insist(&up).await;
-    schedule.run(&["status", "--stack", &vpc]).await;
-    if has_windows {
-        schedule.run(&[&["rotate-keys"][..], &of_stack].concat()).await;
+/// The commands of a schedule.
+#[derive(Clone)]
+struct Commands {
+    up: Vec<String>,
+    /// With other things declared.
+    other: Vec<String>,
+    /// What was declared last.
+    again: Vec<String>,
+    down: Vec<String>,
+    status: Vec<String>,
+    /// Those that need a server which cgw logs in to.
+    on_server: Vec<Vec<String>>,
+}
+
+impl Commands {
+    fn new(seed: &Seed, has_windows: bool) -> Self {
+        let Seed { cloud_vpc: vpc, instance, ping, .. } = seed;
+        let of_stack = ["--stack", vpc];
+        let changing = ["--yes", "--lock-timeout", "900"];
+        let way: &[&str] =
+            if has_windows { &["--via", "ssh", "--ping", ping] } else { &["--via", "none"] };
+        let words = |parts: &[&[&str]]| -> Vec<String> {
+            parts.concat().into_iter().map(str::to_owned).collect()
+        };
+        let change = |word| words(&[&[word], &of_stack, &changing]);
+        let up = [&["up", "--vpc", vpc, "--instance", instance][..], &of_stack, &changing, way];
+        let more = ["--crypto", "strict", "--workload-ports", "22,443"];
+        // Where a ping can prove a tunnel the other one is changed meanwhile; elsewhere nobody can
+        // tell whether any carries traffic.
+        let may: &[&str] = if has_windows { &[] } else { &["--allow-replace"] };
+        let on_server =
+            [change("rotate-keys"), change("push"), words(&[&["test", "--failover"], &of_stack])];
+        Self {
+            up: words(&up),
+            other: words(&[&up.concat(), &more, may]),
+            again: change("up"),
+            down: change("down"),
+            status: words(&[&["status"], &of_stack]),
+            on_server: if has_windows { on_server.into() } else { Vec::new() },
+        }
     }
-    let other = ["--crypto", "strict", "--workload-ports", "22,443", "--allow-replace"];
-    schedule.insist(&[&up[..], &other].concat()).await;
-    if seed.is_multiple_of(3) {
-        schedule.insist(&down).await;
-        schedule.insist(&up).await;
+
+    fn all(&self) -> Vec<Vec<String>> {
+        let Self { up, other, again, down, status, on_server } = self.clone();
+        [up, other, again, down, status].into_iter().chain(on_server).collect()
+    }
+}
+
+/// Runs one schedule from its beginning to its end: up, something on the server, other things
+/// declared, perhaps down and up again, whatever goes wrong; then, in peace, up and down.
+async fn run(seed: u64, tally: &Tally) -> Trace {
+    let mut schedule = Schedule::new(seed, tally);
+    let before = schedule.field.sandbox.objects().unwrap();
+    let has_windows = !seed.is_multiple_of(4);
+    let commands = Commands::new(&schedule.field.seed, has_windows);
+    schedule.others = commands.all();
+    let Commands { up, other, again, down, status, on_server } = &commands;
+    schedule.insist(up).await;
+    schedule.run(status).await;
+    // Not all of it in each schedule: more schedules find more than longer ones.
+    let part = schedule.draws.number("part") as usize % 4;
+    match on_server.get(part) {
+        Some(one) => schedule.insist_after(up, one).await,
+        None => schedule.insist(other).await,
+    }
+    if schedule.draws.percent("more", 33) {
+        schedule.insist(other).await;
+    }
+    if schedule.draws.percent("down", 33) {
+        schedule.insist(down).await;
+        schedule.insist(up).await;
     }
     schedule.calm().await;
-    schedule.must(&up).await;
-    time::sleep(Duration::from_mins(1)).await;
-    let last = schedule.must(&again).await;
-    assert!(last.contains("nothing to change"), "{}", schedule.said);
-    let nodes = schedule.field.sandbox.nodes().unwrap();
-    let mine = nodes.iter().filter(|((stack, _), _)| *stack == vpc);
-    let twice: Vec<_> = mine.filter(|(_, ids)| ids.len() > 1).collect();
-    assert!(twice.is_empty(), "{twice:?}\n{}", schedule.said);
-    schedule.must(&down).await;
+    if schedule.is_tampered && has_windows {
+        // A tunnel without its rule proves nothing while the other one is changed; and what was
+        // changed on the server only the steps see.
+        schedule.must(&[&up[..], &["--allow-replace".to_owned()]].concat()).await;
+        time::sleep(LAG).await;
+        schedule.must(&on_server[1]).await;
+    }
+    schedule.must(up).await;
+    time::sleep(LAG).await;
+    let last = schedule.must(again).await;
+    assert!(last.contains("nothing to change"), "{}", schedule.said());
+    let twice = schedule.twice();
+    assert!(twice.is_empty(), "{twice:?}\n{}", schedule.said());
+    schedule.must(down).await;
     let after = schedule.field.sandbox.objects().unwrap();
     let gone: Vec<_> = before.iter().filter(|(id, text)| after.get(*id) != Some(text)).collect();
     let new: Vec<_> = after.iter().filter(|(id, text)| before.get(*id) != Some(text)).collect();
-    assert!(gone.is_empty() && new.is_empty(), "was {gone:?}\nis {new:?}\n{}", schedule.said);
+    let said = schedule.said();
+    assert!(gone.is_empty() && new.is_empty(), "was {gone:?}\nis {new:?}\n{said}");
     let traces = schedule.field.sandbox.traces().unwrap();
-    assert!(traces.is_empty(), "{traces:?}\n{}", schedule.said);
-    schedule.note(&format!("calls {:?}\n", schedule.field.sandbox.calls()));
+    assert!(traces.is_empty(), "{traces:?}\n{said}");
+    schedule.place.note(&format!("calls {:?}\n", schedule.field.sandbox.calls()));
+    Trace { said: schedule.said(), asked: schedule.asked }
 }
 
 /// The seeds that are asked for: one, or the first so many.
@@ -213,9 +385,49 @@ fn seeds(default: u64) -> Range<u64> {
     first..first + read("CGW_SCHEDULES").unwrap_or(default)
 }
 
+thread_local! {
+    /// What was logged on this thread.
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What `--log debug` writes; it lives from the first schedule to the last, because what nobody
+/// listens to when it is first come to is logged to nobody later.
+static LOGGER: LazyLock<Dispatch> = LazyLock::new(|| {
+    let subscriber = tracing_subscriber::fmt().with_env_filter("off,cgw=debug");
+    subscriber.with_writer(|| Log).finish().into()
+});
+
+/// Keeps what is logged.
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOG.with_borrow_mut(|log| log.write(bytes))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn logged() -> String {
+    LOG.with_borrow(|log| String::from_utf8_lossy(log).into_owned())
+}
+
+/// Runs a schedule in its own time, some with `--log debug`.
+fn whole(seed: u64, tally: &Tally) -> Trace {
+    LOG.take();
+    let logger = LazyLock::force(&LOGGER);
+    let has_log = seed.is_multiple_of(10);
+    let _guard = has_log.then(|| tracing::dispatcher::set_default(logger));
+    let trace = simulated(run(seed, tally));
+    assert_eq!(logged().is_empty(), !has_log);
+    trace
+}
+
 /// Runs a schedule, and tells how it is run again if something is wrong.
-fn holds(seed: u64) -> bool {
-    let outcome = std::panic::catch_unwind(|| simulated(run(seed)));
+fn holds(seed: u64, tally: &Tally) -> bool {
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| whole(seed, tally)));
     let Err(why) = outcome else { return true };
     let text = why.downcast_ref::<&str>().copied();
     let why = text.or(why.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
@@ -230,11 +442,51 @@ fn holds(seed: u64) -> bool {
 /// What was wrong with these once is mended.
 #[test]
 fn what_went_wrong_once_does_so_no_more() {
+    // The schedules were drawn otherwise then; these seeds stay as the first that are tried.
     // 1: a rule that stayed in a group which was not known yet when it was to be taken away; keys
     // that were changed twice, because a read lagged behind. 22: a lock that was given up, because
     // its own group was not known yet. 5, 75: pages that skipped what stood between them.
     for seed in [1, 5, 22, 75] {
-        assert!(holds(seed), "{seed}");
+        assert!(holds(seed, &Tally::default()), "{seed}");
+    }
+}
+
+/// Each switched a tunnel off before it waited for the lock, and the run before switched it on again
+/// and the other one off.
+#[test]
+fn rotations_side_by_side_never_take_both_tunnels_down() {
+    for seed in 0..3 {
+        simulated(async {
+            let tally = Tally::default();
+            let mut schedule = Schedule::new(seed, &tally);
+            let commands = Commands::new(&schedule.field.seed, true);
+            schedule.calm().await;
+            schedule.must(&commands.up).await;
+            time::sleep(LAG).await;
+            let starts = Arc::default();
+            let rotations = [0, 20, 40].map(|after| {
+                let run = schedule.begin(commands.on_server[0].clone(), &starts);
+                async move {
+                    time::sleep(Duration::from_secs(after)).await;
+                    run.await
+                }
+            });
+            let ended = join_all(rotations).await;
+            let done = ended.iter().filter(|(_, run)| run.is_done()).count();
+            assert!(done > 0, "{}", schedule.said());
+            schedule.judge(&ended);
+        });
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_calls_and_the_same_words() {
+    for seed in [3, 4] {
+        let [one, other] = [(); 2].map(|()| whole(seed, &Tally::default()));
+        let first = one.asked.iter().zip(&other.asked).find(|(one, other)| one != other);
+        assert_eq!(first, None, "seed {seed}");
+        let lines = one.said.lines().zip(other.said.lines()).find(|(one, other)| one != other);
+        assert_eq!(lines, None, "seed {seed}");
     }
 }
 
@@ -243,6 +495,7 @@ fn whatever_goes_wrong_nothing_is_lost() {
     let seeds = seeds(60);
     let begun = std::time::Instant::now();
     let (count, next) = (seeds.end - seeds.start, AtomicU64::new(seeds.start));
+    let tally = Tally::default();
     let work = || {
         let mut failed = Vec::new();
         loop {
@@ -250,7 +503,7 @@ fn whatever_goes_wrong_nothing_is_lost() {
             if seed >= seeds.end {
                 return failed;
             }
-            if !holds(seed) {
+            if !holds(seed, &tally) {
                 failed.push(seed);
             }
         }
@@ -260,6 +513,10 @@ fn whatever_goes_wrong_nothing_is_lost() {
         let all: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         all.into_iter().flat_map(|one| one.join().unwrap()).collect()
     });
-    println!("{count} schedules in {:.1} s", begun.elapsed().as_secs_f64());
+    println!("{count} schedules in {:.1} s\n{tally}", begun.elapsed().as_secs_f64());
     assert!(failed.is_empty(), "{failed:?}");
+    // A command that always fails would lose nothing either.
+    if count >= MANY {
+        assert_eq!(tally.never("Done"), <[&str; 0]>::default());
+    }
 }

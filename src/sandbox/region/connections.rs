@@ -1,6 +1,6 @@
 //! VPN connections: their two tunnels, static routes and telemetry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -58,6 +58,12 @@ impl Connection {
     fn is_there(&self, call: &Call<'_>) -> bool {
         self.stages.at(call.now) != "deleted"
     }
+}
+
+/// Returns the connections that carry traffic.
+pub(in crate::sandbox) fn carrying(call: &Call<'_>) -> BTreeSet<String> {
+    let all = call.region.connections.all().filter(|(_, one)| one.carrier(call).is_some());
+    all.map(|(id, _)| id.clone()).collect()
 }
 
 /// Notices which tunnels have come up or gone down.
