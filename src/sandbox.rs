@@ -16,6 +16,7 @@ mod serve;
 mod servers;
 mod stages;
 mod store;
+mod systems_manager;
 mod table;
 mod throttle;
 mod tree;
@@ -43,6 +44,7 @@ pub use seed::Seed;
 pub use serve::Port;
 pub use store::Error;
 use store::Store;
+use systems_manager::SystemsManager;
 pub use unshown::Unshown;
 
 use crate::time;
@@ -74,10 +76,12 @@ impl Asked {
         let scope = authorization.split("Credential=").nth(1)?.split([',', ' ']).next()?;
         let mut parts = scope.split('/').skip(2);
         let (region, service) = (parts.next()?.to_owned(), parts.next()?.to_owned());
-        let query = Query::parse(body);
-        let action = match target.rsplit_once('.') {
-            Some((_, action)) => action.to_owned(),
-            None => query.text("Action")?.to_owned(),
+        let (action, query) = match target.rsplit_once('.') {
+            Some((_, action)) => (action.to_owned(), Query::json(body)),
+            None => {
+                let query = Query::parse(body);
+                (query.text("Action")?.to_owned(), query)
+            }
         };
         Some(Self { who, service, region, action, query })
     }
@@ -205,7 +209,10 @@ impl Sandbox {
 
     /// Returns all objects as text, by their ids: equal when nothing has changed.
     pub fn objects(&self) -> Result<BTreeMap<String, String>, Error> {
-        self.with(|account, _| account.regions.values().flat_map(Region::objects).collect())
+        self.with(|account, _| {
+            let parameters = account.managers.values().flat_map(SystemsManager::objects);
+            account.regions.values().flat_map(Region::objects).chain(parameters).collect()
+        })
     }
 
     /// Returns the nodes that exist, each with the ids of the objects which serve as it.
@@ -227,6 +234,11 @@ impl Sandbox {
     /// Returns how many calls came, and how many of them were throttled.
     pub fn calls(&self) -> Result<(u64, u64), Error> {
         self.with(|account, _| (account.calls.values().sum(), account.throttled))
+    }
+
+    /// Returns how often an action was called.
+    pub fn called(&self, action: &str) -> Result<u64, Error> {
+        self.with(|account, _| account.calls.get(action).copied().unwrap_or_default())
     }
 
     /// Returns what it was seeded with.

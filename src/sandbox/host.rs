@@ -175,6 +175,21 @@ impl Host {
         self.bootstrap(document, now, draws, outside)
     }
 
+    /// Takes in what Systems Manager's agent has fetched: nobody has to be let in for that.
+    pub fn answer_agent(
+        &mut self,
+        document: &[u8],
+        now: Moment,
+        draws: &mut Draws,
+        outside: &dyn Outside,
+    ) -> Talk {
+        self.advance(now);
+        if !self.is_up(now) {
+            return Talk::lost(now);
+        }
+        self.bootstrap(document, now, draws, outside)
+    }
+
     /// Says that the session of a stack is lost: what that would have done at its end is not done.
     pub fn hang_up(&mut self, stack: &Stack) {
         self.server.folder(stack).leaving = None;

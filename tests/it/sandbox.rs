@@ -12,7 +12,7 @@ use cgw::cli::{Cli, Code, Outside, run_in};
 use cgw::event::{Event, Events, Listener};
 use cgw::interrupt::{Keyboard, Trigger};
 use cgw::playbook::{ADMIN_PORTS, Bundle, Own, Parameters};
-use cgw::sandbox::{Manners, Sandbox, Seed};
+use cgw::sandbox::{Faults, Manners, Odds, Sandbox, Seed};
 use cgw::secret::Secret;
 use cgw::server::{self, FirstMet, Reach, Restart, Way};
 use cgw::transport::Transport;
@@ -123,6 +123,59 @@ fn the_whole_job_is_proven_by_a_ping_and_taken_back() {
         assert_eq!(field.sandbox.traces().unwrap(), Vec::<String>::new());
         assert_eq!(field.sandbox.objects().unwrap(), before);
     });
+}
+
+#[test]
+fn the_whole_job_goes_by_systems_manager_and_leaves_no_key_there() {
+    simulated(async {
+        let field = Field::new(1, Manners::default());
+        let before = field.sandbox.objects().unwrap();
+        let (vpc, instance, ping) = (&field.seed.cloud_vpc, &field.seed.instance, &field.seed.ping);
+        let up = ["up", "--yes", "--via", "ssm", "--vpc", vpc, "--instance", instance];
+        let up = [&up[..], &["--ping", ping]].concat();
+        let run = field.cgw(&up).await.ok();
+        assert!(run.said.contains("5 of 5 answered"), "{}", run.said);
+        time::sleep(Duration::from_secs(30)).await;
+        let again = field.cgw(&up).await.ok();
+        assert!(again.said.contains("nothing to change"), "{}", again.said);
+        let status = field.cgw(&["status", "--stack", vpc]).await.ok();
+        assert!(status.said.contains("one tunnel carries the traffic"), "{}", status.said);
+        field.cgw(&["test", "--failover", "--stack", vpc]).await.ok();
+        let named =
+            field.sandbox.objects().unwrap().into_keys().filter(|id| id.starts_with("/cgw"));
+        assert_eq!(named.collect::<Vec<_>>(), [""; 0]);
+        field.cgw(&field.down()).await.ok();
+        let calls = field.sandbox.called("SendCommand").unwrap();
+        assert!(calls > 5, "{calls}");
+        assert_eq!(field.sandbox.alarms().unwrap(), Vec::<String>::new());
+        assert_eq!(field.sandbox.traces().unwrap(), Vec::<String>::new());
+        assert_eq!(field.sandbox.objects().unwrap(), before);
+    });
+}
+
+#[test]
+fn what_is_lost_on_the_way_to_systems_manager_is_looked_for() {
+    for seed in 1..=8 {
+        simulated(async {
+            let field = Field::new(seed, Manners::default());
+            let before = field.sandbox.objects().unwrap();
+            let (vpc, instance) = (&field.seed.cloud_vpc, &field.seed.instance);
+            let odds = Odds { lost: 60, fails: 60, throttled: 60, slow: 60, ..Odds::default() };
+            field.sandbox.trouble(Some(Faults::new(seed, odds)));
+            let up = ["up", "--yes", "--via", "ssm", "--vpc", vpc, "--instance", instance];
+            let mut tries = 0;
+            while field.cgw(&up).await.code != Code::Done {
+                tries += 1;
+                assert!(tries < 10, "{seed}: it never comes to its end");
+            }
+            field.sandbox.trouble(None);
+            time::sleep(Duration::from_secs(30)).await;
+            field.cgw(&up).await.ok();
+            field.cgw(&field.down()).await.ok();
+            assert_eq!(field.sandbox.alarms().unwrap(), Vec::<String>::new());
+            assert_eq!(field.sandbox.objects().unwrap(), before, "{seed}");
+        });
+    }
 }
 
 /// Keeps what it is told.
