@@ -16,6 +16,7 @@ mod document;
 mod failover;
 mod folder;
 mod guard;
+mod kept;
 mod machine;
 mod parameters;
 mod perform;
@@ -231,6 +232,7 @@ impl Host {
     #[must_use]
     pub fn traces(&self) -> Vec<String> {
         let mut found = self.server.machine.traces();
+        found.extend(self.server.traces().map(str::to_owned));
         for (stack, folder) in &self.server.folders {
             found.extend(folder.traces().iter().map(|what| format!("{stack}: {what}")));
         }
@@ -292,7 +294,7 @@ impl Host {
         match due {
             Due::Restart => self.begin_boot(),
             Due::Guard(stack) => self.fire(&stack, at),
-            Due::Enable(stack) => self.enable_rules(&stack),
+            Due::Enable(stack) => self.enable_again(&stack, at),
             Due::Run => self.go_on(),
             Due::Leave(stack) => {
                 self.server.folders.remove(&stack);
