@@ -76,13 +76,13 @@ impl Asked {
         let scope = authorization.split("Credential=").nth(1)?.split([',', ' ']).next()?;
         let mut parts = scope.split('/').skip(2);
         let (region, service) = (parts.next()?.to_owned(), parts.next()?.to_owned());
-        let (action, query) = match target.rsplit_once('.') {
-            Some((_, action)) => (action.to_owned(), Query::json(body)),
-            None => {
-                let query = Query::parse(body);
-                (query.text("Action")?.to_owned(), query)
-            }
+        let json =
+            target.rsplit_once('.').map(|(_, action)| (action.to_owned(), Query::json(body)));
+        let form = || {
+            let query = Query::parse(body);
+            Some((query.text("Action")?.to_owned(), query))
         };
+        let (action, query) = json.or_else(form)?;
         Some(Self { who, service, region, action, query })
     }
 

@@ -100,6 +100,30 @@ impl SystemsManager {
         self.parameters.keys().map(|name| (name.clone(), "parameter".to_owned()))
     }
 
+    fn put(&mut self, query: &Query) -> Result<Value, Refusal> {
+        let (name, value) = (query.must("Name")?, query.must("Value")?);
+        if self.parameters.contains_key(name) {
+            return Err(Refusal::new("ParameterAlreadyExists", "It exists already."));
+        }
+        self.parameters.insert(name.to_owned(), Unshown::new(value));
+        Ok(json!({ "Version": 1, "Tier": "Standard" }))
+    }
+
+    /// Returns the commands for an instance, the newest first.
+    fn listed(&self, query: &Query, now: Moment) -> Value {
+        let of = query.text("InstanceId");
+        let is_asked = |one: &Command| of.is_none_or(|of| one.instance == of) && one.seen <= now;
+        let mut all: Vec<_> = self.commands.iter().filter(|(_, one)| is_asked(one)).collect();
+        all.sort_by_key(|(_, command)| std::cmp::Reverse(command.sent));
+        let list: Vec<Value> = all
+            .iter()
+            .map(|(id, one)| {
+                json!({ "CommandId": id, "InstanceId": one.instance, "Comment": one.comment })
+            })
+            .collect();
+        json!({ "CommandInvocations": list })
+    }
+
     fn command(&mut self, query: &Query, code: &str) -> Result<&mut Command, Refusal> {
         let (id, instance) = (query.must("CommandId")?, query.text("InstanceId"));
         let found = self.commands.get_mut(id);
@@ -138,81 +162,66 @@ impl Account {
         }
         let kept = self.managers.entry(region.to_owned()).or_default();
         match action {
-            "DescribeInstanceInformation" => {
-                let region = self.regions.get(region);
-                let all = region.map(|region| region.windows(now)).unwrap_or_default();
-                let asked = query.list("Filters.1.Values");
-                let asked =
-                    all.iter().filter(|id| asked.is_empty() || asked.contains(&id.as_str()));
-                let list: Vec<Value> = asked
-                    .map(|id| json!({ "InstanceId": id, "PingStatus": "ConnectionLost" }))
-                    .collect();
-                Ok(json!({ "InstanceInformationList": list }))
-            }
-            "PutParameter" => {
-                let name = query.must("Name")?.to_owned();
-                if kept.parameters.contains_key(&name) {
-                    return Err(Refusal::new("ParameterAlreadyExists", "It exists already."));
-                }
-                kept.parameters.insert(name, Unshown::new(query.must("Value")?));
-                Ok(json!({ "Version": 1, "Tier": "Standard" }))
-            }
+            "DescribeInstanceInformation" => Ok(self.managed(region, query, now)),
+            "PutParameter" => kept.put(query),
             "DeleteParameter" => match kept.parameters.remove(query.must("Name")?) {
                 Some(_) => Ok(json!({})),
                 None => Err(Refusal::new("ParameterNotFound", "")),
             },
             "SendCommand" => self.send(region, query, now),
-            "ListCommandInvocations" => {
-                let of = query.text("InstanceId");
-                let mut all: Vec<_> = kept.commands.iter().filter(|(_, c)| c.seen <= now).collect();
-                all.sort_by_key(|(_, command)| std::cmp::Reverse(command.sent));
-                let its = all.iter().filter(|(_, one)| of.is_none_or(|of| one.instance == of));
-                let list: Vec<Value> = its
-                    .map(|(id, one)| {
-                        json!({ "CommandId": id, "InstanceId": one.instance, "Comment": one.comment })
-                    })
-                    .collect();
-                Ok(json!({ "CommandInvocations": list }))
-            }
-            "GetCommandInvocation" => {
-                let missing = "InvocationDoesNotExist";
-                if kept.command(query, missing)?.seen > now {
-                    return Err(Refusal::new(missing, ""));
-                }
-                let id = query.must("CommandId")?;
-                let command = self.bring_on(region, id, now);
-                let mut answer = json!({ "CommandId": id, "InstanceId": command.instance });
-                match &command.state {
-                    State::Pending(_) => answer["Status"] = json!("Pending"),
-                    State::Running(_) => answer["Status"] = json!("InProgress"),
-                    State::Ended(Ended { status, details, stdout, stderr }) => {
-                        answer["Status"] = json!(status);
-                        answer["StatusDetails"] = json!(details);
-                        answer["StandardOutputContent"] = json!(stdout);
-                        answer["StandardErrorContent"] = json!(stderr);
-                    }
-                }
-                Ok(answer)
-            }
-            "CancelCommand" => {
-                kept.command(query, "InvalidCommandId")?;
-                let Command { instance, state, .. } =
-                    self.bring_on(region, query.must("CommandId")?, now);
-                let before = match state {
-                    State::Ended(_) => return Ok(json!({})),
-                    State::Pending(_) | State::Running(_) => {
-                        std::mem::replace(state, State::Ended(Ended::new("Cancelled", "", "")))
-                    }
-                };
-                let instance = instance.clone();
-                if let State::Running(Running { stack: Some(stack), .. }) = before {
-                    let host = self.hosts.get_mut(&instance);
-                    host.expect("it has begun there").hang_up(&stack);
-                }
-                Ok(json!({}))
-            }
+            "ListCommandInvocations" => Ok(kept.listed(query, now)),
+            "GetCommandInvocation" => self.invocation(region, query, now),
+            "CancelCommand" => self.cancel(region, query, now),
             _ => Err(Refusal::new("UnknownOperationException", format!("no action {action}"))),
         }
+    }
+
+    fn managed(&self, region: &str, query: &Query, now: Moment) -> Value {
+        let all = self.regions.get(region).map(|region| region.windows(now)).unwrap_or_default();
+        let asked = query.list("Filters.1.Values");
+        let asked = all.iter().filter(|id| asked.is_empty() || asked.contains(&id.as_str()));
+        let list: Vec<Value> =
+            asked.map(|id| json!({ "InstanceId": id, "PingStatus": "ConnectionLost" })).collect();
+        json!({ "InstanceInformationList": list })
+    }
+
+    fn invocation(&mut self, region: &str, query: &Query, now: Moment) -> Result<Value, Refusal> {
+        let missing = "InvocationDoesNotExist";
+        let kept = self.managers.entry(region.to_owned()).or_default();
+        if kept.command(query, missing)?.seen > now {
+            return Err(Refusal::new(missing, ""));
+        }
+        let id = query.must("CommandId")?;
+        let command = self.bring_on(region, id, now);
+        let mut answer = json!({ "CommandId": id, "InstanceId": command.instance });
+        match &command.state {
+            State::Pending(_) => answer["Status"] = json!("Pending"),
+            State::Running(_) => answer["Status"] = json!("InProgress"),
+            State::Ended(Ended { status, details, stdout, stderr }) => {
+                answer["Status"] = json!(status);
+                answer["StatusDetails"] = json!(details);
+                answer["StandardOutputContent"] = json!(stdout);
+                answer["StandardErrorContent"] = json!(stderr);
+            }
+        }
+        Ok(answer)
+    }
+
+    fn cancel(&mut self, region: &str, query: &Query, now: Moment) -> Result<Value, Refusal> {
+        let kept = self.managers.entry(region.to_owned()).or_default();
+        kept.command(query, "InvalidCommandId")?;
+        let command = self.bring_on(region, query.must("CommandId")?, now);
+        if matches!(command.state, State::Ended(_)) {
+            return Ok(json!({}));
+        }
+        let instance = command.instance.clone();
+        let cancelled = State::Ended(Ended::new("Cancelled", "", ""));
+        if let State::Running(Running { stack: Some(stack), .. }) =
+            std::mem::replace(&mut command.state, cancelled)
+        {
+            self.hosts.get_mut(&instance).expect("it has begun there").hang_up(&stack);
+        }
+        Ok(json!({}))
     }
 
     fn send(&mut self, region: &str, query: &Query, now: Moment) -> Result<Value, Refusal> {
@@ -248,13 +257,11 @@ impl Account {
         let command = kept.commands.get_mut(id).expect(there);
         let (instance, until) = (command.instance.clone(), command.until);
         let next = match command.state.clone() {
-            State::Pending(script) => self.fetch(region, &instance, &script, now).or_else(|| {
-                let late = Ended {
-                    details: "DeliveryTimedOut".to_owned(),
-                    ..Ended::new("TimedOut", "", "")
-                };
-                (now > until).then_some(State::Ended(late))
-            }),
+            State::Pending(_) if now > until => Some(State::Ended(Ended {
+                details: "DeliveryTimedOut".to_owned(),
+                ..Ended::new("TimedOut", "", "")
+            })),
+            State::Pending(script) => self.fetch(region, &instance, &script, now),
             State::Running(running) => self.end(&instance, &running, now).map(State::Ended),
             State::Ended(_) => None,
         };
@@ -319,5 +326,104 @@ impl Account {
                 (is_over && host.is_up(now)).then(|| Ended::new("Failed", "", ""))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::account::Who;
+    use crate::sandbox::{Manners, Sandbox};
+
+    struct Asking {
+        sandbox: Sandbox,
+        instance: String,
+        now: Moment,
+    }
+
+    impl Asking {
+        fn new() -> Self {
+            let sandbox = Sandbox::new(1, Manners::prompt());
+            let instance = sandbox.seed(Sandbox::REGION, Sandbox::REGION).instance;
+            let now = sandbox.now();
+            Self { sandbox, instance, now }
+        }
+
+        fn ask(&self, action: &str, body: &Value) -> Result<Value, String> {
+            let query = Query::json(body.to_string().as_bytes());
+            let (who, region) = (Who::Client, Sandbox::REGION);
+            let request = Request { who, service: "ssm", region, action, query: &query };
+            let answer = |account: &mut Account, _| account.systems_manager(&request, self.now);
+            self.sandbox.with(answer).unwrap().map_err(|refusal| refusal.code)
+        }
+
+        /// Sends a script and returns how its command is asked for.
+        fn send(&self, script: &str, wait: u32) -> Value {
+            let body = json!({ "InstanceIds": [self.instance], "TimeoutSeconds": wait,
+                "Comment": "mine", "Parameters": { "commands": [script] } });
+            let sent = self.ask("SendCommand", &body).unwrap();
+            json!({ "CommandId": sent["Command"]["CommandId"], "InstanceId": self.instance })
+        }
+
+        fn status(&self, command: &Value) -> String {
+            let answer = self.ask("GetCommandInvocation", command).unwrap();
+            let details = answer["StatusDetails"].as_str().or(answer["Status"].as_str());
+            details.unwrap().to_owned()
+        }
+
+        fn restart(&self) {
+            let restart = |account: &mut Account, _| {
+                let Account { hosts, draws, .. } = account;
+                hosts.get_mut(&self.instance).unwrap().restart(self.now, draws);
+            };
+            self.sandbox.with(restart).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_in_the_words_of_systems_manager() {
+        let asking = Asking::new();
+        let code = |action: &str, body: Value| asking.ask(action, &body).unwrap_err();
+        let unknown = json!({ "CommandId": "0", "InstanceId": asking.instance });
+        assert_eq!(code("GetCommandInvocation", unknown.clone()), "InvocationDoesNotExist");
+        assert_eq!(code("CancelCommand", unknown), "InvalidCommandId");
+        assert_eq!(code("SendCommand", json!({ "InstanceIds": ["i-0"] })), "InvalidInstanceId");
+        assert_eq!(code("DeleteParameter", json!({ "Name": "/cgw/a" })), "ParameterNotFound");
+        let put = json!({ "Name": "/cgw/a", "Value": "secret" });
+        asking.ask("PutParameter", &put).unwrap();
+        assert_eq!(code("PutParameter", put), "ParameterAlreadyExists");
+        assert!(asking.sandbox.objects().unwrap().contains_key("/cgw/a"));
+        asking.ask("DeleteParameter", &json!({ "Name": "/cgw/a" })).unwrap();
+        assert_eq!(code("RebootFleet", json!({})), "UnknownOperationException");
+    }
+
+    #[test]
+    fn a_script_whose_keys_are_gone_says_that_it_has_begun_nothing() {
+        let asking = Asking::new();
+        let command = asking.send("$id = '0f'\n$parameter = '/cgw/0f'\n$sealed = ''\nexit", 30);
+        let answer = asking.ask("GetCommandInvocation", &command).unwrap();
+        assert_eq!(answer["Status"], "Failed");
+        assert!(answer["StandardErrorContent"].as_str().unwrap().starts_with("cgw-not-started "));
+        let listed = asking.ask("ListCommandInvocations", &json!({})).unwrap();
+        assert_eq!(listed["CommandInvocations"][0]["Comment"], "mine");
+    }
+
+    #[test]
+    fn a_server_that_is_down_fetches_a_command_when_it_is_back_if_that_is_in_time() {
+        let mut asking = Asking::new();
+        let part = "$id = '0f'\n$part = '0'\n$sealed = 'x'\n";
+        assert_eq!(asking.status(&asking.send(part, 30)), "Success");
+        asking.restart();
+        let [late, cancelled] = [asking.send(part, 30), asking.send(part, 30)];
+        assert_eq!(asking.status(&late), "Pending");
+        asking.ask("CancelCommand", &cancelled).unwrap();
+        asking.now = asking.now.after(Duration::from_secs(31));
+        asking.restart();
+        assert_eq!(asking.status(&late), "DeliveryTimedOut");
+        let fetched = asking.send(part, 3600);
+        assert_eq!(asking.status(&fetched), "Pending");
+        asking.now = asking.now.after(Duration::from_mins(15));
+        assert_eq!(asking.status(&fetched), "Success");
+        assert_eq!(asking.status(&cancelled), "Cancelled");
     }
 }
