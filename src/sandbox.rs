@@ -17,6 +17,7 @@ mod serve;
 mod servers;
 mod stages;
 mod store;
+mod systems_manager;
 mod table;
 mod throttle;
 mod tree;
@@ -45,6 +46,7 @@ pub use seed::Seed;
 pub use serve::Port;
 pub use store::Error;
 use store::Store;
+use systems_manager::SystemsManager;
 pub use throttle::rate;
 pub use unshown::Unshown;
 
@@ -81,11 +83,13 @@ impl Asked {
         let scope = authorization.split("Credential=").nth(1)?.split([',', ' ']).next()?;
         let mut parts = scope.split('/').skip(2);
         let (region, service) = (parts.next()?.to_owned(), parts.next()?.to_owned());
-        let query = Query::parse(body);
-        let action = match target.rsplit_once('.') {
-            Some((_, action)) => action.to_owned(),
-            None => query.text("Action")?.to_owned(),
+        let json =
+            target.rsplit_once('.').map(|(_, action)| (action.to_owned(), Query::json(body)));
+        let form = || {
+            let query = Query::parse(body);
+            Some((query.text("Action")?.to_owned(), query))
         };
+        let (action, query) = json.or_else(form)?;
         Some(Self { who, service, region, action, query })
     }
 
@@ -208,7 +212,7 @@ impl Sandbox {
         self.with(|account, now| {
             let answer = account.act(&request, now).ok();
             let texts = answer.iter().flat_map(|tree| tree.texts(path));
-            texts.map(ToString::to_string).collect()
+            texts.map(str::to_owned).collect()
         })
     }
 
@@ -228,7 +232,10 @@ impl Sandbox {
 
     /// Returns all objects as text, by their ids: equal when nothing has changed.
     pub fn objects(&self) -> Result<BTreeMap<String, String>, Error> {
-        self.with(|account, _| account.regions.values().flat_map(Region::objects).collect())
+        self.with(|account, _| {
+            let parameters = account.managers.values().flat_map(SystemsManager::objects);
+            account.regions.values().flat_map(Region::objects).chain(parameters).collect()
+        })
     }
 
     /// Returns the nodes that exist, each with the ids of the objects which serve as it.

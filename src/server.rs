@@ -138,8 +138,8 @@ pub enum Error {
          it was before"
     )]
     PutBack,
-    /// The wait for a connection was interrupted.
-    #[error("interrupted while the server was not reached")]
+    /// The wait for a connection, or for another run's end, was interrupted.
+    #[error("interrupted while the server was waited for")]
     Interrupted,
     /// The wait for the restart was interrupted.
     #[error("interrupted while the server restarts")]

@@ -84,16 +84,6 @@ function Get-RuleProblem {
     }
 }
 
-# Main mode is one set of the whole server, so the stacks on it have to want the same.
-function Get-StackProblem {
-    $wanted = Get-MainMode $Parameters
-    foreach ($one in Get-OtherStackUse 'main-mode') {
-        if (@(Get-Difference $one.texts $wanted).Count -eq 0) { continue }
-        "main mode is one for the whole server, and the stack $($one.stack) on it has $($one.texts.suites) for $($one.texts.minutes) minutes, this one $($wanted.suites) for $($wanted.minutes)" +
-            ': give both the same crypto profile, or take the other one down first'
-    }
-}
-
 if ($Undo) { return New-Outcome $null $null $false $false }
 $problems = @(Get-ParameterProblem $Parameters)
 if ($problems.Count -eq 0) {
@@ -103,7 +93,7 @@ if ($problems.Count -eq 0) {
     if ($address.Count -eq 1) {
         $adapter = Get-NetAdapter -InterfaceIndex $address[0].InterfaceIndex -ErrorAction SilentlyContinue
     }
-    $problems = @(Get-ServerProblem $system $adapter) + @(Get-EndpointProblem $address[0]) + @(Get-RuleProblem) + @(Get-StackProblem)
+    $problems = @(Get-ServerProblem $system $adapter) + @(Get-EndpointProblem $address[0]) + @(Get-RuleProblem)
 }
 if ($problems.Count -gt 0) { throw ($problems -join '; ') }
 $found = [ordered]@{ windows = "$($system.Version)"; adapter = "$($adapter.Name)"; description = "$($adapter.InterfaceDescription)" }

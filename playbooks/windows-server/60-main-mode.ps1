@@ -2,14 +2,17 @@
 #
 # Guide, step 4, IPsec Settings, Customize IPsec Defaults, Key exchange (Main Mode), Advanced: security methods, key lifetimes
 # 480 minutes and 0 sessions, "Use Diffie-Hellman for enhanced security".
-# It is one set of the whole server, under a fixed name (Microsoft, "New-NetIPsecMainModeCryptoSet", -Default). The first step
-# refuses a stack that wants another one than a stack that is there.
+# It is one set of the whole server, under a fixed name (Microsoft, "New-NetIPsecMainModeCryptoSet", -Default), so it offers what any
+# of the stacks there wants; AWS takes of it what the stack's own connection is set to.
 param($Parameters, [switch] $Undo)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
 
 $name = '{E5A5D32A-4BCE-4e4d-B07F-4AB1BA7E5FE1}'
-Complete-Step -SaveAs 'main-mode' -Whole -Wanted (Get-MainMode $Parameters) -Read {
+$mode = $Parameters.mainMode
+$suites = @($mode.suites | ForEach-Object { "$($_.keyExchange)-$($_.encryption)-$($_.hash)" }) -join ','
+$wanted = [ordered]@{ set = 'present'; suites = $suites; minutes = "$($mode.minutes)"; sessions = "$($mode.sessions)"; forceDiffieHellman = 'True' }
+Complete-Step -SaveAs 'main-mode' -Union 'suites' -Whole -Wanted $wanted -Read {
     $set = Get-NetIPsecMainModeCryptoSet -Name $name -PolicyStore PersistentStore -ErrorAction SilentlyContinue
     $found = foreach ($proposal in $set.Proposals) {
         $group = Get-NamedField $proposal @('GroupId', 'KeyExchange') $groupNames

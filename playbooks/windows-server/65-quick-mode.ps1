@@ -1,9 +1,9 @@
-# Sets the quick mode (IKE phase 2) that rules without one of their own use, to one proposal, which encrypts.
+# Sets the quick mode (IKE phase 2) that rules without one of their own use, to a proposal of each stack, all of which encrypt.
 #
 # Guide, step 4, Customize IPsec Defaults, Data protection (Quick Mode), Advanced: "Require encryption for all connection
 # security rules that use these settings", with one method and its lifetime. A set that has only encrypting proposals is that.
-# The rules of the tunnels carry their own method as well; it is the same, but while the suites of the tunnels are changed one
-# tunnel after the other, and where another stack has set this first: then it stays as that one has it.
+# The rules of the tunnels carry their own method as well, which while the suites of the tunnels are changed one tunnel after the
+# other may be another one.
 param($Parameters, [switch] $Undo)
 $ErrorActionPreference = 'Stop'
 . (Join-Path $PSScriptRoot 'common.ps1')
@@ -15,8 +15,7 @@ $hash = $mode.espHash
 if ($mode.encryption -like 'AESGCM*') { $hash = $mode.encryption.Replace('AESGCM', 'AESGMAC') }
 
 $wanted = [ordered]@{ set = 'present'; proposals = "$($mode.encapsulation):$hash-$($mode.encryption)+$($mode.minutes)min+$($mode.kilobytes)kb" }
-foreach ($other in @(Get-OtherStackUse 'quick-mode' | Select-Object -First 1)) { $wanted = $other.texts }
-Complete-Step -SaveAs 'quick-mode' -Whole -Wanted $wanted -Read {
+Complete-Step -SaveAs 'quick-mode' -Union 'proposals' -Whole -Wanted $wanted -Read {
     $set = Get-NetIPsecQuickModeCryptoSet -Name $name -PolicyStore PersistentStore -ErrorAction SilentlyContinue
     $found = foreach ($proposal in $set.Proposals) {
         $esp = Get-NamedField $proposal @('HashAlgorithmESP', 'ESPHash') $hashNames

@@ -30,17 +30,20 @@ function Write-Line([string] $Text) {
 #
 # -Read returns what is there, as ordered texts by name; -Wanted holds the texts that must be. -Set brings about the texts of
 # $put, which holds just those that differ; it can read $was too. Both blocks see the names of this function: its own ones are
-# $was, $put, $kept, $before, $first, $field, $now, $left. -SaveAs names where the state before the first change is kept.
+# $was, $put, $kept, $before, $first, $field, $now, $left, $others, $isShared. -SaveAs names where the state before the first change is kept.
 # $BeforeChange is run.ps1's: what has to be done before a change, if anything.
 # An undo leaves alone what somebody has changed since, which is all that cgw has not set itself (set.json): with -Whole the whole
-# thing as soon as one text of it is theirs. It leaves a setting of the server to the other stacks that use it.
-function Complete-Step([scriptblock] $Read, $Wanted, [scriptblock] $Set, [string] $SaveAs, [switch] $Whole, [switch] $Reboot) {
-    if ($Undo -and (Test-Shared $SaveAs)) { return New-Outcome $null $null $false $false }
+# thing as soon as one text of it is theirs. It leaves a setting of the server to the other stacks that use it; -Union names a text
+# that lists what each of them wants, of which it leaves what the others want.
+function Complete-Step([scriptblock] $Read, $Wanted, [scriptblock] $Set, [string] $SaveAs, [string] $Union, [switch] $Whole, [switch] $Reboot) {
+    $others = @(Get-OtherStackUse $SaveAs)
+    $isShared = $others.Count -gt 0
+    if ($Undo -and $isShared -and -not $Union) { return New-Outcome $null $null $false $false }
     $was = & $Read
     $put = [ordered]@{}
     $kept = @()
     if ($Undo) {
-        $before = Get-Saved $SaveAs
+        $before = if ($isShared) { [ordered]@{ $Union = Join-List ($others | ForEach-Object { $_.texts[$Union] }) } } else { Get-Saved $SaveAs }
         foreach ($field in $before.Keys) {
             if ("$($was[$field])" -eq "$($before[$field])") { continue }
             if ("$($was[$field])" -in @(Get-Set $SaveAs $field)) { $put[$field] = "$($before[$field])" } else { $kept += $field }
@@ -48,15 +51,16 @@ function Complete-Step([scriptblock] $Read, $Wanted, [scriptblock] $Set, [string
         if ($Whole -and $kept.Count -gt 0) { $put = [ordered]@{} }
     } else {
         Save-Use $SaveAs $Wanted
+        if ($Union) { $Wanted[$Union] = Join-List (@($Wanted[$Union]) + @($others | ForEach-Object { $_.texts[$Union] })) }
         foreach ($field in $Wanted.Keys) { if ("$($was[$field])" -ne "$($Wanted[$field])") { $put[$field] = "$($Wanted[$field])" } }
         if ($put.Count -gt 0) {
             $first = [ordered]@{}
             foreach ($field in @(if ($Whole) { $was.Keys } else { $put.Keys })) { $first[$field] = $was[$field] }
             Save-Once $SaveAs $first
-            Save-Set $SaveAs $put
         }
     }
     if ($put.Count -eq 0) { return New-Outcome $was $was $false $false $kept }
+    if (-not $Undo -or $isShared) { Save-Set $SaveAs $put }
     if ($BeforeChange) { & $BeforeChange }
     & $Set | Out-Null
     $now = & $Read
@@ -192,11 +196,9 @@ function Clear-Kept {
 # Says whether an undo has nothing to do for a step: nothing was ever changed, or other stacks need what was.
 function Test-Untouched([string] $Key) { $Undo -and ((Get-Saved $Key).Count -eq 0 -or (Test-Shared $Key)) }
 
-# Main mode as the parameters want it: one set of the whole server.
-function Get-MainMode($Parameters) {
-    $mode = $Parameters.mainMode
-    $suites = @($mode.suites | ForEach-Object { "$($_.keyExchange)-$($_.encryption)-$($_.hash)" }) -join ','
-    [ordered]@{ set = 'present'; suites = $suites; minutes = "$($mode.minutes)"; sessions = "$($mode.sessions)"; forceDiffieHellman = 'True' }
+# One list of several, in an order that does not depend on theirs: of suites the one with the strongest group comes first.
+function Join-List($Lists) {
+    @($Lists | ForEach-Object { "$_".Split(',') } | Sort-Object -Property { $_ -replace '^DH(\d)-', 'DH0$1-' } -Descending -Unique) -join ','
 }
 
 # The index of the adapter that holds the private address; nothing where it is gone.

@@ -32,7 +32,6 @@ function Get-Carrier { @(Get-Association | Where-Object { $_.kind -eq 'quick' } 
 
 $lock = $null
 $off = $false
-$code = 1
 try {
     $settings = Join-Path $PSScriptRoot 'parameters.json'
     if (-not (Test-Path -LiteralPath $settings)) { throw 'nothing is set up from this folder' }
@@ -47,12 +46,7 @@ try {
         exit 0
     }
     if (-not (Test-Inside $Ping $parameters.cloudCidr)) { throw "$Ping is not in the VPC's network" }
-    try {
-        $lock = Enter-Run
-    } catch {
-        $code = Get-RefusalCode $_.Exception.Message
-        throw
-    }
+    $lock = Enter-Run
     if (-not (Wait-Reply $Ping $Wait)) { throw "$Ping does not answer: there is nothing to fail over" }
     $carrier = @(Get-Carrier)[0]
     if (-not $carrier) { throw "$Ping answers, but not through a tunnel" }
@@ -78,7 +72,7 @@ try {
     exit 0
 } catch {
     [Console]::Error.WriteLine("cgw: $($_.Exception.Message)")
-    exit $code
+    exit (Get-FailureCode $_.Exception.Message)
 } finally {
     if ($off) { Enable-Rules }
     if ($lock) { $lock.Dispose() }

@@ -20,21 +20,14 @@ function Remove-Run {
     Remove-Task $task
 }
 
-$code = 1
 try {
     if ($Start) {
         if (Test-Running) {
             [IO.File]::Delete((Get-KeyPath))
-            $code = 3
-            throw 'another run is under way'
+            throw $busy
         }
-        try {
-            (Enter-Run).Dispose()
-        } catch {
-            $code = Get-RefusalCode $_.Exception.Message
-            throw
-        }
-        foreach ($path in (Get-JournalPath), (Get-BusyPath)) { [IO.File]::Delete($path) }
+        (Enter-Run).Dispose()
+        [IO.File]::Delete((Get-JournalPath))
         # Who starts a run has come over a new connection.
         [void] (Exit-Guard $stack)
         Register-Script $task $Start "-Digest $Digest$(if ($RemoveRoles) { ' -RemoveRoles' })"
@@ -43,7 +36,7 @@ try {
     $seen = 0
     $end = $null
     # A task that has been started takes a moment to run, and one that has ended may have written since this looked.
-    for ($idle = 0; -not $end -and -not (Test-Busy $Digest) -and $idle -lt 20; $idle++) {
+    for ($idle = 0; -not $end -and $idle -lt 20; $idle++) {
         if ($seen -gt 0 -or $idle -gt 0) { Start-Sleep -Milliseconds 300 }
         if (Test-Running) { $idle = 0 }
         $lines = @(Read-Journal $Digest)
@@ -57,11 +50,6 @@ try {
             if ($lines[$seen].StartsWith('cgw-done ')) { $end = $lines[$seen] }
         }
     }
-    if (-not $end -and (Test-Busy $Digest)) {
-        Remove-Run
-        $code = 3
-        throw 'another run is under way'
-    }
     if (-not $end) { throw 'the run on the server has ended without its last line' }
     Remove-Run
     if ($end -notmatch ' failed=0 ') { exit 1 }
@@ -71,5 +59,5 @@ try {
     # What a run has not read will not be read.
     if ($Start -and -not (Test-Running)) { [IO.File]::Delete((Get-KeyPath)) }
     [Console]::Error.WriteLine("cgw: $($_.Exception.Message)")
-    exit $code
+    exit (Get-FailureCode $_.Exception.Message)
 }

@@ -104,14 +104,8 @@ try {
     exit 0
 } catch {
     $text = Protect-Text $_.Exception.Message
-    [Console]::Error.WriteLine("cgw: $text")
-    if (-not $lock) {
-        $code = Get-RefusalCode $text
-        if ($code -eq 3) { Write-Busy $Digest }
-        exit $code
-    }
-    [IO.File]::AppendAllText((Get-JournalPath), "cgw-failed $text`r`n")
-    exit 1
+    Write-Failure $Digest $lock $text
+    exit (Get-FailureCode $text)
 } finally {
     if ($lock) { $lock.Dispose() }
 }

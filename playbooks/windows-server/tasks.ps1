@@ -1,16 +1,19 @@
 # What goes on when nobody is connected: the lock, the journal, the scheduled tasks and the guard. common.ps1 comes first.
 
+# How every script begins that says so; bootstrap.ps1 has the same words.
+$busy = 'another run is under way'
+
 # One run at a time on a server, whatever its stack: the settings of IPsec are the machine's. The lock ends with the process.
 # The run of another stack is under way until it is confirmed, too: its guard would put back the whole policy as it was, without
 # what is done here meanwhile. That has an end: either somebody confirms, or the time of the guard comes.
 function Enter-Run([string] $Stack = (Split-Path -Path $PSScriptRoot -Leaf)) {
     $root = Get-RootFolder
     New-PrivateFolder $root
-    try { $held = [IO.File]::Open((Join-Path $root 'lock'), 'OpenOrCreate', 'ReadWrite', 'None') } catch { throw 'another run is under way' }
+    try { $held = [IO.File]::Open((Join-Path $root 'lock'), 'OpenOrCreate', 'ReadWrite', 'None') } catch { throw $busy }
     $guarded = @(Get-GuardedStack $Stack)
     if ($guarded.Count -eq 0) { return $held }
     $held.Dispose()
-    throw "another run is under way: that of $($guarded -join ', ') is not confirmed yet"
+    throw "$busy`: that of $($guarded -join ', ') is not confirmed yet"
 }
 
 # The other stacks whose guard has a policy to put back, or just does so. One without a policy undoes the steps instead, which
@@ -24,13 +27,8 @@ function Get-GuardedStack([string] $Stack) {
     }
 }
 
-# The exit code of a script that could not enter.
-function Get-RefusalCode([string] $Why) { if ($Why -match '^another run is under way') { 3 } else { 1 } }
-
-# busy.json: the digest of a run that was begun as a task and could not enter; who follows it is told.
-function Get-BusyPath { Join-Path $PSScriptRoot 'busy.json' }
-function Write-Busy([string] $Digest) { if ($Digest -ne 'by-hand') { Write-Json (Get-BusyPath) @{ digest = $Digest } } }
-function Test-Busy([string] $Digest) { (Test-Path -LiteralPath (Get-BusyPath)) -and (Read-Json (Get-BusyPath)).digest -eq $Digest }
+# The exit code of a script that has failed: 3 says that it could not enter.
+function Get-FailureCode([string] $Why) { if ($Why.StartsWith($busy)) { 3 } else { 1 } }
 
 # When the machine started, in seconds since 1970. It is worked out from the clock, so it moves a little when that is set.
 function Get-BootSecond {
@@ -62,6 +60,18 @@ function Start-Journal([string] $Digest) {
 function Write-Journal([string] $Text) {
     [IO.File]::AppendAllText((Get-JournalPath), "$Text`r`n")
     Write-Line $Text
+}
+
+# Says why a run came to nothing: at once, and to whoever follows it in its journal. One that was begun as a task and could not enter
+# has none yet, and what it has not read will not be read. Where a person could not enter, both are another run's.
+function Write-Failure([string] $Digest, $Lock, [string] $Why) {
+    [Console]::Error.WriteLine("cgw: $Why")
+    if (-not $Lock) {
+        if ($Digest -eq 'by-hand') { return }
+        [IO.File]::Delete((Get-KeyPath))
+        Start-Journal $Digest
+    }
+    [IO.File]::AppendAllText((Get-JournalPath), "cgw-failed $Why`r`n")
 }
 
 # The last line of a run. What follows the digest is for programs; a restart and the guard are what is still to be seen to.

@@ -50,20 +50,15 @@ try {
         [void] (Exit-Guard $parameters.stack)
         Remove-Task (Get-FailoverTask $parameters.stack)
         Clear-Kept
-        foreach ($name in 'used.json', 'rules.json', 'saved.json', 'set.json', 'parameters.json', 'restored.json', 'busy.json') { [IO.File]::Delete((Join-Path $PSScriptRoot $name)) }
+        foreach ($name in 'used.json', 'rules.json', 'saved.json', 'set.json', 'parameters.json', 'restored.json') { [IO.File]::Delete((Join-Path $PSScriptRoot $name)) }
     }
     Complete-Journal $Digest $changed $reboot $failed
     if ($failed -gt 0) { exit 1 }
     exit 0
 } catch {
-    [Console]::Error.WriteLine("cgw: $($_.Exception.Message)")
-    if (-not $lock) {
-        $code = Get-RefusalCode $_.Exception.Message
-        if ($code -eq 3) { Write-Busy $Digest }
-        exit $code
-    }
-    [IO.File]::AppendAllText((Get-JournalPath), "cgw-failed $($_.Exception.Message)`r`n")
-    exit 1
+    $text = $_.Exception.Message
+    Write-Failure $Digest $lock $text
+    exit (Get-FailureCode $text)
 } finally {
     if ($lock) { $lock.Dispose() }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use clap::Args;
@@ -63,15 +62,15 @@ pub(super) async fn run<F>(
     outside: &Outside,
     common: &Common,
     fleet: &Fleet,
-    begin: impl Fn(Outside, Common) -> F,
+    work: impl Fn(Outside, Common) -> F,
 ) -> Result<Code, Stopped>
 where
     F: Future<Output = Result<Code, Stopped>>,
 {
     if fleet.is_asked() {
-        each(outside, common, fleet, begin).await
+        each(outside, common, fleet, work).await
     } else {
-        begin(outside.clone(), common.clone()).await
+        work(outside.clone(), common.clone()).await
     }
 }
 
@@ -80,7 +79,7 @@ async fn each<F>(
     outside: &Outside,
     common: &Common,
     fleet: &Fleet,
-    begin: impl Fn(Outside, Common) -> F,
+    work: impl Fn(Outside, Common) -> F,
 ) -> Result<Code, Stopped>
 where
     F: Future<Output = Result<Code, Stopped>>,
@@ -93,7 +92,7 @@ where
         let begun = time::now();
         let common = Common { stack: Some(stack.clone()), ..common.clone() };
         let run = async {
-            let ended = begin(outside.clone(), common.clone()).await;
+            let ended = work(outside.clone(), common.clone()).await;
             ended.unwrap_or_else(|stopped| {
                 stopped.print(common.json);
                 tally.of(&stack, |count| count.refusals.clone_from(&stopped.refusals));
@@ -157,7 +156,16 @@ impl Listener for Counting {
             Event::Skipped { node, .. } => {
                 self.tally.of(&node.stack, |count| count.left_out += 1);
             }
-            _ => {}
+            Event::Observing { .. }
+            | Event::Retrying { .. }
+            | Event::Lock { .. }
+            | Event::Applying { .. }
+            | Event::Started { .. }
+            | Event::Waiting { .. }
+            | Event::Done { .. }
+            | Event::Step { .. }
+            | Event::Note { .. }
+            | Event::Warning { .. } => {}
         }
         self.next.hear(event);
     }

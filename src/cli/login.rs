@@ -71,7 +71,8 @@ impl Login {
         via: Via,
         met: FirstMet,
     ) -> Result<Transport, Stopped> {
-        if let Some(sandbox) = session.outside.sandbox() {
+        // A sandbox has Systems Manager, but no network.
+        if let Some(sandbox) = session.outside.sandbox().filter(|_| via != Via::Ssm) {
             return Ok(Transport::Simulated(sandbox.machine(way_of(via))));
         }
         let transport = match via {

@@ -124,7 +124,7 @@ impl Asking {
         let answer = ui::confirm(&question);
         for (_, asked) in waiting {
             // Whoever asked may have been interrupted meanwhile.
-            drop(asked.send(answer));
+            let _: Result<(), _> = asked.send(answer);
         }
     }
 }

@@ -190,7 +190,9 @@ impl Looks {
             region.vpcs.clone_from(&seen.vpcs);
             region.transit.clone_from(&seen.transit);
         }
-        batches.into_iter().for_each(|batch| region.absorb(batch));
+        for batch in batches {
+            region.absorb(batch);
+        }
         let region = Arc::new(region);
         if sources == Source::ALL {
             self.0.seen.borrow_mut().insert(place.clone(), region.clone());

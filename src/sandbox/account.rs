@@ -12,6 +12,7 @@ use super::manners::Manners;
 use super::query::Query;
 use super::refusal::Refusal;
 use super::region::{self, Call, Effect, Region};
+use super::systems_manager::SystemsManager;
 use super::throttle::Throttle;
 use super::tree::{Tree, map};
 use super::{Draws, Moment, Seed, Unshown};
@@ -23,6 +24,9 @@ pub(super) struct Account {
     pub(super) draws: Draws,
     pub(super) manners: Manners,
     pub(super) regions: BTreeMap<String, Region>,
+    /// Systems Manager of each region.
+    #[serde(default)]
+    pub(super) managers: BTreeMap<String, SystemsManager>,
     /// Servers: by their instance, or those of others by their public address.
     pub(super) hosts: BTreeMap<String, Host>,
     throttles: BTreeMap<String, Throttle>,
@@ -78,6 +82,7 @@ impl Account {
             draws: Draws::new(seed),
             manners,
             regions: BTreeMap::new(),
+            managers: BTreeMap::new(),
             hosts: BTreeMap::new(),
             throttles: BTreeMap::new(),
             faults: None,
@@ -98,7 +103,7 @@ impl Account {
 
     /// Remembers the keys in a call, and raises the alarm where one stands in anything else.
     pub(super) fn overhear(&mut self, action: &str, query: &Query) {
-        let (keys, others) = query.told_apart(|name| name.ends_with("PreSharedKey"));
+        let [keys, others] = query.told_apart(|name| name.ends_with("PreSharedKey"));
         for key in keys.into_iter().map(|(_, key)| Unshown::new(key)) {
             if !self.overheard.contains(&key) {
                 self.overheard.push(key);
@@ -109,12 +114,16 @@ impl Account {
         self.alarms.extend(told.map(|(name, _)| format!("{action}: a key stands in {name}")));
     }
 
-    /// Answers a call of EC2 or STS.
+    /// Answers a call of EC2, STS or Systems Manager.
     pub(super) fn answer(&mut self, request: &Request<'_>, now: Moment) -> Reply {
-        let answer = self.act(request, now);
         let id = format!("{:08x}-sandbox", self.draws.number("request"));
-        match (request.service, answer) {
-            ("ssm", Ok(tree)) => json_reply(200, &tree.json()),
+        if request.service == "ssm" {
+            return match self.systems_manager(request, now) {
+                Ok(answer) => json_reply(200, &answer),
+                Err(refusal) => refuse(request.service, &refusal, &id),
+            };
+        }
+        match (request.service, self.act(request, now)) {
             ("sts", Ok(tree)) => sts(request.action, &tree, &id),
             (_, Ok(tree)) => ec2(request.action, &tree, &id),
             (service, Err(refusal)) => refuse(service, &refusal, &id),
@@ -125,10 +134,8 @@ impl Account {
     pub(super) fn act(&mut self, request: &Request<'_>, now: Moment) -> Result<Tree, Refusal> {
         let action = request.action;
         *self.calls.entry(action.to_owned()).or_default() += 1;
-        match request.service {
-            "sts" => return self.identity(action),
-            "ssm" => return Self::systems_manager(action),
-            _ => {}
+        if request.service == "sts" {
+            return self.identity(action);
         }
         let throttle = self.throttles.entry(request.region.to_owned()).or_default();
         if self.manners.throttles && !throttle.take(action, now) {
@@ -177,17 +184,6 @@ impl Account {
             ("Account", number.into()),
             ("Arn", format!("arn:aws:iam::{number}:user/sandbox").into()),
         ]))
-    }
-
-    /// Answers Systems Manager's calls: it reaches none of the machines here.
-    fn systems_manager(action: &str) -> Result<Tree, Refusal> {
-        match action {
-            "DescribeInstanceInformation" => {
-                Ok(Tree::Map(vec![("InstanceInformationList", Tree::List(Vec::new()))]))
-            }
-            "SendCommand" => Err(Refusal::new("InvalidInstanceId", "No such managed instance")),
-            _ => Err(Refusal::new("UnknownOperationException", format!("no action {action}"))),
-        }
     }
 
     /// Raises the alarm where a client is about to change what it has neither made nor announced.

@@ -16,6 +16,7 @@ mod document;
 mod failover;
 mod folder;
 mod guard;
+mod kept;
 mod machine;
 mod parameters;
 mod perform;
@@ -187,6 +188,21 @@ impl Host {
         talk
     }
 
+    /// Takes in what Systems Manager's agent has fetched: nobody has to be let in for that.
+    pub fn answer_agent(
+        &mut self,
+        document: &[u8],
+        now: Moment,
+        draws: &mut Draws,
+        outside: &dyn Outside,
+    ) -> Talk {
+        self.advance(now);
+        if !self.is_up(now) {
+            return Talk::lost(now);
+        }
+        self.bootstrap(document, now, draws, outside)
+    }
+
     /// Says that the session of a stack is lost: what that would have done at its end is not done.
     pub fn hang_up(&mut self, stack: &Stack) {
         self.server.folder(stack).leaving = None;
@@ -228,6 +244,7 @@ impl Host {
     #[must_use]
     pub fn traces(&self) -> Vec<String> {
         let mut found = self.server.machine.traces();
+        found.extend(self.server.traces().map(str::to_owned));
         for (stack, folder) in &self.server.folders {
             found.extend(folder.traces().iter().map(|what| format!("{stack}: {what}")));
         }
@@ -294,7 +311,7 @@ impl Host {
         match due {
             Due::Restart => self.begin_boot(),
             Due::Guard(stack) => self.fire(&stack, at),
-            Due::Enable(stack) => self.enable_rules(&stack),
+            Due::Enable(stack) => self.enable_again(&stack, at),
             Due::Run => self.go_on(),
             Due::Leave(stack) => {
                 self.server.folders.remove(&stack);

@@ -1,7 +1,9 @@
-//! Reads what a client asks EC2 for: its query protocol, names and values in a form.
+//! Reads what a client asks for, names and values: EC2's form, or Systems Manager's JSON.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
+
+use serde_json::Value;
 
 use super::refusal::Refusal;
 
@@ -15,18 +17,41 @@ impl Query {
         Self(form_urlencoded::parse(form).into_owned().collect())
     }
 
+    /// Reads a JSON document: a part of an object is `Name.Part`, an item of an array `Name.1`.
+    pub(super) fn json(document: &[u8]) -> Self {
+        fn take(into: &mut BTreeMap<String, String>, name: &str, value: Value) {
+            let within = |part: &str| match name {
+                "" => part.to_owned(),
+                _ => format!("{name}.{part}"),
+            };
+            match value {
+                Value::Null => {}
+                Value::String(text) => drop(into.insert(name.to_owned(), text)),
+                Value::Bool(_) | Value::Number(_) => {
+                    into.insert(name.to_owned(), value.to_string());
+                }
+                Value::Array(items) => (1..).zip(items).for_each(|(n, item)| {
+                    take(into, &within(&n.to_string()), item);
+                }),
+                Value::Object(parts) => {
+                    parts.into_iter().for_each(|(part, value)| take(into, &within(&part), value));
+                }
+            }
+        }
+        let mut values = BTreeMap::new();
+        take(&mut values, "", serde_json::from_slice(document).unwrap_or_default());
+        Self(values)
+    }
+
     /// Returns a value.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
     /// Returns the parameters whose name is of a kind, and the others.
-    pub(super) fn told_apart(
-        &self,
-        is_it: impl Fn(&str) -> bool,
-    ) -> (Vec<(&str, &str)>, Vec<(&str, &str)>) {
+    pub(super) fn told_apart(&self, is_it: impl Fn(&str) -> bool) -> [Vec<(&str, &str)>; 2] {
         let all = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        all.partition(|(name, _)| is_it(name))
+        <[_; 2]>::from(all.partition(|(name, _)| is_it(name)))
     }
 
     /// Returns a value that must be there.
@@ -105,6 +130,14 @@ mod tests {
         assert_eq!(filters.len(), 2);
         assert_eq!(filters[0].list("Value"), ["v w"]);
         assert_eq!(query.must("Nothing").unwrap_err().code, "MissingParameter");
+    }
+
+    #[test]
+    fn a_document_is_read_like_a_form() {
+        let json = br#"{"Name":"n","Ids":["a","b"],"Parameters":{"commands":["c"]},"Seconds":30}"#;
+        let form = b"Name=n&Ids.1=a&Ids.2=b&Parameters.commands.1=c&Seconds=30";
+        assert_eq!(Query::json(json), Query::parse(form));
+        assert_eq!(Query::json(b"{"), Query::default());
     }
 
     #[test]

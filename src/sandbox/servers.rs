@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::Moment;
 use super::account::Account;
 use super::door::Conversation;
 use super::faults::Visit;
-use super::host::{Host, Outside, Rule, Trouble};
+use super::host::{Host, Outside, Rule, Talk, Trouble};
 use super::region::{End, Ends, Region};
+use super::{Draws, Moment};
 
 /// How long after its launch a Windows instance lets somebody log in: 4 minutes or more (EC2 user
 /// guide, «Windows instances take longer to start»).
@@ -35,11 +35,31 @@ impl Account {
         document: &[u8],
         now: Moment,
     ) -> Option<Conversation> {
+        self.talk(address, document, now, Host::answer)
+    }
+
+    /// Has the agent of Systems Manager on the server at an address take a document in.
+    pub(super) fn deliver(
+        &mut self,
+        address: Ipv4Addr,
+        document: &[u8],
+        now: Moment,
+    ) -> Option<Conversation> {
+        self.talk(address, document, now, Host::answer_agent)
+    }
+
+    fn talk(
+        &mut self,
+        address: Ipv4Addr,
+        document: &[u8],
+        now: Moment,
+        answer: fn(&mut Host, &[u8], Moment, &mut Draws, &dyn Outside) -> Talk,
+    ) -> Option<Conversation> {
         let server = self.server_at(address, now)?;
         let mut host = self.hosts.remove(&server)?;
         let talk = {
             let reach = Reach { publics: self.publics(&server), regions: &self.regions, now };
-            host.answer(document, now, &mut self.draws, &reach)
+            answer(&mut host, document, now, &mut self.draws, &reach)
         };
         let boot = host.boot();
         self.note_alarms(&host);
@@ -99,7 +119,7 @@ impl Account {
 
     /// Finds the server that answers at an address; a Windows instance that was launched is one as
     /// soon as it has started.
-    fn server_at(&mut self, address: Ipv4Addr, now: Moment) -> Option<String> {
+    pub(super) fn server_at(&mut self, address: Ipv4Addr, now: Moment) -> Option<String> {
         if self.hosts.contains_key(&address.to_string()) {
             return Some(address.to_string());
         }

@@ -3,7 +3,6 @@
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use serde_json::Value;
 
 use super::Moment;
 
@@ -38,19 +37,6 @@ impl Tree {
             Self::Text(text) => escape(text, out),
             Self::List(items) => items.iter().for_each(|item| element("item", item, out)),
             Self::Map(parts) => parts.iter().for_each(|(name, part)| element(name, part, out)),
-        }
-    }
-
-    /// Returns it as JSON.
-    pub(super) fn json(&self) -> Value {
-        match self {
-            Self::Nothing => Value::Null,
-            Self::Text(text) => Value::String(text.clone()),
-            Self::List(items) => Value::Array(items.iter().map(Self::json).collect()),
-            Self::Map(parts) => {
-                let parts = parts.iter().filter(|(_, part)| *part != Self::Nothing);
-                Value::Object(parts.map(|(name, part)| ((*name).to_owned(), part.json())).collect())
-            }
         }
     }
 

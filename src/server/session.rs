@@ -47,6 +47,22 @@ pub(super) struct Session<'a> {
     pub(super) events: &'a Events,
 }
 
+/// What is left of the patience with a server: while nobody reaches it, and while another run holds
+/// it.
+struct Patience {
+    span: Duration,
+    unreached: Backoff,
+    /// Set once such a wait has begun.
+    busy: Option<Backoff>,
+}
+
+impl Patience {
+    /// Begins with all of it.
+    fn new(span: Duration) -> Self {
+        Self { span, unreached: rests_within(span), busy: None }
+    }
+}
+
 /// How a run has ended.
 struct Ended {
     last: Last,
@@ -144,8 +160,7 @@ impl Session<'_> {
         let mut journal = Journal::new(name, self.events);
         let mut is_following = false;
         let mut tries = 0;
-        let mut rests = rests_within(self.way.patience);
-        let mut turns = rests_within(LIMIT);
+        let mut patience = Patience::new(self.way.patience);
         loop {
             journal.again();
             let request = if is_following { &follow } else { begin };
@@ -154,9 +169,9 @@ impl Session<'_> {
                 Ok(exit) => exit,
                 Err(error) if error.may_pass() => {
                     if error.had_begun() && !is_following {
-                        (is_following, rests) = (true, rests_within(AWAY));
+                        (is_following, patience) = (true, Patience::new(AWAY));
                     }
-                    self.rest(&mut rests, error).await?;
+                    self.rest(&mut patience, error).await?;
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -166,15 +181,11 @@ impl Session<'_> {
                     return Ok(Ended { last, failed: journal.failed, waits: journal.waits });
                 }
                 None if exit.code == BUSY && !is_following => {
-                    self.events.note("another run is under way on the server; waiting for its end");
-                    let rest = turns.next_rest().ok_or(Error::Busy)?;
-                    if self.way.interrupt.sleep(rest).await.is_err() {
-                        return Err(Error::Busy);
-                    }
+                    self.wait_for_turn(&mut patience).await?;
                 }
                 // The run was lost with the connection, as when the server has restarted.
                 None if is_following && tries < ROUNDS => {
-                    (is_following, rests, tries) = (false, rests_within(AWAY), tries + 1);
+                    (is_following, patience, tries) = (false, Patience::new(AWAY), tries + 1);
                     journal = Journal::new(name, self.events);
                 }
                 Some(_) | None => {
@@ -262,12 +273,12 @@ impl Session<'_> {
 
     /// Has the tunnels switched on again.
     pub(super) async fn switch_on(&self, stack: &Stack) -> Result<(), Error> {
-        let mut rests = rests_within(self.way.patience);
+        let mut patience = Patience::new(self.way.patience);
         loop {
             match self.exec(&Request::SwitchOn { stack }, FAILOVER, &mut |_| {}).await {
                 Ok(Exit { code: 0, .. }) => return Ok(()),
                 Ok(Exit { code, stderr }) => return Err(Error::Unfinished { code, stderr }),
-                Err(error) if error.may_pass() => self.rest(&mut rests, error).await?,
+                Err(error) if error.may_pass() => self.rest(&mut patience, error).await?,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -281,19 +292,15 @@ impl Session<'_> {
         limit: Duration,
         may_again: impl Fn(&transport::Error) -> bool,
     ) -> Result<T, Error> {
-        let mut rests = rests_within(self.way.patience);
-        let mut turns = rests_within(LIMIT);
+        let mut patience = Patience::new(self.way.patience);
         loop {
             match self.ask(request, word, limit).await {
                 Err(Error::Transport(error)) if may_again(&error) => {
-                    self.rest(&mut rests, error).await?;
+                    self.rest(&mut patience, error).await?;
                 }
                 // Nothing has begun there.
                 Err(Error::Unfinished { code: BUSY, .. }) => {
-                    self.events.note("another run is under way on the server; waiting for its end");
-                    let rest = turns.next_rest().ok_or(Error::Busy)?;
-                    self.way.interrupt.sleep(rest).await.map_err(|_| Error::Interrupted)?;
-                    rests = rests_within(self.way.patience);
+                    self.wait_for_turn(&mut patience).await?;
                 }
                 answer => return answer,
             }
@@ -337,12 +344,24 @@ impl Session<'_> {
     }
 
     /// Rests before another try, unless it has been tried for long enough.
-    async fn rest(&self, rests: &mut Backoff, error: transport::Error) -> Result<(), Error> {
-        let Some(rest) = rests.next_rest() else {
+    async fn rest(&self, patience: &mut Patience, error: transport::Error) -> Result<(), Error> {
+        let Some(rest) = patience.unreached.next_rest() else {
             return Err(error.into());
         };
         let error = Error::from(error);
         self.say_again(&error);
+        self.way.interrupt.sleep(rest).await.map_err(|_| Error::Interrupted)
+    }
+
+    /// Rests before another try, unless another run has held the server for too long.
+    async fn wait_for_turn(&self, patience: &mut Patience) -> Result<(), Error> {
+        let busy = patience.busy.get_or_insert_with(|| {
+            self.events.note("another run is under way on the server; waiting for its end");
+            rests_within(LIMIT)
+        });
+        let rest = busy.next_rest().ok_or(Error::Busy)?;
+        // It has been reached.
+        patience.unreached = rests_within(patience.span);
         self.way.interrupt.sleep(rest).await.map_err(|_| Error::Interrupted)
     }
 

@@ -18,6 +18,7 @@ mod traces;
 
 pub use error::Error;
 use seal::Sealed;
+pub(crate) use seal::open;
 use traces::{Sent, Traces};
 
 /// What runs the command on the server, and what leaves a part of it there; their heads say what

@@ -34,7 +34,7 @@ pub(super) fn data(text: &str) -> String {
 }
 
 fn marked(stack: &Stack, text: &str) -> String {
-    text.split_inclusive('\n').map(|line| format!("{stack} | {line}")).collect()
+    text.split_inclusive('\n').fold(String::new(), |text, line| format!("{text}{stack} | {line}"))
 }
 
 #[cfg(test)]

@@ -9,5 +9,5 @@ pub fn tell<const COLUMNS: usize>(rows: impl IntoIterator<Item = [String; COLUMN
     table.load_style(presets::NOTHING);
     table.add_rows(rows);
     let lines = table.to_string();
-    lines.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    lines.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
 }

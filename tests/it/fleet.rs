@@ -148,7 +148,7 @@ const CHAIN: Duration = Duration::from_mins(25);
 fn bound(calls: &BTreeMap<String, u64>) -> Duration {
     let needs = |(action, count): (&String, &u64)| {
         let (burst, rate) = cgw::sandbox::rate(action);
-        (*count as f64 - burst).max(0.0) / rate
+        (f64::from(u32::try_from(*count).unwrap()) - burst).max(0.0) / rate
     };
     Duration::from_secs_f64(calls.iter().map(needs).fold(0.0, f64::max))
 }
@@ -180,12 +180,12 @@ fn made(count: usize) -> Duration {
         let throttled = fleet.sandbox.calls().unwrap().1;
         let (now, memory) = spent();
         println!(
-            "{count:>5} stacks: {:>6.0} s simulated, buckets {:>6.0} s, {:>5.1} calls a stack, \
+            "{count:>5} stacks: {:>6.0} s simulated, buckets {:>6.0} s, {:>5} calls a stack, \
              {throttled} throttled, processor {:>6.1} s, memory {memory} MB",
             took.as_secs_f64(),
             bound(&calls).as_secs_f64(),
-            calls.values().sum::<u64>() as f64 / count as f64,
-            (now - processor).as_secs_f64(),
+            calls.values().sum::<u64>() / u64::try_from(count).unwrap(),
+            now.saturating_sub(processor).as_secs_f64(),
         );
         if std::env::var_os("CGW_CALLS").is_some() {
             println!("{calls:#?}");

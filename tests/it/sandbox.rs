@@ -2,12 +2,21 @@
 
 use std::future::Future;
 use std::io::{BufRead as _, BufReader};
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
+use cgw::address::AwsId;
 use cgw::cli::{Cli, Code, Outside, run_in};
-use cgw::interrupt::Keyboard;
-use cgw::sandbox::{Manners, Sandbox, Seed};
+use cgw::event::{Event, Events, Listener};
+use cgw::interrupt::{Keyboard, Trigger};
+use cgw::playbook::{ADMIN_PORTS, Bundle, Own, Parameters};
+use cgw::sandbox::{Faults, Manners, Odds, Sandbox, Seed};
+use cgw::secret::Secret;
+use cgw::server::{self, FirstMet, Reach, Restart, Way};
+use cgw::transport::Transport;
+use cgw::tunnel::{CidrPair, Crypto, Suites, Tunnel};
 use cgw::{time, ui};
 use clap::Parser as _;
 
@@ -113,6 +122,137 @@ fn the_whole_job_is_proven_by_a_ping_and_taken_back() {
         assert_eq!(field.sandbox.alarms().unwrap(), Vec::<String>::new());
         assert_eq!(field.sandbox.traces().unwrap(), Vec::<String>::new());
         assert_eq!(field.sandbox.objects().unwrap(), before);
+    });
+}
+
+#[test]
+fn the_whole_job_goes_by_systems_manager_and_leaves_no_key_there() {
+    simulated(async {
+        let field = Field::new(1, Manners::default());
+        let before = field.sandbox.objects().unwrap();
+        let (vpc, instance, ping) = (&field.seed.cloud_vpc, &field.seed.instance, &field.seed.ping);
+        let up = ["up", "--yes", "--via", "ssm", "--vpc", vpc, "--instance", instance];
+        let up = [&up[..], &["--ping", ping]].concat();
+        let run = field.cgw(&up).await.ok();
+        assert!(run.said.contains("5 of 5 answered"), "{}", run.said);
+        time::sleep(Duration::from_secs(30)).await;
+        let again = field.cgw(&up).await.ok();
+        assert!(again.said.contains("nothing to change"), "{}", again.said);
+        let status = field.cgw(&["status", "--stack", vpc]).await.ok();
+        assert!(status.said.contains("one tunnel carries the traffic"), "{}", status.said);
+        field.cgw(&["test", "--failover", "--stack", vpc]).await.ok();
+        let named =
+            field.sandbox.objects().unwrap().into_keys().filter(|id| id.starts_with("/cgw"));
+        assert_eq!(named.collect::<Vec<_>>(), [""; 0]);
+        field.cgw(&field.down()).await.ok();
+        let calls = field.sandbox.calls_of_each().unwrap()["SendCommand"];
+        assert!(calls > 5, "{calls}");
+        assert_eq!(field.sandbox.alarms().unwrap(), Vec::<String>::new());
+        assert_eq!(field.sandbox.traces().unwrap(), Vec::<String>::new());
+        assert_eq!(field.sandbox.objects().unwrap(), before);
+    });
+}
+
+#[test]
+fn what_is_lost_on_the_way_to_systems_manager_is_looked_for() {
+    for seed in 1..=8 {
+        simulated(async {
+            let field = Field::new(seed, Manners::default());
+            let before = field.sandbox.objects().unwrap();
+            let (vpc, instance) = (&field.seed.cloud_vpc, &field.seed.instance);
+            let odds = Odds { lost: 60, fails: 60, throttled: 60, slow: 60, ..Odds::default() };
+            field.sandbox.trouble(Some(Faults::new(seed, odds)));
+            let up = ["up", "--yes", "--via", "ssm", "--vpc", vpc, "--instance", instance];
+            let mut tries = 0;
+            while field.cgw(&up).await.code != Code::Done {
+                tries += 1;
+                assert!(tries < 10, "{seed}: it never comes to its end");
+            }
+            field.sandbox.trouble(None);
+            time::sleep(Duration::from_secs(30)).await;
+            field.cgw(&up).await.ok();
+            field.cgw(&field.down()).await.ok();
+            assert_eq!(field.sandbox.alarms().unwrap(), Vec::<String>::new());
+            assert_eq!(field.sandbox.objects().unwrap(), before, "{seed}");
+        });
+    }
+}
+
+/// Keeps what it is told.
+struct Notes(mpsc::Sender<String>);
+
+impl Listener for Notes {
+    fn hear(&self, event: &Event) {
+        if let Event::Note { text } = event {
+            self.0.send(text.clone()).unwrap();
+        }
+    }
+}
+
+/// What is pushed for a stack.
+fn bundle(stack: &str, n: u8) -> Bundle {
+    let cloud = format!("10.{n}.0.0/16").parse().unwrap();
+    let parameters = Parameters {
+        stack: stack.parse().unwrap(),
+        instance: None,
+        private_ip: Ipv4Addr::new(172, 31, 16, 10),
+        pair: CidrPair { site: "172.31.0.0/16".parse().unwrap(), cloud },
+        crypto: Crypto::Modern,
+        ping: None,
+        minimal_roles: false,
+        replace_rules: false,
+        admin_ports: ADMIN_PORTS.into(),
+        own: Own::default(),
+    };
+    let tunnel = |last: u8| Tunnel {
+        outside: Ipv4Addr::new(203, 0, 113, last),
+        key: Some(Secret::new(format!("KeyOfTunnel{last}"))),
+        suites: Suites::of(Crypto::Modern),
+    };
+    let connection = AwsId::new(format!("vpn-{n}"));
+    Bundle::render(&parameters, &connection, &[tunnel(10 * n), tunnel(10 * n + 1)]).unwrap()
+}
+
+#[test]
+fn who_waits_for_another_run_on_the_server_says_so_once_and_can_be_interrupted() {
+    simulated(async {
+        let sandbox = Sandbox::new(1, Manners::default());
+        let public = Ipv4Addr::new(198, 51, 100, 7);
+        sandbox.add_server(public, Ipv4Addr::new(172, 31, 16, 10)).unwrap();
+        let (tell, told) = mpsc::channel();
+        let events = Events::new(Notes(tell));
+        let reach = || {
+            let (trigger, interrupt) = Trigger::new(Keyboard::default());
+            let way = Way {
+                transport: Transport::Simulated(sandbox.machine("ssh")),
+                met: FirstMet::default(),
+                host: None,
+                patience: Duration::ZERO,
+                restart: Restart::Never,
+                remove_roles: false,
+                interrupt,
+            };
+            (Reach::Remote(Box::new(way)), trigger)
+        };
+        let ((one, _one), (other, trigger)) = (reach(), reach());
+        // Its roles take two minutes at least.
+        let first = bundle("office", 1);
+        let first = one.set_up(public, &first, &events);
+        let second = bundle("branch", 2);
+        let press = async {
+            time::sleep(Duration::from_mins(1)).await;
+            trigger.pull()
+        };
+        let late = async {
+            time::sleep(Duration::from_secs(20)).await;
+            tokio::join!(other.set_up(public, &second, &events), press).0
+        };
+        let (first, second) = tokio::join!(first, late);
+        assert!(first.is_ok(), "{first:?}");
+        assert!(matches!(second, Err(server::Error::Interrupted)), "{second:?}");
+        drop(events);
+        let note = "another run is under way on the server; waiting for its end";
+        assert_eq!(told.into_iter().collect::<Vec<_>>(), [note]);
     });
 }
 

@@ -786,27 +786,79 @@ foreach ($prepare in { }, { Set-OwnThings }) {
 }
 Reset
 [void] (Set-Up (Get-Given))
-$given = Get-OtherGiven
-$given.mainMode.suites = @($given.mainMode.suites[0])
-$before = Get-Snapshot
-$calls = (Get-History).calls
-$run = Push $given
-Expect 'another main mode than the one of another stack is refused, before anything is changed' ($run.code -eq 1 -and $run.steps.preflight.error -match 'the stack prod on it has DH14-AES256-SHA256,DH2-AES128-SHA1 for 480 minutes, this one DH14-AES256-SHA256 for 480: give both' -and (Get-Snapshot) -eq $before -and (Get-History).calls -eq $calls)
-Expect 'a stack that was refused needs nothing: the other one may have another main mode, and leaves the server as it was' $(& {
-    $given = Get-Given
-    $given.mainMode.minutes = 60
-    (Set-Up $given).code -eq 0 -and (Get-Server).mainMode.minutes -eq 60 -and (Undo -RemoveRoles).code -eq 0 -and (Get-Snapshot) -eq $plain })
+(Get-Server).firewalls.Public = 'False'
+$refused = Get-OtherGiven
+$refused.mainMode.suites = @(@{ keyExchange = 'DH20'; encryption = 'AES256'; hash = 'SHA384' })
+[void] (Push $refused)
+(Get-Server).firewalls.Public = 'True'
+Expect 'a stack that was refused needs nothing: nothing is offered for it, and the other one leaves the server as it was' ((Get-ChangedIds (Push (Get-Given))) -eq '' -and (Undo -RemoveRoles).code -eq 0 -and (Get-Snapshot) -eq $plain)
 Expect 'and it has nothing to undo' ((Undo -RemoveRoles -Stack 'test').code -eq 0 -and (Get-Snapshot) -eq $plain)
 Reset
 $given = Get-Given
 $given.minimalRoles = $true
 [void] (Set-Up $given)
-$given = Get-OtherGiven
-$given.quickMode.encryption = 'AES128'
-$run = Set-Up $given
-Expect 'another stack with more roles and another quick mode: the roles are added, the quick mode of the first one stays' ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'firewall roles tunnels' -and (Get-Server).quickMode.proposals[0].Encryption -eq 'AES256')
+$run = Set-Up (Get-OtherGiven)
+Expect 'another stack with more roles: they are added' ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'firewall roles tunnels')
 [void] (Undo -RemoveRoles -Stack 'test')
 Expect 'it leaves, and its roles stay until the last one does' ((Get-Server).features.Contains('NPAS') -and (Undo -RemoveRoles).code -eq 0 -and (Get-Snapshot) -eq $plain)
+# Each has a crypto profile of its own, and changes it whenever it wants.
+function Set-Profile($Given, [string[]] $Suites, [string] $Quick) {
+    $Given.mainMode.suites = @($Suites | ForEach-Object { $parts = $_.Split('-'); @{ keyExchange = $parts[0]; encryption = $parts[1]; hash = $parts[2] } })
+    $Given.quickMode.espHash, $Given.quickMode.encryption = $Quick.Split('-')
+    foreach ($tunnel in $Given.tunnels) { $tunnel.quickMode = "ESP:$Quick+60min+100000kb" }
+    $Given
+}
+function Get-Offer {
+    $main = @((Get-Server).mainMode.proposals | ForEach-Object { "$($_.KeyExchange)-$($_.Encryption)-$($_.Hash)" }) -join ' '
+    "$main, $(@((Get-Server).quickMode.proposals | ForEach-Object { "$($_.ESPHash)-$($_.Encryption)" }) -join ' ')"
+}
+$strong, $modern, $guide = 'DH20-AES256-SHA384', 'DH14-AES256-SHA256', 'DH2-AES128-SHA1'
+foreach ($prepare in { }, { Set-OwnThings }) {
+    Reset
+    & $prepare
+    $before = Get-Snapshot
+    $name = "two stacks with profiles of their own$(if ((Get-Server).mainMode) { ' on a server with own settings' })"
+    [void] (Set-Up (Get-Given))
+    $given = Set-Profile (Get-OtherGiven) @($strong) 'AESGCM256-AESGCM256'
+    $run = Set-Up $given
+    $all = "$strong $modern $guide, SHA256-AES256 AESGMAC256-AESGCM256"
+    Expect "$name`: all is offered, the strongest first" ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'firewall main-mode quick-mode tunnels' -and (Get-Offer) -eq $all)
+    Expect "$name`: again nothing, whichever comes" ((Get-ChangedIds (Push (Get-Given))) -eq '' -and (Get-ChangedIds (Push $given)) -eq '' -and (Get-Offer) -eq $all)
+    $first = Set-Profile (Get-Given) @($guide) 'SHA1-AES128'
+    $run = Set-Up $first
+    Expect "$name`: the first one changes its profile, and what nobody wants goes" ($run.code -eq 0 -and (Get-Offer) -eq "$strong $guide, SHA1-AES128 AESGMAC256-AESGCM256")
+    $given = Set-Profile $given @($modern, $guide) 'SHA256-AES256'
+    Expect "$name`: and then the second one" ((Set-Up $given).code -eq 0 -and (Get-Offer) -eq "$modern $guide, SHA256-AES256 SHA1-AES128" -and (Get-ChangedIds (Push $first)) -eq '')
+    $run = Undo -RemoveRoles
+    Expect "$name`: one leaves, and with it what it alone wanted" ($run.code -eq 0 -and (Get-Offer) -eq "$modern $guide, SHA256-AES256" -and (Get-ChangedIds (Push $given)) -eq '')
+    $run = Undo -RemoveRoles -Stack 'test'
+    Expect "$name`: the last one leaves the server as it was, whole" ($run.code -eq 0 -and (Get-Snapshot) -eq $before)
+    if ((Get-Snapshot) -ne $before) { $before; Get-Snapshot }
+}
+Reset
+[void] (Set-Up (Get-Given))
+[void] (Set-Up (Set-Profile (Get-OtherGiven) @($strong) 'AESGCM256-AESGCM256'))
+(Get-Server).mainMode.proposals = @((Get-Server).mainMode.proposals[0])
+$run = Undo -RemoveRoles -Stack 'test'
+Expect 'what somebody has changed since is left to them by who leaves first, too' ((Get-Offer) -eq "$strong, SHA256-AES256" -and 'suites' -in $run.steps['main-mode'].kept)
+# A change of profile, or the undo of one of two, is cut off at each of its changes.
+foreach ($after in $false, $true) {
+    $wrong = @()
+    foreach ($n in 1..8) {
+        foreach ($cut in { [void] (Set-Up (Set-Profile (Get-Given) @($strong) 'SHA1-AES128')) }, { [void] (Undo -RemoveRoles) }) {
+            Reset
+            [void] (Set-Up (Get-Given))
+            [void] (Set-Up (Set-Profile (Get-OtherGiven) @($guide) 'SHA1-AES128'))
+            (Get-History).after = $after
+            (Get-History).failAt = (Get-History).calls + $n
+            & $cut
+            (Get-History).failAt = 0
+            $undone = -not (Test-Path (Join-Path $Folder 'cgw/prod')) -or (Undo -RemoveRoles).code -eq 0
+            if (-not $undone -or (Get-Offer) -ne "$guide, SHA1-AES128" -or (Undo -RemoveRoles -Stack 'test').code -ne 0 -or (Get-Snapshot) -ne $plain) { $wrong += "$n of {$cut}" }
+        }
+    }
+    Expect "it is cut off $(if ($after) { 'after' } else { 'before' }) a change: each leaves what the other wants, and both the server as it was $($wrong -join '; ')" ($wrong.Count -eq 0)
+}
 Reset
 [void] (Set-Up (Get-Given))
 $given = Get-OtherGiven
@@ -909,6 +961,14 @@ $late = Invoke-Session 'test' 'follow.ps1' @{ Digest = $digest } @{}
 $global:RunFile = $direct
 foreach ($one in $runs.Keys) { Expect "another run begins in the same moment: $one has exit code 3, and leaves nothing" ($runs[$one].code -eq 3 -and $runs[$one].error -match 'another run' -and (Get-Snapshot) -eq $before -and 'keys.txt' -notin $runs[$one].left) }
 Expect 'who follows it later is told too' ($late.code -eq 3 -and $late.error -match 'another run')
+foreach ($one in 'run.ps1', 'undo.ps1') {
+    [IO.File]::WriteAllText((Join-Path $Folder 'cgw/test/keys.txt'), 'x')
+    $held = Enter-Lock
+    $alone = Invoke-Captured { & (Join-Path $Folder "cgw/test/$one") -Digest 'abc' }
+    $byHand = Invoke-Captured { & (Join-Path $Folder "cgw/test/$one") }
+    $held.Dispose()
+    Expect "the client has gone meanwhile: what $one could not read it deletes, and what a person does leaves the journal alone" ($alone.code -eq 3 -and $byHand.code -eq 3 -and (Get-Snapshot) -eq $before -and -not (Test-Path (Join-Path $Folder 'cgw/test/keys.txt')) -and [IO.File]::ReadAllText((Join-Path $Folder 'cgw/test/journal.jsonl')) -eq "cgw-run abc`r`ncgw-failed another run is under way`r`n")
+}
 $run = Push $changed
 Expect 'and afterwards it runs' ($run.code -eq 0 -and (Get-ChangedIds $run) -eq 'tunnels' -and (Confirm -Stack 'test').code -eq 0 -and (Undo -Stack 'test').code -eq 0)
 exit $failures

@@ -73,7 +73,7 @@ impl Host {
         };
         let folder = self.server.folders.get(stack).cloned().unwrap_or_default();
         let counts: BTreeMap<_, _> = folder.memory.keys().map(in_force).collect();
-        let state = json!({ "boot": boot.second(), "reboot": folder.is_restart_pending(boot),
+        let state = json!({ "boot": boot.second(), "reboot": self.server.is_restart_pending(boot),
             "routing": routing, "rules": counts, "guard": guard.word() });
         format!("cgw-state {state}")
     }

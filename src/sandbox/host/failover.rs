@@ -63,8 +63,8 @@ impl Host {
             self.server.folder(stack).restore = Some(Timer::new(at, Duration::ZERO, STARTED));
             return Said { at, ..Said::new(now) };
         }
-        if self.run.is_some() {
-            return Said::ended(now, BUSY, "another run is under way");
+        if let Some(why) = self.busy(stack) {
+            return Said::ended(now, BUSY, &why);
         }
         self.switch_off(&parameters, asked, now, draws, outside).unwrap_or_else(|said| said)
     }
@@ -145,6 +145,15 @@ impl Host {
         let names = rule_names(folder);
         for name in names {
             self.server.machine.switch(&name, true);
+        }
+    }
+
+    /// Does what the task does that switches rules on: the guard of another stack would put them back
+    /// as they were, so it looks again.
+    pub(super) fn enable_again(&mut self, stack: &Stack, now: Moment) {
+        self.enable_rules(stack);
+        if !self.guarded(stack).is_empty() {
+            self.server.folder(stack).restore = Some(Timer::new(now, RESTORE, STARTED));
         }
     }
 

@@ -103,18 +103,39 @@ impl Server {
             self.perform(Step::of(&listed.id), &job, usize::MAX)
                 .expect("only what is set up can fail beforehand");
         }
-        self.folder(stack).clear();
+        self.forget(stack);
     }
 }
 
 impl Host {
+    /// Says why a stack cannot have the server now: another run is under way, which the run of
+    /// another stack is until it is confirmed.
+    pub(super) fn busy(&self, stack: &Stack) -> Option<String> {
+        const BUSY: &str = "another run is under way";
+        if self.run.is_some() {
+            return Some(BUSY.to_owned());
+        }
+        let guarded = self.guarded(stack);
+        let names: Vec<&str> = guarded.iter().map(|stack| stack.as_str()).collect();
+        let names = names.join(", ");
+        (!names.is_empty()).then(|| format!("{BUSY}: that of {names} is not confirmed yet"))
+    }
+
+    /// The other stacks whose guard has a policy to put back.
+    pub(super) fn guarded(&self, stack: &Stack) -> Vec<&Stack> {
+        let holds =
+            |folder: &Folder| folder.guard.as_ref().is_some_and(|guard| guard.policy.is_some());
+        let others = self.server.folders.iter().filter(|(other, _)| *other != stack);
+        others.filter(|(_, folder)| holds(folder)).map(|(other, _)| other).collect()
+    }
+
     /// Does what the guard's task does.
     pub(super) fn fire(&mut self, stack: &Stack, now: Moment) {
         // A run that goes on would set again what is put back here.
         if self.run.as_ref().is_some_and(|run| run.is_task_of(stack)) {
             self.run = None;
         }
-        let is_busy = self.run.is_some();
+        let is_busy = self.busy(stack).is_some();
         let folder = self.server.folder(stack);
         let Some(mut guard) = folder.guard.take() else { return };
         match guard.policy.take() {

@@ -1,18 +1,20 @@
 //! Does one step of the playbook, or undoes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::folder::{Folder, Heir};
+use super::folder::{Folder, is_same_boot};
+use super::kept::Kept;
 use super::machine::{Machine, Texts};
 use super::parameters::{Keys, Parameters};
 use super::step::Step;
 use super::tunnels::foreign;
 use crate::address::Stack;
+use crate::sandbox::Moment;
 
 /// The machine with the folders of all stacks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,10 @@ pub(super) struct Server {
     pub(super) address: Option<Ipv4Addr>,
     pub(super) machine: Machine,
     pub(super) folders: BTreeMap<Stack, Folder>,
+    /// Of what is the server's, and so of all stacks.
+    kept: Kept,
+    /// `pending.json`: in which boot a restart became necessary, for whichever stack.
+    pub(super) pending: Option<i64>,
 }
 
 /// What a run has read before its first step.
@@ -94,16 +100,34 @@ impl Server {
 
     /// Brings the texts of a step to what is wanted, or back to what they were.
     fn complete(&mut self, step: Step, job: &Job) -> Outcome {
-        let (setting, stack) = (step.setting(), &job.parameters.stack);
+        let (setting, stack, id) = (step.setting(), &job.parameters.stack, step.id());
         let was = self.machine.read(step, stack);
-        let (put, kept) = match job.mode {
-            Mode::SetUp => {
-                let wanted = step.wanted(&job.parameters, &was);
-                (self.folder(stack).put(step.id(), &was, &wanted, setting.is_whole), Vec::new())
+        let others = self.others(step, stack);
+        let joined = |own: Option<&Texts>, field: &str| {
+            let texts = own.into_iter().chain(&others);
+            (field.to_owned(), joined(texts.filter_map(|texts| texts.get(field))))
+        };
+        let (put, kept) = match (job.mode, setting.union) {
+            (Mode::SetUp, union) => {
+                let mut wanted = step.wanted(&job.parameters, &was);
+                self.note_use(step, stack, &wanted);
+                if let Some(field) = union {
+                    let all = joined(Some(&wanted), field);
+                    wanted.extend([all]);
+                }
+                (self.kept(step, stack).put(id, &was, &wanted, setting.is_whole), Vec::new())
             }
-            Mode::Undo { .. } => {
-                let heirs = self.hand_over(step, stack, &was);
-                self.folder(stack).put_back(step.id(), &was, &heirs, setting.is_whole)
+            (Mode::Undo { .. }, None) if !others.is_empty() => return Outcome::default(),
+            // The others go on with what they want.
+            (Mode::Undo { .. }, Some(field)) if !others.is_empty() => {
+                let (before, whole) = (Texts::from([joined(None, field)]), setting.is_whole);
+                let (put, kept) = self.kept(step, stack).put_back(id, &was, &before, whole);
+                self.kept(step, stack).note(id, &put);
+                (put, kept)
+            }
+            (Mode::Undo { .. }, _) => {
+                let kept = self.kept(step, stack);
+                kept.put_back(id, &was, &kept.saved(id), setting.is_whole)
             }
         };
         if put.is_empty() {
@@ -115,27 +139,47 @@ impl Server {
         Outcome { was: json!(was), now, changed: true, reboot, kept, ..Outcome::default() }
     }
 
-    /// Finds the other stacks that need what a step sets, and gives what was saved of it to the
-    /// first of them: the last stack to leave puts it back.
-    fn hand_over(&mut self, step: Step, stack: &Stack, was: &Texts) -> Vec<Heir> {
-        if step == Step::Firewall {
-            return Vec::new();
+    /// Returns what is kept of a step's settings.
+    pub(super) fn kept(&mut self, step: Step, stack: &Stack) -> &mut Kept {
+        if step.is_own() { &mut self.folder(stack).kept } else { &mut self.kept }
+    }
+
+    /// Notes that a stack needs a setting of the server.
+    fn note_use(&mut self, step: Step, stack: &Stack, wanted: &Texts) {
+        if !step.is_own() {
+            self.folder(stack).used.insert(step.id().to_owned(), wanted.clone());
         }
-        let leaving = self.folder(stack).clone();
-        let mut heirs = Vec::new();
-        for (_, folder) in self.folders.iter_mut().filter(|(other, _)| *other != stack) {
-            let Some(Ok(parameters)) = folder.read() else { continue };
-            let steps = folder.steps().unwrap_or_default();
-            let is_its = |id: &str, on: &[_]| id == step.id() && on.contains(&parameters.device);
-            if !steps.iter().any(|listed| is_its(&listed.id, &listed.on)) {
-                continue;
-            }
-            if heirs.is_empty() {
-                folder.inherit(step.id(), &leaving);
-            }
-            heirs.push(Heir { wanted: step.wanted(&parameters, was) });
+    }
+
+    /// Returns the texts of the other stacks that need what a step sets.
+    fn others(&self, step: Step, stack: &Stack) -> Vec<Texts> {
+        let others = self.folders.iter().filter(|(other, _)| *other != stack);
+        others.filter_map(|(_, folder)| folder.used.get(step.id()).cloned()).collect()
+    }
+
+    /// Forgets what was set for a stack: an undo has taken it back.
+    pub(super) fn forget(&mut self, stack: &Stack) {
+        self.folder(stack).clear();
+        let used: BTreeSet<&str> = self
+            .folders
+            .values()
+            .flat_map(|folder| folder.used.keys())
+            .map(String::as_str)
+            .collect();
+        self.kept.retain(|step| used.contains(step));
+        if used.is_empty() {
+            self.pending = None;
         }
-        heirs
+    }
+
+    /// Says whether a restart is due that became necessary in this boot.
+    pub(super) fn is_restart_pending(&self, boot: Moment) -> bool {
+        self.pending.is_some_and(|pending| is_same_boot(pending, boot.second()))
+    }
+
+    /// Says what is left of all stacks on the server.
+    pub(super) fn traces(&self) -> impl Iterator<Item = &'static str> {
+        (!self.kept.is_empty()).then_some("what was there before is kept").into_iter()
     }
 
     fn roles(&mut self, job: &Job) -> Outcome {
@@ -144,8 +188,9 @@ impl Server {
         match job.mode {
             Mode::SetUp => {
                 let mut wanted = step.wanted(&job.parameters, &was);
+                self.note_use(step, stack, &wanted);
                 wanted.retain(|feature, _| was[feature] != "InstallPending");
-                let mut put = self.folder(stack).put(step.id(), &was, &wanted, true);
+                let mut put = self.kept.put(step.id(), &was, &wanted, true);
                 let changed = !put.is_empty();
                 if self.machine.is_install_pending {
                     for text in put.values_mut() {
@@ -166,8 +211,7 @@ impl Server {
                 }
             }
             Mode::Undo { remove_roles } => {
-                let heirs = self.hand_over(step, stack, &was);
-                if !remove_roles || !heirs.is_empty() {
+                if !remove_roles || !self.others(step, stack).is_empty() {
                     return Outcome::same(was);
                 }
                 self.remove_roles(stack, &was)
@@ -180,7 +224,7 @@ impl Server {
             ["RemoteAccess", "DirectAccess-VPN", "Routing", "RSAT-RemoteAccess-PowerShell"];
         let routing = self.machine.read(Step::Routing, stack);
         let is_used = routing["routing"] == "Installed" || !routing["otherUses"].is_empty();
-        let saved = self.folder(stack).saved.get(Step::Roles.id()).cloned().unwrap_or_default();
+        let saved = self.kept.saved(Step::Roles.id());
         let ours = saved.into_iter().filter(|(f, is)| is != "Installed" && was[f] == "Installed");
         let (kept, gone): (Texts, Texts) =
             ours.partition(|(feature, _)| is_used && NEEDED.contains(&feature.as_str()));
@@ -222,16 +266,22 @@ impl Server {
             problems.push(format!("no network adapter has the address {}", parameters.private_ip));
         }
         problems.extend(endpoint_problems(parameters));
-        let empty = Folder::default();
-        let folder = self.folders.get(&parameters.stack).unwrap_or(&empty);
-        for one in foreign(&self.machine, folder, parameters) {
-            if one.rule.is_enabled && (one.is_beyond || !parameters.replace_rules) {
-                problems.push(format!(
-                    "the rule '{}' leads the same traffic through a tunnel to {}: disable it, or \
-                     have that done with --replace-rules",
-                    one.rule.name, one.rule.remote
-                ));
+        for one in foreign(&self.machine, &self.folders, parameters) {
+            if !one.rule.is_enabled || (parameters.replace_rules && one.may_be_replaced()) {
+                continue;
             }
+            let mend = match one.stack {
+                Some(stack) => {
+                    format!(
+                        "it is that of the stack {stack} on this server, take that one down first"
+                    )
+                }
+                None => "disable it, or have that done with --replace-rules".to_owned(),
+            };
+            problems.push(format!(
+                "the rule '{}' leads the same traffic through a tunnel to {}: {mend}",
+                one.rule.name, one.rule.remote
+            ));
         }
         if problems.is_empty() {
             let found = json!({ "windows": "10.0.20348", "adapter": "Ethernet",
@@ -241,6 +291,20 @@ impl Server {
             Err(problems.join("; "))
         }
     }
+}
+
+/// Joins lists into one, in an order that does not depend on theirs: of suites the one with the
+/// strongest group comes first.
+fn joined<'a>(lists: impl Iterator<Item = &'a String>) -> String {
+    let strength = |item: &&str| match item.strip_prefix("DH").and_then(|rest| rest.split_once('-'))
+    {
+        Some((group, rest)) => format!("DH{group:0>2}-{rest}"),
+        None => (*item).to_owned(),
+    };
+    let mut all: Vec<&str> = lists.flat_map(|list| list.split(',')).collect();
+    all.sort_by_key(|item| std::cmp::Reverse(strength(item)));
+    all.dedup();
+    all.join(",")
 }
 
 /// Endpoint 2 is what the rules require IPsec from: whoever sits inside it is cut off.
@@ -268,7 +332,7 @@ mod tests {
     use super::*;
     use crate::playbook::{Request, Then};
     use crate::sandbox::host::Tamper;
-    use crate::sandbox::host::stand::tests::Setup;
+    use crate::sandbox::host::stand::tests::{Setup, Stand};
     use crate::tunnel::Crypto;
 
     #[test]
@@ -326,19 +390,30 @@ mod tests {
         assert!(stand.host.traces().contains(&"mtu: mtu is '1400'".to_owned()));
     }
 
+    /// Sets up two stacks on one server; the one that came last is at hand.
+    fn two_stacks(other: Crypto) -> (Stand, Setup, Setup) {
+        let mut stand = Setup::default().ready();
+        let one = stand.setup.clone();
+        let other = Setup { name: "branch", net: 7, crypto: other, ..one.clone() };
+        stand.set_up();
+        stand.confirm(Then::Nothing);
+        stand.setup = other.clone();
+        let second = stand.set_up();
+        assert_eq!(second.code, Some(0), "{second:?}");
+        stand.confirm(Then::Nothing);
+        (stand, one, other)
+    }
+
+    fn offers(stand: &Stand) -> (String, usize) {
+        let texts = |step| stand.host.server.machine.read(step, &stand.setup.stack());
+        let quick = texts(Step::QuickMode)["proposals"].split(',').count();
+        (texts(Step::MainMode)["suites"].clone(), quick)
+    }
+
     #[test]
     fn what_two_stacks_need_is_put_back_by_the_last_to_leave() {
         for is_first_to_leave in [true, false] {
-            let mut stand = Setup::default().ready();
-            let one = stand.setup.clone();
-            let other = Setup { name: "branch", net: 7, crypto: Crypto::Strict, ..one.clone() };
-            stand.set_up();
-            stand.confirm(Then::Nothing);
-            stand.setup = other.clone();
-            let second = stand.set_up();
-            assert_eq!(second.code, Some(0), "{second:?}");
-            assert_eq!(second.changed(), ["main-mode", "firewall", "tunnels", "keepalive"]);
-            stand.confirm(Then::Nothing);
+            let (mut stand, one, other) = two_stacks(Crypto::Strict);
             assert_eq!(stand.host.rules().count(), 4);
             let (leaves, stays) = if is_first_to_leave { (one, other) } else { (other, one) };
             stand.setup = leaves;
@@ -356,9 +431,49 @@ mod tests {
     }
 
     #[test]
+    fn each_of_two_stacks_has_its_profile_and_changes_it_when_it_wants() {
+        let [strong, modern, guide] =
+            ["DH20-AES256-SHA384", "DH14-AES256-SHA256", "DH2-AES128-SHA1"];
+        let (mut stand, one, other) = two_stacks(Crypto::Strong);
+        assert_eq!(offers(&stand), ([strong, modern, guide].join(","), 2));
+        stand.setup = one.clone();
+        assert_eq!(stand.set_up().changed(), <[&str; 0]>::default());
+        stand.setup.crypto = Crypto::Guide;
+        assert_eq!(stand.set_up().changed(), ["main-mode", "quick-mode", "tunnels"]);
+        stand.confirm(Then::Nothing);
+        assert_eq!(offers(&stand), ([strong, guide].join(","), 2));
+        let undone = stand.undo();
+        assert_eq!(undone.step("main-mode")["changed"], true);
+        assert_eq!(offers(&stand), (strong.to_owned(), 1));
+        stand.setup = other;
+        assert_eq!(stand.set_up().changed(), <[&str; 0]>::default());
+        stand.undo();
+        assert_eq!(stand.host.traces(), <[&str; 0]>::default());
+    }
+
+    #[test]
+    fn while_a_stack_is_not_confirmed_the_others_wait() {
+        let (mut stand, mut one, other) = two_stacks(Crypto::Modern);
+        one.keys[1] = "c";
+        stand.setup = one.clone();
+        stand.set_up();
+        stand.setup = other;
+        let (set_up, undone) = (stand.set_up(), stand.undo());
+        for waits in [set_up, undone] {
+            assert_eq!((waits.code, waits.lines.len()), (Some(3), 0), "{waits:?}");
+            assert!(waits.stderr.contains("that of office is not confirmed yet"), "{waits:?}");
+        }
+        stand.setup = one;
+        stand.confirm(Then::Nothing);
+        stand.setup = Setup { name: "branch", net: 7, ..Setup::default() };
+        assert_eq!(stand.undo().code, Some(0));
+    }
+
+    #[test]
     fn a_stack_that_leads_the_same_networks_is_refused() {
         let mut stand = Setup::default().ready();
         stand.set_up();
+        stand.confirm(Then::Nothing);
         stand.setup = Setup { name: "third", net: 7, ..Setup::default() };
         let mut bundle = stand.setup.bundle();
         for (_, text) in &mut bundle.files {
@@ -367,7 +482,7 @@ mod tests {
         }
         let refused = stand.ask(&Request::Run(&bundle));
         let error = refused.step("preflight")["error"].to_string();
-        assert!(error.contains("leads the same traffic"), "{error}");
+        assert!(error.contains("that of the stack office on this server"), "{error}");
         assert!(refused.step("tunnels")["skipped"] == true);
     }
 

@@ -213,7 +213,7 @@ impl Host {
         let keys = parameters.keys(&keys)?;
         folder.steps()?;
         folder.is_restored = false;
-        run.is_reboot_due = folder.is_restart_pending(boot);
+        run.is_reboot_due = self.server.is_restart_pending(boot);
         run.job = Some(Job { parameters, keys, mode: run.mode });
         Ok(())
     }
@@ -226,7 +226,7 @@ impl Host {
         if is_set_up {
             // A step that is cut off may have changed what needs a restart.
             if slot.listed.reboot && !run.is_reboot_due {
-                self.server.folder(stack).pending = Some(self.power.boot.second());
+                self.server.pending = Some(self.power.boot.second());
             }
             if slot.listed.guard && will_change {
                 self.server.arm(stack, now);
@@ -287,7 +287,7 @@ impl Host {
                         run.because = Some("not run: a restart must come first".to_owned());
                     }
                     if *reboot && !run.is_reboot_due {
-                        self.server.folder(&stack).pending = None;
+                        self.server.pending = None;
                     }
                 }
                 let mut told = vec![
@@ -319,11 +319,10 @@ impl Host {
     /// Writes the last line.
     fn close(&mut self, stack: &Stack, run: &Steps, now: Moment) {
         let boot = self.power.boot.second();
-        let folder = self.server.folder(stack);
         if run.failed == 0 && run.job.is_some() && run.mode != Mode::SetUp {
-            folder.clear();
+            self.server.forget(stack);
         }
-        let guard = match folder.guard_state() {
+        let guard = match self.server.folder(stack).guard_state() {
             State::Armed => "armed",
             State::None | State::Restored => "none",
         };

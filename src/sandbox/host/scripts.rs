@@ -116,9 +116,9 @@ impl Host {
     ) -> Result<Said, Talk> {
         let Follow { digest, start, remove_roles } = asked;
         if let Some(start) = start {
-            if self.run.as_ref().is_some_and(|run| run.is_task_of(stack)) {
+            if let Some(why) = self.busy(stack) {
                 self.server.folder(stack).keys = None;
-                return Ok(Said::ended(now, BUSY, "another run is under way"));
+                return Ok(Said::ended(now, BUSY, &why));
             }
             let mode = match start {
                 Start::Run => Mode::SetUp,
@@ -153,17 +153,12 @@ impl Host {
         Ok(Said { lines, code, ..Said::new(at) })
     }
 
-    /// Begins a run as a task, unless something else holds the server.
+    /// Begins a run as a task.
     fn begin(&mut self, stack: &Stack, digest: String, mode: Mode, now: Moment, draws: &mut Draws) {
-        let is_busy = self.run.is_some();
         let folder = self.server.folder(stack);
         folder.journal = <_>::default();
         // Who starts a run has come over a new connection.
         folder.disarm();
-        if is_busy {
-            folder.keys = None;
-            return;
-        }
         folder.journal.digest.clone_from(&digest);
         folder.leaving = None;
         let is_set_up = mode == Mode::SetUp;

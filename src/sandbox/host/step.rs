@@ -55,6 +55,8 @@ const FEATURES: [(&str, bool); 5] = [
 pub(super) struct Setting {
     /// Its texts on a fresh server.
     fresh: &'static [(&'static str, &'static str)],
+    /// A text that lists what each stack wants.
+    pub(super) union: Option<&'static str>,
     /// An undo leaves all of it as soon as one text is somebody else's.
     pub(super) is_whole: bool,
     /// It takes effect with a restart.
@@ -64,7 +66,7 @@ pub(super) struct Setting {
 }
 
 const PLAIN: Setting =
-    Setting { fresh: &[], is_whole: false, wants_restart: false, is_in_policy: false };
+    Setting { fresh: &[], union: None, is_whole: false, wants_restart: false, is_in_policy: false };
 const POLICY: Setting = Setting { is_in_policy: true, ..PLAIN };
 
 impl Setting {
@@ -87,6 +89,11 @@ impl Step {
     /// Returns its id.
     pub(super) fn id(self) -> &'static str {
         IDS.iter().find(|(_, step)| *step == self).expect("every step has an id").0
+    }
+
+    /// Says whether what it sets is the stack's own, and not the server's.
+    pub(super) fn is_own(self) -> bool {
+        matches!(self, Self::Firewall | Self::ForeignRules)
     }
 
     /// Says how it sets its texts; a step that sets none has none.
@@ -147,12 +154,16 @@ impl Step {
                     ("set", "absent"),
                     ("suites", ""),
                 ],
+                union: Some("suites"),
                 is_whole: true,
                 ..POLICY
             },
-            Self::QuickMode => {
-                Setting { fresh: &[("proposals", ""), ("set", "absent")], is_whole: true, ..POLICY }
-            }
+            Self::QuickMode => Setting {
+                fresh: &[("proposals", ""), ("set", "absent")],
+                union: Some("proposals"),
+                is_whole: true,
+                ..POLICY
+            },
             Self::Firewall => Setting { fresh: &[("ike", "absent"), ("ping", "absent")], ..POLICY },
             Self::Mtu => Setting { fresh: &[("mtu", "9001")], ..PLAIN },
             Self::DeadGateway => {

@@ -1,5 +1,7 @@
 //! The steps that write the rules of the tunnels and switch off those of others.
 
+use std::collections::BTreeMap;
+
 use ipnet::Ipv4Net;
 use serde_json::json;
 
@@ -9,6 +11,7 @@ use super::parameters::{Parameters, TunnelTo};
 use super::perform::{Job, Mode, Outcome, Server};
 use super::rule::Rule;
 use super::step::Step;
+use crate::address::Stack;
 
 /// A rule that this stack has not made and that would match its traffic.
 #[derive(Debug)]
@@ -16,17 +19,30 @@ pub(super) struct Foreign<'a> {
     pub(super) rule: &'a Rule,
     /// It carries more than that, to somewhere else.
     pub(super) is_beyond: bool,
+    /// The other stack on the server that has made it, if one has.
+    pub(super) stack: Option<&'a Stack>,
+}
+
+impl Foreign<'_> {
+    /// Says whether it may be switched off where that was allowed.
+    pub(super) fn may_be_replaced(&self) -> bool {
+        !self.is_beyond && self.stack.is_none()
+    }
 }
 
 /// Finds those that lead to the addresses of these tunnels, or these networks through another one.
 pub(super) fn foreign<'a>(
     machine: &'a Machine,
-    folder: &Folder,
+    folders: &'a BTreeMap<Stack, Folder>,
     parameters: &Parameters,
 ) -> Vec<Foreign<'a>> {
+    let maker = |rule: &Rule| {
+        let made = folders.iter().find(|(_, folder)| folder.memory.contains_key(&rule.name));
+        made.map(|(stack, _)| stack)
+    };
     let is_own = |rule: &Rule| {
         parameters.tunnels.iter().any(|tunnel| tunnel.name == rule.name)
-            || folder.memory.contains_key(&rule.name)
+            || maker(rule) == Some(&parameters.stack)
     };
     let judge = |rule: &'a Rule| {
         let touches = |one: Ipv4Net, other: Ipv4Net| one.contains(&other) || other.contains(&one);
@@ -34,7 +50,8 @@ pub(super) fn foreign<'a>(
         let (site, cloud) = (parameters.site_cidr, parameters.cloud_cidr);
         let is_met = touches(site, rule.endpoint1) && touches(cloud, rule.endpoint2);
         let is_within = site.contains(&rule.endpoint1) && cloud.contains(&rule.endpoint2);
-        (is_to_ours || is_met).then_some(Foreign { rule, is_beyond: !is_to_ours && !is_within })
+        let (is_beyond, stack) = (!is_to_ours && !is_within, maker(rule));
+        (is_to_ours || is_met).then_some(Foreign { rule, is_beyond, stack })
     };
     machine.rules().iter().filter(|rule| !is_own(rule)).filter_map(judge).collect()
 }
@@ -84,24 +101,24 @@ impl Server {
     pub(super) fn foreign_rules(&mut self, job: &Job) -> Outcome {
         let (parameters, id) = (&job.parameters, Step::ForeignRules.id());
         let Self { machine, folders, .. } = self;
-        let folder = folders.entry(parameters.stack.clone()).or_default();
-        let found = foreign(machine, folder, parameters).into_iter().filter(|one| !one.is_beyond);
+        let found = foreign(machine, folders, parameters).into_iter();
+        let found = found.filter(Foreign::may_be_replaced);
         let wanted: Texts = found.map(|one| (one.rule.name.clone(), "False".to_owned())).collect();
-        let is_known = |rule: &&Rule| {
-            let saved = folder.saved.get(id);
-            wanted.contains_key(&rule.name) || saved.is_some_and(|s| s.contains_key(&rule.name))
-        };
+        let kept = &mut folders.entry(parameters.stack.clone()).or_default().kept;
+        let saved = kept.saved(id);
+        let is_known =
+            |rule: &&Rule| wanted.contains_key(&rule.name) || saved.contains_key(&rule.name);
         let text = |is_enabled: bool| if is_enabled { "True" } else { "False" }.to_owned();
         let known = machine.rules().iter().filter(is_known);
         let was: Texts = known.map(|rule| (rule.name.clone(), text(rule.is_enabled))).collect();
         let (put, kept) = match job.mode {
             Mode::SetUp if parameters.replace_rules => {
-                (folder.put(id, &was, &wanted, false), Vec::new())
+                (kept.put(id, &was, &wanted, false), Vec::new())
             }
             Mode::SetUp => (Texts::new(), Vec::new()),
             Mode::Undo { .. } => {
                 // A rule that its owner has deleted since is nobody's matter any more.
-                let (mut put, mut kept) = folder.put_back(id, &was, &[], false);
+                let (mut put, mut kept) = kept.put_back(id, &was, &saved, false);
                 put.retain(|name, _| was.contains_key(name));
                 kept.retain(|name| was.contains_key(name));
                 (put, kept)

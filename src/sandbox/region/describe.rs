@@ -32,6 +32,10 @@ impl Call<'_> {
         }
         for filter in self.query.items("Filter") {
             let name = filter.must("Name")?.to_owned();
+            if !is_known(&name, what.filters) {
+                let text = format!("The filter '{name}' is invalid");
+                return Err(Refusal::new("InvalidParameterValue", text));
+            }
             let values = filter.list("Value");
             items.retain(|item| is_match(item, &name, &values, what.filters));
         }
@@ -63,6 +67,40 @@ fn page(
     let has_more = items.len() > size;
     items.truncate(size);
     Ok(items.last().filter(|_| has_more).map(id_of))
+}
+
+/// The filters whose names lead to what they look at.
+const PLAIN: [&str; 24] = [
+    "allocation-id",
+    "association-id",
+    "availability-zone",
+    "bgp-asn",
+    "cidr-block",
+    "customer-gateway-id",
+    "group-id",
+    "group-name",
+    "instance-id",
+    "internet-gateway-id",
+    "ip-address",
+    "network-interface-id",
+    "owner-id",
+    "private-ip-address",
+    "public-ip",
+    "reservation-id",
+    "route-table-id",
+    "security-group-rule-id",
+    "state",
+    "subnet-id",
+    "type",
+    "vpc-id",
+    "vpn-connection-id",
+    "vpn-gateway-id",
+];
+
+/// Says whether there is a filter of a name.
+fn is_known(name: &str, paths: &[(&'static str, &'static [&'static str])]) -> bool {
+    let is_tag = name.starts_with("tag:") || name == "tag-key";
+    is_tag || PLAIN.contains(&name) || paths.iter().any(|(own, _)| *own == name)
 }
 
 fn is_match(

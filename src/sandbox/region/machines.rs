@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::Region;
+use super::instances::{Instance, Interface};
 use crate::sandbox::Moment;
 
 /// An instance that runs.
@@ -33,6 +34,20 @@ impl Region {
         let one = self.instances.now(&id).filter(|one| one.stages.at(now) == "running")?;
         let (is_windows, launched) = (one.is_windows(), one.launched);
         Some(Machine { id, is_windows, private_ip: nic.private_ip, launched })
+    }
+
+    /// Finds the instance of an id, if it runs.
+    pub(in crate::sandbox) fn machine_of(&self, instance: &str, now: Moment) -> Option<Machine> {
+        let is_its = |nic: &Interface| nic.instance.as_deref() == Some(instance);
+        let nic = self.interfaces.now(&self.interfaces.find(is_its)?)?;
+        self.machine_at(nic.private_ip, now)
+    }
+
+    /// Returns the ids of all instances that are Windows Servers and run.
+    pub(in crate::sandbox) fn windows(&self, now: Moment) -> Vec<String> {
+        let is_it = |one: &Instance| one.is_windows() && one.stages.at(now) == "running";
+        let all = self.instances.all().filter(|(_, one)| is_it(one));
+        all.map(|(id, _)| id.clone()).collect()
     }
 
     /// Returns the public addresses of an instance.
@@ -81,9 +96,8 @@ impl Region {
     pub(in crate::sandbox) fn has_host(&self, address: Ipv4Addr, now: Moment) -> bool {
         let runs =
             |id: &String| self.instances.now(id).is_some_and(|one| one.stages.at(now) == "running");
-        let is_it = |nic: &super::instances::Interface| {
-            nic.private_ip == address && nic.instance.as_ref().is_some_and(runs)
-        };
+        let is_it =
+            |nic: &Interface| nic.private_ip == address && nic.instance.as_ref().is_some_and(runs);
         self.interfaces.find(is_it).is_some()
     }
 }

@@ -1,10 +1,11 @@
 //! Packs a call so that only who has its keys can read it.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
@@ -52,6 +53,26 @@ impl Sealed {
     }
 }
 
+/// Opens what was sealed, as `ssm.ps1` does: gives the command line, and what the command reads.
+///
+/// `None` where it was changed on its way, or these are not its keys.
+pub(crate) fn open(keys: &str, text: &str) -> Option<(String, Zeroizing<Vec<u8>>)> {
+    let keys = Zeroizing::new(BASE64.decode(keys).ok()?);
+    let text = BASE64.decode(text).ok()?;
+    let (cipher_key, code_key) = keys.split_at_checked(32)?;
+    let (body, sent) = text.split_at_checked(text.len().checked_sub(32)?)?;
+    if code(code_key, body) != sent {
+        return None;
+    }
+    let (vector, body) = body.split_at_checked(16)?;
+    let packed = symm::decrypt(Cipher::aes_256_cbc(), cipher_key, Some(vector), body).ok()?;
+    let mut open = Zeroizing::new(Vec::new());
+    GzDecoder::new(Zeroizing::new(packed).as_slice()).read_to_end(&mut open).ok()?;
+    let end = open.iter().position(|byte| *byte == b'\n')?;
+    let program = String::from_utf8_lossy(&open[..end]).into_owned();
+    Some((program, Zeroizing::new(open[end + 1..].to_vec())))
+}
+
 fn pack(call: &Call) -> Zeroizing<Vec<u8>> {
     let memory = "memory takes all that is written";
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
@@ -69,10 +90,7 @@ fn code(key: &[u8], text: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
     use std::time::Duration;
-
-    use flate2::read::GzDecoder;
 
     use super::*;
 
@@ -84,18 +102,16 @@ mod tests {
     #[test]
     fn what_was_sealed_opens_with_its_keys_and_shows_every_change() {
         let sealed = Sealed::new(&call(b"hunter2"));
-        let keys = BASE64.decode(sealed.keys.expose()).unwrap();
-        let text = BASE64.decode(&sealed.text).unwrap();
-        let (body, sent) = text.split_at(text.len() - 32);
-        assert_eq!(code(&keys[32..], body), sent);
-        let mut changed = body.to_vec();
-        changed[20] ^= 1;
-        assert_ne!(code(&keys[32..], &changed), sent);
-        let (vector, body) = body.split_at(16);
-        let packed = symm::decrypt(Cipher::aes_256_cbc(), &keys[..32], Some(vector), body).unwrap();
-        let mut open = String::new();
-        GzDecoder::new(packed.as_slice()).read_to_string(&mut open).unwrap();
-        assert_eq!(open, "cmd.exe /c rem\nhunter2");
+        let (program, stdin) = open(sealed.keys.expose(), &sealed.text).unwrap();
+        assert_eq!((program.as_str(), stdin.as_slice()), ("cmd.exe /c rem", &b"hunter2"[..]));
+        let whole = BASE64.decode(&sealed.text).unwrap();
+        for n in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[n] ^= 1;
+            assert_eq!(open(sealed.keys.expose(), &BASE64.encode(&changed)), None, "byte {n}");
+        }
+        let other = Sealed::new(&call(b"hunter2"));
+        assert_eq!(open(other.keys.expose(), &sealed.text), None);
     }
 
     #[test]

@@ -99,7 +99,9 @@ impl Place {
             if !text.is_empty() {
                 said.borrow_mut().push_str(&text);
                 self.note(
-                    &text.lines().map(|line| format!("{number}  {line}\n")).collect::<String>(),
+                    &text
+                        .lines()
+                        .fold(String::new(), |all, line| format!("{all}{number}  {line}\n")),
                 );
             }
             polled
