@@ -182,7 +182,8 @@ async fn under_lock(
     let known = Known {
         // While a person thought it over anything may have happened.
         is_fresh: change.options.yes && session.is_fresh(),
-        lags: lease.follows_another || session.was_locked(),
+        // Without a record the rest may be what was there before a `down`.
+        lags: lease.follows_another || session.was_locked() || session.has_lost_its_record(),
         exists: session.exists,
         only_removes: plan.only_removes(),
     };

@@ -233,6 +233,12 @@ impl Session {
         groups.any(|group| lease::is_lock(&group.tags, &self.stack))
     }
 
+    /// Says whether something of the stack was seen without its record: that is made first and goes
+    /// last.
+    pub(super) fn has_lost_its_record(&self) -> bool {
+        self.exists && !self.has_record
+    }
+
     /// Reads the world anew, and with it the host key that was met meanwhile.
     pub(super) async fn observe_again(&mut self) -> Result<(), Stopped> {
         let before = self.recorded_host_key();

@@ -174,9 +174,8 @@ impl Kind for Route {
     ) -> Result<Next, Error> {
         let writer = at.writer(hands)?;
         let (table, target) = (id.owner(), target(spec, *deps)?);
-        if &state.announced != target {
-            announce(writer, table, at.stack(), &what(spec.cidr), target.as_str()).await?;
-        }
+        // A read that lags behind may have shown a tag of before that is gone.
+        announce(writer, table, at.stack(), &what(spec.cidr), target.as_str()).await?;
         if state.target.is_none() {
             make(writer, table, spec, target).await?;
             return Ok(Next::Nothing);

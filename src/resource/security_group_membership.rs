@@ -119,7 +119,11 @@ impl Kind for SecurityGroupMembership {
         let (group, _) = deps.must(&spec.group)?;
         let mut groups = state.groups.clone();
         groups.insert(group.clone());
-        set_groups(at.writer(hands)?, id.owner(), &groups).await?;
+        let (writer, before) = (at.writer(hands)?, &state.before);
+        // A read that lags behind may have shown a tag of before that is gone.
+        let before: Vec<&str> = before.iter().map(AwsId::as_str).collect();
+        announce(writer, id.owner(), at.stack(), Self::NAME, &before.join(" ")).await?;
+        set_groups(writer, id.owner(), &groups).await?;
         Ok(Next::Nothing)
     }
 

@@ -92,10 +92,13 @@ impl Kind for SourceDestCheck {
         at: &At<'_>,
         id: &Id,
         _: &Spec,
-        _: &State,
+        state: &State,
         _: &Deps<'_>,
     ) -> Result<Next, Error> {
-        switch(at.writer(hands)?, id.owner(), false).await?;
+        let (writer, before) = (at.writer(hands)?, if state.before { "true" } else { "false" });
+        // A read that lags behind may have shown a tag of before that is gone.
+        announce(writer, id.owner(), at.stack(), Self::NAME, before).await?;
+        switch(writer, id.owner(), false).await?;
         Ok(Next::Nothing)
     }
 
