@@ -57,7 +57,8 @@ impl Fleet {
     }
 }
 
-/// Runs a command for the one stack that is meant, or for each of those of the file.
+/// Runs a command for the one stack that is meant, or side by side for each of those of the file: one
+/// that fails stops no other.
 pub(super) async fn run<F>(
     outside: &Outside,
     common: &Common,
@@ -67,26 +68,12 @@ pub(super) async fn run<F>(
 where
     F: Future<Output = Result<Code, Stopped>>,
 {
-    if fleet.is_asked() {
-        each(outside, common, fleet, work).await
-    } else {
-        work(outside.clone(), common.clone()).await
+    if !fleet.is_asked() {
+        return work(outside.clone(), common.clone()).await;
     }
-}
-
-/// Runs a command for each stack that is meant. One that fails stops no other.
-async fn each<F>(
-    outside: &Outside,
-    common: &Common,
-    fleet: &Fleet,
-    work: impl Fn(Outside, Common) -> F,
-) -> Result<Code, Stopped>
-where
-    F: Future<Output = Result<Code, Stopped>>,
-{
     let tally = Tally::default();
-    let listening = tally.clone();
-    let shared = Shared::fleet(outside, common, |events| Events::new(listening.before(events)))?;
+    let counting = Counting { tally: tally.clone(), next: ui::events(common.form()) };
+    let shared = Shared::fleet(outside, common, Events::new(counting))?;
     let outside = outside.with(shared.clone());
     let member = async |stack: Stack| {
         let begun = time::now();
@@ -172,10 +159,6 @@ impl Listener for Counting {
 }
 
 impl Tally {
-    fn before(self, next: Events) -> Counting {
-        Counting { tally: self, next }
-    }
-
     fn of(&self, stack: &Stack, change: impl FnOnce(&mut Count)) {
         let mut all = self.0.lock().expect("no holder of this lock can panic");
         change(all.entry(stack.clone()).or_default());
@@ -191,8 +174,13 @@ impl Tally {
             let rows = all.iter().map(|(stack, count)| count.row(stack));
             ui::data(&ui::tell_table(std::iter::once(head).chain(rows)));
         }
-        all.values().filter_map(|count| count.code).fold(Code::Done, together)
+        of_all(all.values().filter_map(|count| count.code))
     }
+}
+
+/// What all stacks come to.
+fn of_all(codes: impl Iterator<Item = Code>) -> Code {
+    codes.reduce(together).unwrap_or(Code::Done)
 }
 
 /// What two stacks come to: nothing is well unless both are.
@@ -250,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_fleet_is_done_only_when_every_stack_is() {
-        let codes = |all: &[Code]| all.iter().copied().fold(all[0], together);
+        let codes = |all: &[Code]| of_all(all.iter().copied());
         assert_eq!(codes(&[Code::Done, Code::Done]), Code::Done);
         assert_eq!(codes(&[Code::Refused, Code::Refused]), Code::Refused);
         assert_eq!(codes(&[Code::Done, Code::Refused]), Code::Failed);

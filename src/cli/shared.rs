@@ -41,14 +41,13 @@ impl Shared {
         Ok(Self::new(outside, ui::events(common.form()), file, None))
     }
 
-    /// Begins runs of many stacks, whose events a listener hears first.
+    /// Begins runs of many stacks.
     pub(super) fn fleet(
         outside: &Outside,
         common: &Common,
-        listen: impl FnOnce(Events) -> Events,
+        events: Events,
     ) -> Result<Rc<Self>, Stopped> {
         let file = read(&path(common), true)?;
-        let events = listen(ui::events(common.form()));
         Ok(Self::new(outside, events, file, Some(Asking::default())))
     }
 

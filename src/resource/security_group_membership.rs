@@ -98,8 +98,7 @@ impl Kind for SecurityGroupMembership {
     ) -> Result<Made<State>, Error> {
         let writer = at.writer(hands)?;
         let (group, _) = deps.must(&spec.group)?;
-        let before: Vec<&str> = spec.before.iter().map(AwsId::as_str).collect();
-        announce(writer, &spec.interface, at.stack(), Self::NAME, &before.join(" ")).await?;
+        remember(writer, at, &spec.interface, &spec.before).await?;
         let ours = BTreeSet::from([group.clone()]);
         let groups: BTreeSet<AwsId> = spec.before.union(&ours).cloned().collect();
         set_groups(writer, &spec.interface, &groups).await?;
@@ -119,10 +118,9 @@ impl Kind for SecurityGroupMembership {
         let (group, _) = deps.must(&spec.group)?;
         let mut groups = state.groups.clone();
         groups.insert(group.clone());
-        let (writer, before) = (at.writer(hands)?, &state.before);
+        let writer = at.writer(hands)?;
         // A read that lags behind may have shown a tag of before that is gone.
-        let before: Vec<&str> = before.iter().map(AwsId::as_str).collect();
-        announce(writer, id.owner(), at.stack(), Self::NAME, &before.join(" ")).await?;
+        remember(writer, at, id.owner(), &state.before).await?;
         set_groups(writer, id.owner(), &groups).await?;
         Ok(Next::Nothing)
     }
@@ -138,6 +136,17 @@ impl Kind for SecurityGroupMembership {
         retract(writer, id.owner(), at.stack(), Self::NAME).await?;
         Ok(Next::Nothing)
     }
+}
+
+/// Writes on the interface which groups it had before.
+async fn remember(
+    writer: &Writer,
+    at: &At<'_>,
+    interface: &AwsId,
+    before: &BTreeSet<AwsId>,
+) -> Result<(), Error> {
+    let before: Vec<&str> = before.iter().map(AwsId::as_str).collect();
+    announce(writer, interface, at.stack(), SecurityGroupMembership::NAME, &before.join(" ")).await
 }
 
 async fn set_groups(

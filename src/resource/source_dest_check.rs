@@ -78,8 +78,7 @@ impl Kind for SourceDestCheck {
         _: &Deps<'_>,
     ) -> Result<Made<State>, Error> {
         let writer = at.writer(hands)?;
-        let before = if spec.before { "true" } else { "false" };
-        announce(writer, &spec.interface, at.stack(), Self::NAME, before).await?;
+        remember(writer, at, &spec.interface, spec.before).await?;
         if spec.before {
             switch(writer, &spec.interface, false).await?;
         }
@@ -95,9 +94,9 @@ impl Kind for SourceDestCheck {
         state: &State,
         _: &Deps<'_>,
     ) -> Result<Next, Error> {
-        let (writer, before) = (at.writer(hands)?, if state.before { "true" } else { "false" });
+        let writer = at.writer(hands)?;
         // A read that lags behind may have shown a tag of before that is gone.
-        announce(writer, id.owner(), at.stack(), Self::NAME, before).await?;
+        remember(writer, at, id.owner(), state.before).await?;
         switch(writer, id.owner(), false).await?;
         Ok(Next::Nothing)
     }
@@ -110,6 +109,17 @@ impl Kind for SourceDestCheck {
         retract(writer, id.owner(), at.stack(), Self::NAME).await?;
         Ok(Next::Nothing)
     }
+}
+
+/// Writes on the interface how it was before.
+async fn remember(
+    writer: &Writer,
+    at: &At<'_>,
+    interface: &AwsId,
+    before: bool,
+) -> Result<(), Error> {
+    let before = if before { "true" } else { "false" };
+    announce(writer, interface, at.stack(), SourceDestCheck::NAME, before).await
 }
 
 async fn switch(writer: &Writer, interface: &AwsId, on: bool) -> Result<(), Error> {

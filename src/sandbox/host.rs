@@ -179,13 +179,7 @@ impl Host {
         outside: &dyn Outside,
     ) -> Talk {
         self.advance(now);
-        if !self.lets_in(now) {
-            return Talk::lost(now);
-        }
-        let before = self.carrying();
-        let talk = self.bootstrap(document, now, draws, outside);
-        self.watch(&before, Loses::Nothing);
-        talk
+        self.take_in(self.lets_in(now), document, now, draws, outside)
     }
 
     /// Takes in what Systems Manager's agent has fetched: nobody has to be let in for that.
@@ -197,10 +191,24 @@ impl Host {
         outside: &dyn Outside,
     ) -> Talk {
         self.advance(now);
-        if !self.is_up(now) {
+        self.take_in(self.is_up(now), document, now, draws, outside)
+    }
+
+    fn take_in(
+        &mut self,
+        is_reached: bool,
+        document: &[u8],
+        now: Moment,
+        draws: &mut Draws,
+        outside: &dyn Outside,
+    ) -> Talk {
+        if !is_reached {
             return Talk::lost(now);
         }
-        self.bootstrap(document, now, draws, outside)
+        let before = self.carrying();
+        let talk = self.bootstrap(document, now, draws, outside);
+        self.watch(&before, Loses::Nothing);
+        talk
     }
 
     /// Says that the session of a stack is lost: what that would have done at its end is not done.

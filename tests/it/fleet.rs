@@ -201,7 +201,7 @@ fn ten_stacks_take_as_long_as_the_slowest_of_them() {
     made(10);
 }
 
-/// `tests/fleet` runs it for 1, 10, 100 and 1,000 stacks, each in a process of its own.
+/// `CGW_STACKS` says how many; its memory counts only in a process of its own.
 #[test]
 #[ignore = "measures"]
 fn measures_a_fleet() {
