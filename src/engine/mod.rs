@@ -1,4 +1,4 @@
-//! The two verbs that touch the world: [`Looks::observe`] and [`apply`].
+//! The two verbs that touch the world: [`Looks::observe`] and [`apply()`].
 
 mod apply;
 mod look;
