@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::change::interruptible;
-use super::prove::{conclude, tunnels_up};
+use super::prove::conclude;
 use super::session::Session;
 use super::{Code, Common, Stopped};
 use crate::server::{Proof, Unread};
@@ -40,14 +40,15 @@ pub(super) async fn by_hand(
 }
 
 /// Waits until AWS shows a tunnel as up.
-async fn wait_until_up(session: &mut Session) -> Result<(), Stopped> {
+async fn wait_until_up(session: &Session) -> Result<(), Stopped> {
     let mut rests =
         Backoff::new(Duration::from_secs(5), Duration::from_secs(20), Duration::from_mins(10));
     session.events.note("waiting until AWS shows a tunnel as up, some minutes");
     loop {
-        session.observe_again().await?;
-        if let Some(up) = tunnels_up(session).first() {
-            session.events.note(format!("the tunnel {up} is up"));
+        let connection = session.connection().await?;
+        let mut measured = connection.iter().flat_map(|(_, state)| &state.telemetry);
+        if let Some(up) = measured.find(|tunnel| tunnel.is_up) {
+            session.events.note(format!("the tunnel {} is up", up.outside));
             return Ok(());
         }
         let rest = rests.next_rest().ok_or_else(|| {

@@ -1,17 +1,16 @@
 //! What `up` and `down` have in common: lock, look again, apply, say what came of it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::session::Session;
 use super::{Changing, Code, Stopped};
-use crate::address::{Address, AwsId, Id};
+use crate::address::AwsId;
 use crate::engine::{Options, Outcome, apply};
 use crate::event::Event;
 use crate::interrupt::Trigger;
 use crate::lease::{Force, Lease, Wanted};
 use crate::plan::{Approved, Plan};
-use crate::resource::{Hands, State};
+use crate::resource::Hands;
 use crate::server::Reach;
 use crate::time::Backoff;
 use crate::ui;
@@ -36,8 +35,6 @@ pub(super) struct Carried {
     pub(super) code: Code,
     /// The plan that was carried out.
     pub(super) plan: Plan,
-    /// The nodes that are there afterwards.
-    pub(super) known: BTreeMap<Address, (Id, State)>,
 }
 
 /// Carries an approved plan out, as long as nobody interrupts.
@@ -119,7 +116,9 @@ pub(super) async fn locked_after(
         session.events.warn(format!("the stack's lock stays: {error}"));
     }
     let (outcome, plan) = done?;
-    Ok(Carried { code: report(&outcome, &change.again), plan, known: outcome.known })
+    let code = report(&outcome, &change.again);
+    session.made = outcome.known;
+    Ok(Carried { code, plan })
 }
 
 /// What is done first under the lock.

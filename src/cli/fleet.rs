@@ -92,7 +92,9 @@ where
             count.code = Some(code);
         });
     };
-    let groups = fleet.groups(&shared.file, common)?.into_iter().map(|stacks| async {
+    let groups = fleet.groups(&shared.file, common)?;
+    shared.looks.shared_by(groups.iter().map(Vec::len).sum());
+    let groups = groups.into_iter().map(|stacks| async {
         for stack in stacks {
             member(stack).await;
         }

@@ -12,9 +12,9 @@ use super::login::Login;
 use super::probe::with_probe;
 use super::session::{Asked, Session};
 use super::{Changing, Code, Common, Outside, ServerAt, Stopped, Whereabouts};
+use crate::address::Id;
 use crate::check;
 use crate::playbook::Off;
-use crate::resource::{self, State};
 use crate::server::{Associated, Failover, Proof, Way};
 use crate::spec::Via;
 use crate::tunnel::Suites;
@@ -74,7 +74,7 @@ pub(super) async fn test(outside: &Outside, options: Test) -> Result<Code, Stopp
 
 async fn test_with(
     options: &Test,
-    session: &mut Session,
+    session: &Session,
     way: &Way,
     ping: Ipv4Addr,
 ) -> Result<Code, Stopped> {
@@ -149,7 +149,7 @@ async fn fail_over(
 /// Pings from the server, and says what came of it and what AWS says of the tunnels; within what is
 /// [`interruptible`].
 pub(super) async fn prove(
-    session: &mut Session,
+    session: &Session,
     common: &Common,
     way: &Way,
     ping: Ipv4Addr,
@@ -165,16 +165,20 @@ pub(super) async fn prove(
 
 /// Says what came of pings and what AWS says of the tunnels; within what is [`interruptible`].
 pub(super) async fn conclude(
-    session: &mut Session,
+    session: &Session,
     common: &Common,
     proof: &Proof,
     ping: Option<Ipv4Addr>,
 ) -> Result<Code, Stopped> {
     let crypto = session.declared.crypto.unwrap_or_default();
     let verdict = check::judge(proof, crypto);
-    session.observe_again().await?;
-    let up = tunnels_up(session);
-    let by_aws = told_by_aws(session, proof).await;
+    let connection = session.connection().await?;
+    let measured = connection.as_ref().map_or(&[][..], |(_, state)| &state.telemetry);
+    let up: Vec<Ipv4Addr> = measured.iter().filter(|t| t.is_up).map(|t| t.outside).collect();
+    let by_aws = match &connection {
+        Some((id, _)) => told_by_aws(session, id, proof).await,
+        None => BTreeMap::new(),
+    };
     if common.json {
         let told = json!({ "ping": ping, "proof": proof, "up": up, "aws": by_aws, "proven": verdict.is_ok() });
         ui::data(&ui::json_line("proof", &told));
@@ -196,23 +200,24 @@ pub(super) async fn conclude(
             Ok(Code::Done)
         }
         Err(fault) => {
-            let text = format!("{fault}{}", said_by_aws(measured(session)));
+            let text = format!("{fault}{}", said_by_aws(measured));
             Err(Stopped::with(Code::Failed, text, fault.hint()))
         }
     }
 }
 
 /// What AWS says was negotiated for the tunnels that carry traffic; what it does not say is missing.
-async fn told_by_aws(session: &Session, proof: &Proof) -> BTreeMap<Ipv4Addr, Suites> {
+async fn told_by_aws(
+    session: &Session,
+    connection: &Id,
+    proof: &Proof,
+) -> BTreeMap<Ipv4Addr, Suites> {
     let mut told = BTreeMap::new();
-    let live = resource::find(&session.world, &session.stack);
-    let connection = live.iter().find(|node| matches!(node.state, State::VpnConnection(_)));
     let peers: BTreeSet<Ipv4Addr> = proof.quick_mode.iter().map(|one| one.peer).collect();
-    for (node, peer) in connection.into_iter().flat_map(|node| peers.iter().map(move |p| (node, p)))
-    {
-        match session.cloud_reader().active_tunnel_status(node.id.owner().as_str(), *peer).await {
+    for peer in peers {
+        match session.cloud_reader().active_tunnel_status(connection.owner().as_str(), peer).await {
             Ok(status) => {
-                told.extend(status.as_ref().and_then(negotiated).map(|suites| (*peer, suites)));
+                told.extend(status.as_ref().and_then(negotiated).map(|suites| (peer, suites)));
             }
             Err(error) => session.events.note(format!(
                 "what AWS has negotiated for the tunnel {peer} is not known: {error}"
@@ -222,24 +227,9 @@ async fn told_by_aws(session: &Session, proof: &Proof) -> BTreeMap<Ipv4Addr, Sui
     told
 }
 
-/// The outside addresses of the tunnels that AWS shows as up.
-pub(super) fn tunnels_up(session: &Session) -> Vec<Ipv4Addr> {
-    measured(session).filter(|t| t.is_up).map(|t| t.outside).collect()
-}
-
-/// What AWS measures on the stack's tunnels.
-fn measured(session: &Session) -> impl Iterator<Item = Telemetry> {
-    let live = resource::find(&session.world, &session.stack).into_iter();
-    let connections = live.filter_map(|node| {
-        let State::VpnConnection(state) = node.state else { return None };
-        Some(state)
-    });
-    connections.flat_map(|connection| connection.telemetry)
-}
-
 /// AWS's own messages, to go on a sentence with.
-fn said_by_aws(measured: impl Iterator<Item = Telemetry>) -> String {
-    measured.filter(|t| !t.message.is_empty()).fold(String::new(), |said, t| {
+fn said_by_aws(measured: &[Telemetry]) -> String {
+    measured.iter().filter(|t| !t.message.is_empty()).fold(String::new(), |said, t| {
         format!("{said}; AWS says of the tunnel {}: {}", t.outside, t.message)
     })
 }
@@ -268,7 +258,7 @@ mod tests {
             since: None,
             message: message.to_owned(),
         };
-        let said = said_by_aws([tunnel(1, ""), tunnel(2, "IPSEC IS DOWN")].into_iter());
+        let said = said_by_aws(&[tunnel(1, ""), tunnel(2, "IPSEC IS DOWN")]);
         assert_eq!(said, "; AWS says of the tunnel 203.0.113.2: IPSEC IS DOWN");
     }
 }

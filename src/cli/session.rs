@@ -1,6 +1,6 @@
 //! What every command begins with: whose stack, where, what was declared, what is there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::shared::{Shared, path};
 use super::{Code, Common, Outside, ServerAt, Stopped, Whereabouts};
-use crate::address::Stack;
+use crate::address::{Address, Id, Stack};
 use crate::aws::{Place, Reader};
 use crate::event::Events;
 use crate::interrupt::Trigger;
@@ -16,7 +16,9 @@ use crate::lease;
 use crate::plan::{self, Plan};
 use crate::playbook::Own;
 use crate::preflight::{Request, Site, examine};
-use crate::resource::{self, GatewayInstance, Kind as _, StackRecord, State};
+use crate::resource::{
+    self, CustomerGateway, ElasticIp, GatewayInstance, Kind, StackRecord, State, VpnConnection,
+};
 use crate::spec::{Declared, Fingerprint};
 use crate::time::{self, Instant};
 use crate::topology::Node;
@@ -27,6 +29,9 @@ const SITE_ACCOUNT: &str = "cgw:declared:site-account";
 
 /// How long what was read counts as what is: AWS's reads may lag as long behind any change.
 const MOMENT: Duration = Duration::from_secs(5);
+
+/// What is seen of a stack's VPN connection.
+pub(super) type ConnectionState = <VpnConnection as Kind>::State;
 
 /// A stack that is looked at.
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
@@ -46,6 +51,8 @@ pub(super) struct Session {
     pub(super) exists: bool,
     /// Whether the record does.
     pub(super) has_record: bool,
+    /// The nodes that the last plan made or kept, which the world does not show yet.
+    pub(super) made: BTreeMap<Address, (Id, State)>,
     /// When the reading of the world began.
     read_at: Instant,
     operator: Option<Ipv4Addr>,
@@ -173,6 +180,7 @@ impl Session {
             shared,
             exists,
             has_record: record.is_some(),
+            made: BTreeMap::new(),
             read_at,
             operator,
             quota_raised,
@@ -243,6 +251,7 @@ impl Session {
     pub(super) async fn observe_again(&mut self) -> Result<(), Stopped> {
         let before = self.recorded_host_key();
         self.world = self.shared.looks.observe_again(&self.readers).await?;
+        self.made.clear();
         let now = self.recorded_host_key();
         // One that stood there before may be another server's, or was to be forgotten.
         if self.declared.host_key.is_none() && now != before {
@@ -343,23 +352,48 @@ impl Session {
         plan::plan(&self.stack, desired, &live, &self.world)
     }
 
+    /// The stack's only node of a kind: as the last plan left it, else as it was found.
+    fn node(&self, kind: &'static str) -> Option<(Id, State)> {
+        let address = Address::new(&self.stack, kind, "");
+        let found = || {
+            let live = resource::find(&self.world, &self.stack).into_iter();
+            live.map(|node| (node.address, node.id, node.state))
+                .find_map(|(at, id, state)| (at == address).then_some((id, state)))
+        };
+        self.made.get(&address).cloned().or_else(found)
+    }
+
     /// Where the server is: what was declared, else the address of the stack's own end.
     pub(super) fn server_address(&self) -> Option<String> {
-        let live = resource::find(&self.world, &self.stack);
-        let elastic = live.iter().find_map(|node| {
-            let State::ElasticIp(state) = &node.state else { return None };
-            Some(state.ip)
-        });
+        let ip = |kind| match self.node(kind)?.1 {
+            State::ElasticIp(state) => Some(state.ip),
+            State::CustomerGateway(state) => state.ip,
+            _ => None,
+        };
         // The customer gateway may be somebody else's that serves.
-        let customer = || {
+        let adopted = || {
             self.world.regions.iter().find_map(|region| {
                 let is_own = |c: &&Connection| c.tags.belongs_to(&self.stack);
                 let customer = &region.connections.iter().find(is_own)?.customer;
                 region.customer_gateways.iter().find(|c| &c.id == customer)?.ip
             })
         };
-        let public = || elastic.or_else(customer).map(|ip| ip.to_string());
-        self.declared.host.clone().or_else(public)
+        let public = || ip(ElasticIp::NAME).or_else(|| ip(CustomerGateway::NAME)).or_else(adopted);
+        self.declared.host.clone().or_else(|| public().map(|ip| ip.to_string()))
+    }
+
+    /// Reads the stack's VPN connection anew, and nothing else.
+    pub(super) async fn connection(&self) -> Result<Option<(Id, ConnectionState)>, Stopped> {
+        let Some((id, _)) = self.node(VpnConnection::NAME) else { return Ok(None) };
+        let address = Address::new(&self.stack, VpnConnection::NAME, "");
+        let (reader, reads) = (self.cloud_reader(), VpnConnection::READS);
+        let looks = &self.shared.looks;
+        let found = looks.look(reader, &address, reads, Some(&id), Duration::ZERO).await?;
+        let now = found.into_iter().find(|node| node.id == id);
+        Ok(now.and_then(|node| match node.state {
+            State::VpnConnection(state) => Some((id, state)),
+            _ => None,
+        }))
     }
 
     /// Says that there is no such stack.

@@ -223,7 +223,7 @@ async fn carry(
         reach,
         again: AGAIN.to_owned(),
     };
-    let Carried { code, plan, known } = carry_out(session, changes.approve(), change).await?;
+    let Carried { code, plan } = carry_out(session, changes.approve(), change).await?;
     if code != Code::Done {
         return Ok(code);
     }
@@ -237,7 +237,7 @@ async fn carry(
         );
     }
     if !session.shared.is_fleet() {
-        Report::after(&plan, known).show(common, Secrets::Hidden);
+        Report::after(&plan, session.made.clone()).show(common, Secrets::Hidden);
     }
     match way {
         Some(Reach::Remote(way)) if options.probe => prove_with_probe(options, session, *way).await,
@@ -260,20 +260,15 @@ async fn prove_with_probe(options: &Up, session: &mut Session, way: Way) -> Resu
 /// Proves over the way by which the server was just set up; its address may be a new one, unless it
 /// was declared.
 async fn prove_by(
-    session: &mut Session,
+    session: &Session,
     common: &Common,
     way: Way,
     ping: Ipv4Addr,
 ) -> Result<Code, Stopped> {
-    let proven = async {
-        if session.declared.host.is_none() {
-            session.observe_again().await?;
-        }
-        let host = session.server_address();
-        prove(session, common, &Way { host, ..way }, ping).await
-    };
+    let way = Way { host: session.server_address(), ..way };
     // Whatever stops it, something was changed before.
-    proven.await.map_err(|stopped| stopped.half_way("all is set; prove it with `cgw test`"))
+    let proven = prove(session, common, &way, ping).await;
+    proven.map_err(|stopped| stopped.half_way("all is set; prove it with `cgw test`"))
 }
 
 /// A ping is the proof; without one the tunnels are set, and no more is known.

@@ -9,7 +9,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde::Serialize;
 
-use super::look::Looks;
+use super::look::{Looks, TICK};
 use crate::address::{Address, Id};
 use crate::aws::Verdict;
 use crate::diff::Diff;
@@ -395,9 +395,9 @@ impl Worker<'_> {
         loop {
             let rest = waiting.rest()?;
             let reads = state.reads();
+            let reader = self.hands.at(at.place)?.reader();
             let looks = &self.options.looks;
-            let found =
-                looks.look(self.hands, (at.address, at.place), reads, Some(id), rest).await?;
+            let found = looks.look(reader, at.address, reads, Some(id), rest).await?;
             if !found.iter().any(|live| &live.id == id) {
                 return Ok(());
             }
@@ -411,8 +411,9 @@ impl Worker<'_> {
         id: Option<&Id>,
         rest: Duration,
     ) -> Result<Vec<Live<State>>, Error> {
-        let (reads, at) = (making.spec.reads(), (making.at.address, making.at.place));
-        self.options.looks.look(self.hands, at, reads, id, rest).await
+        let reader = self.hands.at(making.at.place)?.reader();
+        let (address, reads) = (making.at.address, making.spec.reads());
+        Ok(self.options.looks.look(reader, address, reads, id, rest).await?)
     }
 }
 
@@ -437,7 +438,7 @@ struct Waiting<'a> {
 
 impl<'a> Waiting<'a> {
     fn new(address: &'a Address, until: &'static str) -> Self {
-        let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10), LIMIT);
+        let backoff = Backoff::new(Duration::from_millis(500), TICK, LIMIT);
         Self { address, until, begun: time::now(), backoff, is_first: true }
     }
 

@@ -1,6 +1,6 @@
 //! Reads for everybody who runs at once: one Describe for all who wait for the same.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
@@ -13,12 +13,18 @@ use futures_util::future::{LocalBoxFuture, Shared, try_join_all};
 use crate::address::{Address, AwsId, Id};
 use crate::aws::{Error, Only, Place, Reader, Source};
 use crate::event::{Event, Events};
-use crate::resource::{self, Hands, Live, State};
+use crate::resource::{self, Live, State};
 use crate::time::{self, Instant};
 use crate::world::{Region, World};
 
 /// How many ids one Describe is asked for.
 const IDS: usize = 200;
+
+/// How much later each further stack lets the next whole read begin.
+const APART: Duration = Duration::from_millis(100);
+
+/// How far apart they begin at most: as long as a wait rests.
+pub(super) const TICK: Duration = Duration::from_secs(10);
 
 /// What is read in one go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +62,10 @@ struct Shelf {
     forming: RefCell<BTreeMap<Key, Forming>>,
     /// Whole reads that are under way.
     reading: RefCell<BTreeMap<Key, Answer>>,
+    /// When the last whole reads began.
+    begun: RefCell<BTreeMap<Key, Instant>>,
+    /// How far apart they begin at least.
+    apart: Cell<Duration>,
     /// What each place was seen to hold last.
     seen: RefCell<BTreeMap<Place, Arc<Region>>>,
 }
@@ -67,6 +77,13 @@ impl fmt::Debug for Looks {
 }
 
 impl Looks {
+    /// Has whole reads begin so far apart that each of so many stacks pays for as many as one alone:
+    /// what they show grows with the stacks.
+    pub fn shared_by(&self, stacks: usize) {
+        let stacks = u32::try_from(stacks).unwrap_or(u32::MAX);
+        self.0.apart.set(APART.saturating_mul(stacks.saturating_sub(1)).min(TICK));
+    }
+
     /// Reads every place, all sources at once, or joins whoever is reading it just now; returns since
     /// when it counts as well.
     pub async fn observe(
@@ -99,15 +116,14 @@ impl Looks {
     /// Kinds that AWS is slow with are seen by one source, and share its ticks: who comes while one
     /// is awaited is read with it, though it may come a little later than asked. For the others all
     /// their sources are read whole.
-    pub(super) async fn look(
+    pub async fn look(
         &self,
-        hands: &Hands,
-        (address, place): (&Address, &Place),
+        reader: &Reader,
+        address: &Address,
         reads: &'static [Source],
         id: Option<&Id>,
         rest: Duration,
-    ) -> Result<Vec<Live<State>>, resource::Error> {
-        let reader = hands.at(place)?.reader();
+    ) -> Result<Vec<Live<State>>, Error> {
         let read = match (reads, id) {
             ([source], Some(id)) => self.tick(reader, *source, id.owner(), rest).await?,
             (all, _) => {
@@ -142,7 +158,7 @@ impl Looks {
     }
 
     /// Joins the next whole read of some sources; it begins when the one that is under way has
-    /// ended, so that it shows all that was done until now.
+    /// ended, so that it shows all that was done until now, and no sooner than many stacks allow.
     fn whole(&self, reader: &Reader, sources: &'static [Source]) -> Answer {
         let (me, reader) = (self.clone(), reader.clone());
         let key = key(&reader, What::All(sources));
@@ -151,9 +167,14 @@ impl Looks {
             if let Some(before) = before {
                 drop(before.await);
             }
+            let begun = me.0.begun.borrow().get(key).copied();
+            let rest = begun.map(|begun| me.0.apart.get().saturating_sub(begun.elapsed()));
+            // Whoever interrupts waits for no other.
+            let _: Result<(), _> = reader.interrupt().sleep(rest.unwrap_or_default()).await;
             let own = me.0.forming.borrow_mut().remove(key);
             me.0.reading.borrow_mut().extend(own.map(|own| (key.clone(), own.answer)));
             let begun = time::now();
+            me.0.begun.borrow_mut().insert(key.clone(), begun);
             let region = me.read(&reader, sources).await;
             me.0.reading.borrow_mut().remove(key);
             Ok(Rc::new(Read { begun, region: region? }))

@@ -70,9 +70,7 @@ impl Kind for CustomerGateway {
     }
 
     fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
-        tagged(world, stack, Self::NAME, |region| {
-            region.customer_gateways.iter().map(|o| (&o.id, &o.tags, o.into())).collect()
-        })
+        tagged(world, stack, Self::NAME, |r| &r.customer_gateways, |_, o| o.into())
     }
 
     fn adopted(world: &World, id: &Id) -> Option<State> {

@@ -43,9 +43,7 @@ impl Kind for ElasticIp {
     }
 
     fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
-        tagged(world, stack, Self::NAME, |region| {
-            region.addresses.iter().map(|o| (&o.id, &o.tags, State { ip: o.ip })).collect()
-        })
+        tagged(world, stack, Self::NAME, |r| &r.addresses, |_, o| State { ip: o.ip })
     }
 
     fn adopted(world: &World, id: &Id) -> Option<State> {

@@ -15,7 +15,7 @@ use super::kind::{At, Live, Made, Next, Phase, tagged};
 use super::{Error, Hands};
 use crate::address::{AwsId, Id, Stack};
 use crate::aws::{self, Action};
-use crate::world::{Instance, World};
+use crate::world::{Instance, Region, World};
 
 /// What is seen of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -47,18 +47,16 @@ pub(super) struct Launch<'a> {
 }
 
 pub(super) fn find(world: &World, stack: &Stack, kind: &'static str) -> Vec<Live<State>> {
-    tagged(world, stack, kind, |region| {
-        let seen = |o: &Instance| {
-            let mut own = region.interfaces.iter().filter(|i| i.instance.as_ref() == Some(&o.id));
-            let primary = own.find(|i| i.device == 0);
-            State {
-                status: o.state.clone(),
-                subnet: o.subnet.clone(),
-                private_ip: primary.and_then(|i| i.private_ip),
-            }
-        };
-        region.instances.iter().map(|o| (&o.id, &o.tags, seen(o))).collect()
-    })
+    let state = |region: &Region, o: &Instance| {
+        let mut own = region.interfaces.iter().filter(|i| i.instance.as_ref() == Some(&o.id));
+        let primary = own.find(|i| i.device == 0);
+        State {
+            status: o.state.clone(),
+            subnet: o.subnet.clone(),
+            private_ip: primary.and_then(|i| i.private_ip),
+        }
+    };
+    tagged(world, stack, kind, |r| &r.instances, state)
 }
 
 pub(super) fn phase(state: &State) -> Phase {

@@ -10,7 +10,7 @@ use super::{Error, Hands, State};
 use crate::address::{Address, AwsId, Id, Stack};
 use crate::aws::{Place, Source, Tags, Writer};
 use crate::diff::{Diff, Want};
-use crate::world::{Region, World};
+use crate::world::{Object, Region, World};
 
 /// How far a node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,17 +46,19 @@ impl<S> Live<S> {
 }
 
 /// Finds the objects of a place that a stack has tagged as its nodes of a kind.
-pub(super) fn tagged<'w, S>(
-    world: &'w World,
+pub(super) fn tagged<O: Object, S>(
+    world: &World,
     stack: &Stack,
     kind: &'static str,
-    all: impl Fn(&'w Region) -> Vec<(&'w AwsId, &'w Tags, S)>,
+    all: impl Fn(&Region) -> &[O],
+    state: impl Fn(&Region, &O) -> S,
 ) -> Vec<Live<S>> {
     let mut found = Vec::new();
     for region in &world.regions {
-        found.extend(all(region).into_iter().filter_map(|(id, tags, state)| {
-            let address = Address::new(stack, kind, tags.node_key(stack, kind)?);
-            Some(Live { address, id: id.clone().into(), place: region.place.clone(), state })
+        found.extend(all(region).iter().filter_map(|object| {
+            let address = Address::new(stack, kind, object.tags().node_key(stack, kind)?);
+            let (id, place) = (object.id().clone().into(), region.place.clone());
+            Some(Live { address, id, place, state: state(region, object) })
         }));
     }
     found

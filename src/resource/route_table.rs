@@ -38,13 +38,7 @@ impl Kind for RouteTable {
     }
 
     fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
-        tagged(world, stack, Self::NAME, |region| {
-            region
-                .route_tables
-                .iter()
-                .map(|o| (&o.id, &o.tags, State { vpc: o.vpc.clone() }))
-                .collect()
-        })
+        tagged(world, stack, Self::NAME, |r| &r.route_tables, |_, o| State { vpc: o.vpc.clone() })
     }
 
     fn removed_after(world: &World, id: &Id) -> Vec<Id> {

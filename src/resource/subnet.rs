@@ -41,13 +41,13 @@ impl Kind for Subnet {
     }
 
     fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
-        tagged(world, stack, Self::NAME, |region| {
-            region
-                .subnets
-                .iter()
-                .map(|o| (&o.id, &o.tags, State { vpc: o.vpc.clone(), cidr: o.cidr }))
-                .collect()
-        })
+        tagged(
+            world,
+            stack,
+            Self::NAME,
+            |r| &r.subnets,
+            |_, o| State { vpc: o.vpc.clone(), cidr: o.cidr },
+        )
     }
 
     fn removed_after(world: &World, id: &Id) -> Vec<Id> {

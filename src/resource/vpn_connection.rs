@@ -109,9 +109,7 @@ impl Kind for VpnConnection {
     }
 
     fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
-        tagged(world, stack, Self::NAME, |region| {
-            region.connections.iter().map(|o| (&o.id, &o.tags, o.into())).collect()
-        })
+        tagged(world, stack, Self::NAME, |r| &r.connections, |_, o| o.into())
     }
 
     fn worth(state: &State) -> usize {

@@ -49,9 +49,7 @@ impl Kind for VpnGateway {
     }
 
     fn find(world: &World, stack: &Stack) -> Vec<Live<State>> {
-        tagged(world, stack, Self::NAME, |region| {
-            region.vpn_gateways.iter().map(|o| (&o.id, &o.tags, o.into())).collect()
-        })
+        tagged(world, stack, Self::NAME, |r| &r.vpn_gateways, |_, o| o.into())
     }
 
     fn adopted(world: &World, id: &Id) -> Option<State> {

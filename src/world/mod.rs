@@ -391,6 +391,30 @@ pub struct Telemetry {
     pub message: String,
 }
 
+/// An object of its own, which AWS names and lets one tag.
+pub(crate) trait Object {
+    /// Returns its id.
+    fn id(&self) -> &AwsId;
+    /// Returns its tags.
+    fn tags(&self) -> &Tags;
+}
+
+macro_rules! objects {
+    ($($Object:ident),*) => {
+        $(impl Object for $Object {
+            fn id(&self) -> &AwsId {
+                &self.id
+            }
+
+            fn tags(&self) -> &Tags {
+                &self.tags
+            }
+        })*
+    };
+}
+
+objects!(Subnet, RouteTable, Instance, ElasticAddress, Gateway, Customer, Connection);
+
 impl Region {
     /// Makes a place that holds nothing yet.
     #[must_use]
