@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use super::host::Host;
 use super::manners::Manners;
 use super::query::Query;
 use super::refusal::Refusal;
-use super::region::{self, Call, Effect, Region};
+use super::region::{self, Call, Effect, Ends, Region};
 use super::systems_manager::SystemsManager;
 use super::throttle::Throttle;
 use super::tree::{Tree, map};
@@ -36,6 +37,9 @@ pub(super) struct Account {
     /// All keys that were in a call, whatever became of it.
     #[serde(skip)]
     pub(super) overheard: Vec<Unshown>,
+    /// The far ends of the tunnels, as they were at a moment.
+    #[serde(skip)]
+    ends: Option<(Moment, Ends)>,
     /// Stacks that are somebody else's.
     pub(super) foreign: BTreeSet<String>,
     /// What a client that owns its objects would not have done.
@@ -47,6 +51,9 @@ pub(super) struct Account {
     pub(super) calls: BTreeMap<String, u64>,
     pub(super) throttled: u64,
 }
+
+/// How long AWS may take to notice that a tunnel came up or went down.
+const NOTICED: Duration = Duration::from_secs(1);
 
 /// Who calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +94,7 @@ impl Account {
             throttles: BTreeMap::new(),
             faults: None,
             overheard: Vec::new(),
+            ends: None,
             foreign: BTreeSet::new(),
             alarms: Vec::new(),
             seed: None,
@@ -149,8 +157,12 @@ impl Account {
                 self.watch(request, now);
             }
         }
-        let ends = self.ends(now);
-        let lag = self.draws.span("lag", std::time::Duration::ZERO..=self.manners.lag);
+        let is_judged = request.who == Who::Client && action == "ModifyVpnTunnelOptions";
+        let before = self.ends.take();
+        let (at, ends) = before
+            .filter(|(at, _)| !is_judged && *at <= now && now.since(*at) < NOTICED)
+            .unwrap_or_else(|| (now, self.ends(now)));
+        let lag = self.draws.span("lag", Duration::ZERO..=self.manners.lag);
         let mut call = Call {
             region: self.regions.entry(request.region.to_owned()).or_default(),
             query: request.query,
@@ -162,15 +174,18 @@ impl Account {
             ends: &ends,
         };
         region::bury(&mut call);
-        region::notice(&mut call);
-        if request.who == Who::Somebody || action != "ModifyVpnTunnelOptions" {
-            return call.act(action);
+        if at == now {
+            region::notice(&mut call);
         }
-        let before = region::carrying(&call);
+        let carrying = |call: &Call<'_>| {
+            if is_judged { region::carrying(call) } else { BTreeSet::new() }
+        };
+        let before = carrying(&call);
         let answer = call.act(action);
-        let after = region::carrying(&call);
+        let after = carrying(&call);
         let lost = before.difference(&after);
         self.alarms.extend(lost.map(|id| format!("both tunnels of {id} are down at once")));
+        self.ends = Some((at, ends));
         answer
     }
 

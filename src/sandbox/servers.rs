@@ -100,10 +100,15 @@ impl Account {
     /// Returns the far ends of all tunnels.
     pub(super) fn ends(&mut self, now: Moment) -> Ends {
         let mut ends = BTreeMap::new();
-        let servers: Vec<String> = self.hosts.keys().cloned().collect();
-        for server in servers {
-            let publics = self.publics(&server);
-            let Some(host) = self.hosts.get_mut(&server) else { continue };
+        let mut publics: BTreeMap<String, Vec<Ipv4Addr>> = BTreeMap::new();
+        for (instance, public) in self.regions.values().flat_map(Region::publics) {
+            publics.entry(instance.to_owned()).or_default().push(public);
+        }
+        for (server, host) in &mut self.hosts {
+            let publics = match server.parse() {
+                Ok(own) => vec![own],
+                Err(_) => publics.remove(server).unwrap_or_default(),
+            };
             host.advance(now);
             if publics.is_empty() || !host.is_up(now) {
                 continue;
@@ -139,7 +144,10 @@ impl Account {
     fn publics(&self, server: &str) -> Vec<Ipv4Addr> {
         match server.parse() {
             Ok(own) => vec![own],
-            Err(_) => self.regions.values().flat_map(|r| r.publics_of(server)).collect(),
+            Err(_) => {
+                let all = self.regions.values().flat_map(Region::publics);
+                all.filter(|(instance, _)| *instance == server).map(|(_, public)| public).collect()
+            }
         }
     }
 

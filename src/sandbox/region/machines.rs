@@ -20,16 +20,10 @@ pub(in crate::sandbox) struct Machine {
 impl Region {
     /// Finds the instance that runs at a public or private address.
     pub(in crate::sandbox) fn machine_at(&self, address: Ipv4Addr, now: Moment) -> Option<Machine> {
-        let leads_to = |interface: &str| {
-            self.addresses.find(|a| {
-                a.ip == address && a.association.as_ref().is_some_and(|(_, at)| at == interface)
-            })
-        };
-        let (interface, _) = self
-            .interfaces
-            .all()
-            .find(|(id, one)| one.private_ip == address || leads_to(id).is_some())?;
-        let nic = self.interfaces.now(interface)?;
+        let mut public = self.addresses.all().filter(|(_, one)| one.ip == address);
+        let leads_to = public.find_map(|(_, one)| Some(&one.association.as_ref()?.1));
+        let mut all = self.interfaces.all();
+        let (_, nic) = all.find(|(id, nic)| nic.private_ip == address || Some(*id) == leads_to)?;
         let id = nic.instance.clone()?;
         let one = self.instances.now(&id).filter(|one| one.stages.at(now) == "running")?;
         let (is_windows, launched) = (one.is_windows(), one.launched);
@@ -50,15 +44,12 @@ impl Region {
         all.map(|(id, _)| id.clone()).collect()
     }
 
-    /// Returns the public addresses of an instance.
-    pub(in crate::sandbox) fn publics_of(&self, instance: &str) -> Vec<Ipv4Addr> {
-        let is_its = |interface: &str| {
-            let nic = self.interfaces.now(interface);
-            nic.is_some_and(|nic| nic.instance.as_deref() == Some(instance))
-        };
-        let all = self.addresses.all();
-        let own = all.filter(|(_, a)| a.association.as_ref().is_some_and(|(_, at)| is_its(at)));
-        own.map(|(_, address)| address.ip).collect()
+    /// Returns all public addresses that lead to an instance, each with the instance.
+    pub(in crate::sandbox) fn publics(&self) -> impl Iterator<Item = (&str, Ipv4Addr)> {
+        self.addresses.all().filter_map(|(_, one)| {
+            let (_, interface) = one.association.as_ref()?;
+            Some((self.interfaces.now(interface)?.instance.as_deref()?, one.ip))
+        })
     }
 
     /// Says whether a tunnel takes what comes from a public address with a key, and what is sent back
