@@ -188,7 +188,7 @@ async fn under_lock(
     };
     let work = Work { plan, lease, hands, change, options };
     match known.way() {
-        Way::AtOnce => Ok((work.apply(plan).await, plan.clone())),
+        Way::AtOnce => Ok((work.carry(session, plan).await, plan.clone())),
         Way::Beside => match work.beside(session).await {
             Some(outcome) => Ok((outcome, plan.clone())),
             None => work.look_first(session, true).await.map_err(|s| s.half_way(&change.again)),
@@ -250,7 +250,14 @@ impl Work<'_> {
                 Stopped::with(Code::Locked, text, "run the same command again")
             })?;
         }
-        Ok((self.apply(&plan).await, plan))
+        Ok((self.carry(session, &plan).await, plan))
+    }
+
+    /// Carries a plan out, and remembers no longer what it was made of but for the stack's own: a
+    /// fleet would hold the region once a stack.
+    async fn carry(&self, session: &mut Session, plan: &Plan) -> Outcome {
+        session.world = session.world.of(&session.stack);
+        self.apply(plan).await
     }
 
     async fn look(&self, session: &mut Session, lags: bool) -> Result<(), Stopped> {

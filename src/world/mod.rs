@@ -14,7 +14,7 @@ use ipnet::Ipv4Net;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::address::AwsId;
+use crate::address::{AwsId, Stack};
 use crate::aws::{Place, Tags};
 use crate::tunnel::Tunnel;
 
@@ -35,6 +35,14 @@ impl World {
     /// Returns what a place holds, to imagine it otherwise; whoever shares it sees nothing of that.
     pub fn region_mut(&mut self, place: &Place) -> Option<&mut Region> {
         self.regions.iter_mut().find(|region| &region.place == place).map(Arc::make_mut)
+    }
+
+    /// Returns what of it a stack has made or announced to change: its nodes are found there as well,
+    /// but nothing can be planned from it.
+    #[must_use]
+    pub fn of(&self, stack: &Stack) -> Self {
+        let own = |tags: &Tags| tags.belongs_to(stack) || tags.announced(stack).next().is_some();
+        Self { regions: self.regions.iter().map(|region| Arc::new(region.only(own))).collect() }
     }
 
     /// Returns every stack that owns or has changed anything, in name order.
@@ -450,6 +458,33 @@ impl Region {
         self.subnets.extend(other.subnets);
         self.vpcs.extend(other.vpcs);
         self.transit.extend(other.transit);
+    }
+
+    /// Returns those of its objects whose tags are `own`, and what these hang from.
+    fn only(&self, own: impl Fn(&Tags) -> bool) -> Self {
+        fn some<T: Clone>(all: &[T], is_it: impl Fn(&T) -> bool) -> Vec<T> {
+            all.iter().filter(|object| is_it(object)).cloned().collect()
+        }
+        let groups = some(&self.groups, |o| own(&o.tags));
+        let instances = some(&self.instances, |o| own(&o.tags));
+        let connections = some(&self.connections, |o| own(&o.tags));
+        Self {
+            subnets: some(&self.subnets, |o| own(&o.tags)),
+            route_tables: some(&self.route_tables, |o| own(&o.tags)),
+            rules: some(&self.rules, |o| groups.iter().any(|group| group.id == o.group)),
+            interfaces: some(&self.interfaces, |o| {
+                own(&o.tags) || instances.iter().any(|one| Some(&one.id) == o.instance.as_ref())
+            }),
+            addresses: some(&self.addresses, |o| own(&o.tags)),
+            vpn_gateways: some(&self.vpn_gateways, |o| own(&o.tags)),
+            customer_gateways: some(&self.customer_gateways, |o| {
+                own(&o.tags) || connections.iter().any(|one| one.customer == o.id)
+            }),
+            groups,
+            instances,
+            connections,
+            ..Self::empty(&self.place)
+        }
     }
 
     /// Returns the tags of everything that a stack may own.

@@ -170,7 +170,7 @@ fn made(count: usize) -> Duration {
     simulated(async {
         let fleet = Fleet::new(count, "");
         let (before, begun) = (fleet.sandbox.calls_of_each().unwrap(), time::now());
-        let (processor, _) = spent();
+        let (processor, sown) = spent();
         fleet.cgw(&["up", "--all", "--yes", "--quota-raised"]).await.ok();
         let took = begun.elapsed();
         let mut calls = fleet.sandbox.calls_of_each().unwrap();
@@ -181,7 +181,7 @@ fn made(count: usize) -> Duration {
         let (now, memory) = spent();
         println!(
             "{count:>5} stacks: {:>6.0} s simulated, buckets {:>6.0} s, {:>5} calls a stack, \
-             {throttled} throttled, processor {:>6.1} s, memory {memory} MB",
+             {throttled} throttled, processor {:>6.1} s, memory {memory} MB, {sown} MB of it before",
             took.as_secs_f64(),
             bound(&calls).as_secs_f64(),
             calls.values().sum::<u64>() / u64::try_from(count).unwrap(),

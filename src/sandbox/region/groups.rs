@@ -91,16 +91,13 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
 }
 
 pub(super) fn describe(call: &mut Call<'_>) -> Answer {
+    let mut rules: BTreeMap<(&str, bool), Vec<Tree>> = BTreeMap::new();
+    for (_, rule) in call.region.rules.all_at(call.seen) {
+        rules.entry((&rule.group, rule.is_egress)).or_default().push(permission(rule));
+    }
     let all = call.region.groups.all_at(call.seen);
     let items = all.map(|(id, group)| {
-        let of = |is_egress: bool| {
-            let rules = call.region.rules.all_at(call.seen);
-            list(
-                rules
-                    .filter(|(_, r)| &r.group == id && r.is_egress == is_egress)
-                    .map(|(_, r)| permission(r)),
-            )
-        };
+        let mut of = |is_egress| list(rules.remove(&(id.as_str(), is_egress)).unwrap_or_default());
         map([
             ("ownerId", call.account.into()),
             ("groupId", id.into()),
@@ -228,13 +225,13 @@ fn authorize(call: &mut Call<'_>, is_egress: bool) -> Answer {
     let group = group_of(call)?;
     let asked = asked(call, &group, is_egress)?;
     // All rules of a request or none (EC2 API).
-    if let Some(rule) = asked.iter().find(|rule| call.region.rules.all().any(|(_, r)| r == *rule)) {
+    let all = call.region.rules.all().map(|(_, rule)| rule);
+    let have: Vec<&Rule> = all.filter(|r| r.group == group && r.is_egress == is_egress).collect();
+    if let Some(rule) = asked.iter().find(|rule| have.contains(rule)) {
         let text = format!("the specified rule \"peer: {:?}\" already exists", rule.peer);
         return Err(Refusal::new("InvalidPermission.Duplicate", text));
     }
-    let have =
-        call.region.rules.all().filter(|(_, r)| r.group == group && r.is_egress == is_egress);
-    if have.count() + asked.len() > MOST {
+    if have.len() + asked.len() > MOST {
         let text = "The maximum number of rules per security group has been reached.";
         return Err(Refusal::new("RulesPerSecurityGroupLimitExceeded", text));
     }

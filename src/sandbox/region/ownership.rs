@@ -48,7 +48,11 @@ impl Region {
             return self.tags_of_others(query);
         }
         let (_, parameter) = OBJECTS.iter().find(|(own, _)| *own == action)?;
-        let id = self.owner(query.text(parameter)?);
+        let named = query.text(parameter)?;
+        let id = match *parameter {
+            "AssociationId" => self.owner(named),
+            _ => named.to_owned(),
+        };
         let tags = self.tags.now(&id)?;
         let is_own = tags.get("cgw:stack").is_some_and(|stack| !foreign.contains(stack));
         let is_allowed = is_own || announcement(action, query).is_some_and(|it| it.is_in(tags));
