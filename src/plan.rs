@@ -35,6 +35,8 @@ pub enum Change {
     Delete,
     /// The value that it had before is put back.
     Restore,
+    /// It stays for other stacks that use it.
+    HandOver(BTreeSet<Stack>),
 }
 
 impl Change {
@@ -50,6 +52,7 @@ impl Change {
             Self::Replace(_) => "replace",
             Self::Delete => "delete",
             Self::Restore => "restore",
+            Self::HandOver(_) => "hand over",
         }
     }
 
@@ -65,6 +68,7 @@ impl Change {
             Self::Replace(_) => "replaced",
             Self::Delete => "deleted",
             Self::Restore => "restored",
+            Self::HandOver(_) => "handed over",
         }
     }
 
@@ -73,9 +77,12 @@ impl Change {
     pub fn is_change(&self) -> bool {
         match self {
             Self::Keep | Self::Adopt | Self::Check => false,
-            Self::Create | Self::Update(_) | Self::Replace(_) | Self::Delete | Self::Restore => {
-                true
-            }
+            Self::Create
+            | Self::Update(_)
+            | Self::Replace(_)
+            | Self::Delete
+            | Self::Restore
+            | Self::HandOver(_) => true,
         }
     }
 }
@@ -274,6 +281,7 @@ impl Approved {
 #[must_use]
 pub fn plan(stack: &Stack, desired: &[Node], live: &[Live<State>], world: &World) -> Plan {
     let mut planner = Planner {
+        stack,
         world,
         adopted: desired.iter().filter_map(|node| node.adopt.clone()).collect(),
         live: sorted(live),
@@ -293,7 +301,7 @@ pub fn plan(stack: &Stack, desired: &[Node], live: &[Live<State>], world: &World
     }
     let left = planner.leave_what_is_used();
     let (going, mut steps) = (planner.going, planner.steps);
-    let removals = order_removals(world, &going, &steps);
+    let removals = order_removals(stack, world, &going, &steps);
     steps.extend(removals);
     steps.sort_by_key(|step| rank(&step.key));
     Plan { stack: stack.clone(), steps, left }
@@ -313,6 +321,7 @@ fn rank(key: &Key) -> (bool, usize, Key) {
 }
 
 struct Planner<'a> {
+    stack: &'a Stack,
     world: &'a World,
     /// What serves although it is somebody else's. INVARIANT: nothing of it goes, whatever its tags
     /// say.
@@ -426,6 +435,9 @@ impl Planner<'_> {
                 .filter_map(|step| step.id.as_ref())
                 .collect();
             let stuck = self.going.iter().find_map(|(key, live)| {
+                if !live.state.others(self.world, &live.id, self.stack).is_empty() {
+                    return None;
+                }
                 let users = live.state.removed_after(self.world, &live.id);
                 let user = users.into_iter().find(|u| !ids.contains(u) && !made.contains(u))?;
                 Some((key.clone(), format!("{user} uses it and is not this stack's to remove")))
@@ -464,6 +476,7 @@ pub(crate) fn is_record(address: &Address) -> bool {
 
 /// Orders what goes by the links that are live; what ends with its owner is not removed by itself.
 fn order_removals(
+    stack: &Stack,
     world: &World,
     going: &BTreeMap<(Address, Id), Live<State>>,
     made: &[Step],
@@ -497,7 +510,14 @@ fn order_removals(
         }
         after.sort();
         after.dedup();
-        let change = if live.state.is_restored() { Change::Restore } else { Change::Delete };
+        let others = live.state.others(world, &live.id, stack);
+        let change = if !others.is_empty() {
+            Change::HandOver(others)
+        } else if live.state.is_restored() {
+            Change::Restore
+        } else {
+            Change::Delete
+        };
         steps.push(Step {
             key,
             place: live.place.clone(),

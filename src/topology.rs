@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::address::{Address, AwsId, Id, Stack};
 use crate::aws::Place;
 use crate::playbook::{ADMIN_PORTS, Opening, Parameters, user_data};
-use crate::preflight::{Cloud, Ec2Server, Launching, PublicIp, Site, Situation};
+use crate::preflight::{Cloud, Ec2Server, Launching, Link, PublicIp, Site, Situation};
 use crate::resource::{
     CustomerGateway, ElasticIp, ElasticIpAssociation, GatewaySecurityGroup, GroupSpec, Inside,
     Kind as _, PublicAddress, Ref, RouteTable, SecurityGroupMembership, SourceDestCheck, Spec,
@@ -156,17 +156,20 @@ fn site_address(nodes: &mut Nodes<'_>, server: &Ec2Server) {
     let (adopt, adopted_link, is_announced) = match &server.public_ip {
         PublicIp::New => (None, None, true),
         PublicIp::Ours { announced, .. } => (None, None, is_for_this(announced)),
-        PublicIp::Adopted { id, is_associated, .. } => {
-            let link = is_associated.then(|| Id::link(id, ElasticIpAssociation::NAME));
+        PublicIp::Adopted { id, link, .. } => {
+            let users = *link == Link::Users;
+            let link = users.then(|| Id::link(id, ElasticIpAssociation::NAME));
             (Some(Id::Aws(id.clone())), link, false)
         }
     };
+    let is_shared = matches!(server.public_ip, PublicIp::Adopted { link: Link::Shared, .. });
     let address = spec::ElasticIp { interface: server.interface.clone() };
     nodes.add_or_adopt(&server.place, "", Spec::ElasticIp(address), adopt);
     let link = spec::ElasticIpAssociation {
         address: nodes.only::<ElasticIp>(),
         interface: server.interface.clone(),
         is_announced,
+        is_shared,
     };
     nodes.add_or_adopt(&server.place, "", Spec::ElasticIpAssociation(link), adopted_link);
 }

@@ -14,4 +14,4 @@ pub use client::{Clients, Place, Reader, Writer};
 pub use error::{Error, Verdict};
 pub use run_command::{Command, Ended, Ending, Invocation, RunCommand};
 pub use source::{Batch, Only, Source};
-pub use tags::{NODE, STACK, Tags, announcement, specification};
+pub use tags::{NODE, STACK, Tags, announcement, owner, specification};

@@ -70,6 +70,13 @@ impl Tags {
         self.stack() == Some(stack.as_str())
     }
 
+    /// Returns the other stacks that have put a tag on the object about a node of theirs.
+    pub fn other_announcers(&self, stack: &Stack, what: &str) -> impl Iterator<Item = Stack> {
+        let others = self.announcers().filter(move |other| *other != stack.as_str());
+        let parsed = others.filter_map(|other| other.parse().ok());
+        parsed.filter(move |other| self.announcement(other, what).is_some())
+    }
+
     /// Returns the stacks that have put a tag on somebody else's object.
     pub fn announcers(&self) -> impl Iterator<Item = &str> {
         let keys = self.0.keys();
@@ -92,16 +99,18 @@ pub fn specification(
     at: &Address,
     more: &BTreeMap<String, String>,
 ) -> TagSpecification {
+    let specification = TagSpecification::builder().resource_type(kind);
+    let more = more.iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
+    specification.set_tags(Some(owner(at).into_iter().chain(more).collect())).build()
+}
+
+/// Returns the tags that say whose node an object is.
+#[must_use]
+pub fn owner(at: &Address) -> [Tag; 3] {
     let node = at.node();
     let name = format!("cgw-{}-{}", at.stack, node.replace('/', "-"));
-    let mut specification = TagSpecification::builder().resource_type(kind);
-    for (key, value) in [(STACK, at.stack.as_str()), (NODE, &node), ("Name", &name)] {
-        specification = specification.tags(Tag::builder().key(key).value(value).build());
-    }
-    for (key, value) in more {
-        specification = specification.tags(Tag::builder().key(key).value(value).build());
-    }
-    specification.build()
+    [(STACK, at.stack.as_str()), (NODE, &node), ("Name", &name)]
+        .map(|(key, value)| Tag::builder().key(key).value(value).build())
 }
 
 #[cfg(test)]

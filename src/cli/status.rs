@@ -226,7 +226,8 @@ fn drift(session: &Session) -> Vec<String> {
             | Change::Check
             | Change::Create
             | Change::Delete
-            | Change::Restore => String::new(),
+            | Change::Restore
+            | Change::HandOver(_) => String::new(),
         };
         format!("{} {}{detail}", step.change.word(), step.key.address())
     });

@@ -225,7 +225,8 @@ impl Worker<'_> {
             | Change::Check
             | Change::Update(_)
             | Change::Delete
-            | Change::Restore => step.id.clone().zip(step.state.clone()),
+            | Change::Restore
+            | Change::HandOver(_) => step.id.clone().zip(step.state.clone()),
         };
         let node = match existing {
             Some(node) => node,
@@ -383,11 +384,19 @@ impl Worker<'_> {
         }
     }
 
-    /// Removes an object, and waits until it is gone.
+    /// Removes an object, and waits until it is gone; one that other stacks use stays for them.
     async fn remove(&self, at: &At<'_>, step: &Step) -> Result<(), Error> {
         let (Some(id), Some(state)) = (&step.id, &step.state) else {
             return Ok(());
         };
+        let reader = self.hands.at(at.place)?.reader();
+        if let Change::HandOver(_) = step.change {
+            // Whoever was to have it may be gone by now.
+            let world = self.options.looks.observe_again(std::slice::from_ref(reader)).await?;
+            if let Some(to) = state.others(&world, id, at.stack()).first() {
+                return state.hand_over(self.hands, at, id, to).await;
+            }
+        }
         if state.delete(self.hands, at, id).await? == Next::Nothing {
             return Ok(());
         }
@@ -395,7 +404,6 @@ impl Worker<'_> {
         loop {
             let rest = waiting.rest()?;
             let reads = state.reads();
-            let reader = self.hands.at(at.place)?.reader();
             let looks = &self.options.looks;
             let found = looks.look(reader, at.address, reads, Some(id), rest).await?;
             if !found.iter().any(|live| &live.id == id) {

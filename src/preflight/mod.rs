@@ -3,6 +3,7 @@
 mod cidrs;
 mod cloud;
 mod launch;
+mod neighbours;
 mod site;
 
 use std::net::Ipv4Addr;
@@ -15,11 +16,11 @@ use crate::aws::Place;
 use crate::playbook::Own;
 use crate::spec::{Declared, List, Via};
 use crate::tunnel::{CidrPair, Crypto, Turn};
-use crate::world::{Connection, Customer, Instance, Region, World};
+use crate::world::{Connection, Customer, Region, World};
 
 pub use cloud::Cloud;
 pub use launch::{Launching, is_to_launch, launch};
-pub use site::{Ec2Server, PublicIp, Site};
+pub use site::{Ec2Server, Link, PublicIp, Site};
 
 /// Why nothing will be done, and what helps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -147,6 +148,7 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
             "name a host in the VPC with --ping: only what is behind the tunnels proves them",
         ));
     }
+    refusals.extend(neighbours::examine(request, &site, pair));
     refusals.extend(unprintable(request));
     let via = way(request);
     let gateway_asn = cloud
@@ -173,6 +175,7 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
     let mut notes = notes(&cloud, &site, customer.as_ref(), via);
     notes.extend(idle(&declared, via));
     notes.extend(cidrs::notes(request, &site, pair));
+    notes.extend(neighbours::notes(request, &site));
     Ok(Situation {
         stack: request.stack.clone(),
         workload_ports: match &declared.workload_ports {
@@ -271,12 +274,13 @@ fn notes(cloud: &Cloud, site: &Site, customer: Option<&AwsId>, via: Via) -> Vec<
                 "the new Elastic IP replaces the server's public address {now}: whoever is \
                      connected to it is cut off and has to use the new one"
             )),
-            (PublicIp::Adopted { ip, is_associated: false, .. }, Some(now)) if *ip != now => notes
-                .push(format!(
+            (PublicIp::Adopted { ip, link: Link::Own, .. }, Some(now)) if *ip != now => {
+                notes.push(format!(
                     "the Elastic IP {ip} replaces the server's public address {now}: whoever is \
                      connected to it is cut off"
-                )),
-            (PublicIp::Adopted { ip, is_associated: true, .. }, _) => {
+                ))
+            }
+            (PublicIp::Adopted { ip, link: Link::Users, .. }, _) => {
                 notes.push(format!("the server's own Elastic IP {ip} is used and never released"));
             }
             (PublicIp::New | PublicIp::Ours { .. } | PublicIp::Adopted { .. }, _) => {}
@@ -314,13 +318,4 @@ fn way(request: &Request<'_>) -> Via {
         None if declared.identity.is_some() => Via::Ssh,
         None => Via::Winrm,
     }
-}
-
-/// Says whether an instance is the gateway of a stack, and of which.
-fn gateway_of<'a>(region: &'a Region, instance: &Instance) -> Option<&'a str> {
-    let own = region.interfaces.iter().filter(|i| i.instance.as_ref() == Some(&instance.id));
-    own.flat_map(|i| i.tags.0.keys()).find_map(|key| {
-        let (stack, what) = key.strip_prefix("cgw:")?.split_once(':')?;
-        (what == "source-dest-check").then_some(stack)
-    })
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::cidrs::{list, one_of};
 use super::cloud::named_tables;
 use super::launch::SERVER;
-use super::{Candidate, Refusal, Request, Stop, gateway_of};
+use super::{Candidate, Refusal, Request, Stop};
 use crate::address::AwsId;
 use crate::aws::Place;
 use crate::spec::{Choice, Cidr};
@@ -53,7 +53,7 @@ pub struct Ec2Server {
     pub subnet: AwsId,
     /// The groups that the interface has, but for this stack's.
     pub groups: BTreeSet<AwsId>,
-    /// Whether the interface checks source and destination now.
+    /// Whether the interface checks source and destination where no stack has it switched off.
     pub source_dest_check: bool,
     /// Where its public address comes from.
     pub public_ip: PublicIp,
@@ -82,9 +82,21 @@ pub enum PublicIp {
         id: AwsId,
         /// The address.
         ip: Ipv4Addr,
-        /// Whether it serves the interface already.
-        is_associated: bool,
+        /// Whose its association with the interface is.
+        link: Link,
     },
+}
+
+/// Whose the association of an adopted Elastic IP is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Link {
+    /// The stack's: it makes it, or has made it.
+    Own,
+    /// Made by other stacks of the same server: the last of them undoes it.
+    Shared,
+    /// Made by the user: it stays.
+    Users,
 }
 
 impl Site {
@@ -112,8 +124,12 @@ impl Site {
 
 /// What a stack says of an address that it associates.
 const ASSOCIATION: &str = "elastic-ip-association";
+/// What a stack says of an interface that forwards.
+pub(super) const CHECK: &str = "source-dest-check";
 /// AWS's default quota of Elastic IPs in a region.
 const ELASTIC_IPS: usize = 5;
+/// AWS's default quota of security groups of an interface.
+const GROUPS: usize = 5;
 
 /// An own server.
 pub(super) fn own(request: &Request<'_>) -> Result<(Site, Ipv4Net), Stop> {
@@ -199,6 +215,13 @@ pub(super) fn instance(request: &Request<'_>, region: &Region) -> Result<(Site, 
         let group = region.groups.iter().find(|g| &g.id == *id);
         group.is_some_and(|g| g.tags.belongs_to(request.stack))
     };
+    let is_full = interface.groups.len() >= GROUPS && !interface.groups.iter().any(|g| is_ours(&g));
+    if is_full && !request.quota_raised {
+        return Err(refused(Refusal::new(
+            format!("{} has {GROUPS} security groups, AWS's default quota", interface.id),
+            "take one from it; or raise the quota L-2AFB9258 and say --quota-raised",
+        )));
+    }
     let server = Ec2Server {
         place: region.place.clone(),
         account: region.vpc(&interface.vpc).map(|v| v.account.clone()).unwrap_or_default(),
@@ -210,7 +233,7 @@ pub(super) fn instance(request: &Request<'_>, region: &Region) -> Result<(Site, 
         vpc: interface.vpc.clone(),
         subnet: interface.subnet.clone(),
         groups: interface.groups.iter().filter(|id| !is_ours(id)).cloned().collect(),
-        source_dest_check: interface.source_dest_check,
+        source_dest_check: check_before(interface),
         public_ip: address,
         public_ip_now: instance.public_ip,
         tables,
@@ -232,7 +255,7 @@ fn choose<'a>(request: &Request<'_>, region: &'a Region) -> Result<&'a Instance,
         };
         return region.instance(id.id()).ok_or_else(missing);
     }
-    let is_own = |i: &&Instance| gateway_of(region, i) == Some(request.stack.as_str());
+    let is_own = |i: &&Instance| gateways(region, i).any(|stack| stack == request.stack.as_str());
     if let Some(own) = region.instances.iter().find(is_own) {
         return Ok(own);
     }
@@ -262,13 +285,6 @@ fn unfit(request: &Request<'_>, region: &Region, instance: &Instance) -> Option<
         let text = format!("{label} is {}", instance.state);
         return refuse(text, "start it, or name another with --instance");
     }
-    if let Some(other) = gateway_of(region, instance).filter(|s| *s != request.stack.as_str()) {
-        let text = format!("{label} is the gateway of the stack {other} already");
-        return refuse(
-            text,
-            "name another with --instance, or take that stack down first (--stack)",
-        );
-    }
     let Some(vpc) = &instance.vpc else {
         return refuse(format!("{label} is in no VPC"), "name another with --instance");
     };
@@ -286,6 +302,25 @@ fn unfit(request: &Request<'_>, region: &Region, instance: &Instance) -> Option<
         return refuse(text, "give its subnet such a route, or name another with --instance");
     }
     None
+}
+
+/// The stacks whose gateway an instance is.
+fn gateways<'a>(region: &'a Region, instance: &Instance) -> impl Iterator<Item = &'a str> {
+    let own = region.interfaces.iter().filter(|i| i.instance.as_ref() == Some(&instance.id));
+    own.flat_map(|i| i.tags.0.keys()).filter_map(|key| {
+        let (stack, what) = key.strip_prefix("cgw:")?.split_once(':')?;
+        (what == CHECK).then_some(stack)
+    })
+}
+
+/// Whether an interface checked source and destination before any stack: the first has said so, and
+/// each that came later says the same.
+fn check_before(interface: &Interface) -> bool {
+    let mut said = interface.tags.0.iter().filter(|(key, _)| {
+        let what = key.strip_prefix("cgw:").and_then(|rest| rest.split_once(':'));
+        what.is_some_and(|(_, what)| what == CHECK)
+    });
+    said.next().map_or(interface.source_dest_check, |(_, before)| before == "true")
 }
 
 /// The primary interface, or the one with the private address that was named.
@@ -320,7 +355,8 @@ fn public_ip(
             let text = format!("{eip} does not exist in {}", region.place);
             return Err(Refusal::new(text, "name another with --eip"));
         };
-        if let Some(other) = serving.filter(|o| o.id != named.id && !is_ours(o)) {
+        let stays = |o: &&ElasticAddress| !is_ours(o) || other_stack(request, o).is_some();
+        if let Some(other) = serving.filter(|o| o.id != named.id && stays(o)) {
             let text = format!("the server has the Elastic IP {} already", other.ip);
             let hint = format!("leave --eip out, or give --eip {}", other.id);
             return Err(Refusal::new(text, hint));
@@ -348,25 +384,31 @@ fn usable(
 ) -> Result<PublicIp, Refusal> {
     let (id, ip) = (address.id.clone(), address.ip);
     let announced = address.tags.announcement(request.stack, ASSOCIATION);
-    // Where the stack itself has put it, it can be taken away from.
-    let is_elsewhere = |at: &&AwsId| **at != interface.id && announced != Some(at.as_str());
+    let other_stack = other_stack(request, address);
+    // Where the stack itself has put it, it can be taken away from, unless others use it there.
+    let is_own = |at: &AwsId| announced == Some(at.as_str()) && other_stack.is_none();
+    let is_elsewhere = |at: &&AwsId| **at != interface.id && !is_own(at);
     if let Some(other) = address.interface.as_ref().filter(is_elsewhere) {
         return Err(Refusal::new(
             format!("{ip} ({id}) serves {other}"),
             "disassociate it there, or name another with --eip",
         ));
     }
-    if let Some(other) = other_stack(request, address) {
-        return Err(Refusal::new(
-            format!("{ip} ({id}) belongs to the stack {other}"),
-            "name another with --eip, or take that stack down first (--stack)",
-        ));
-    }
     if address.tags.belongs_to(request.stack) {
         return Ok(PublicIp::Ours { ip, announced: announced.map(AwsId::new) });
     }
-    let is_associated = address.interface.is_some() && announced.is_none();
-    Ok(PublicIp::Adopted { id, ip, is_associated })
+    let link = match (announced, other_stack, &address.interface) {
+        (Some(_), _, _) | (None, None, None) => Link::Own,
+        (None, Some(_), Some(_)) => Link::Shared,
+        (None, None, Some(_)) => Link::Users,
+        (None, Some(other), None) => {
+            return Err(Refusal::new(
+                format!("{ip} ({id}) belongs to the stack {other}"),
+                "name another with --eip, or take that stack down first (--stack)",
+            ));
+        }
+    };
+    Ok(PublicIp::Adopted { id, ip, link })
 }
 
 fn other_stack<'a>(request: &Request<'_>, address: &'a ElasticAddress) -> Option<&'a str> {

@@ -29,7 +29,7 @@ pub fn after(plan: &Plan) -> Cost {
         Change::Keep | Change::Check | Change::Create | Change::Update(_) | Change::Replace(_) => {
             true
         }
-        Change::Adopt | Change::Delete | Change::Restore => false,
+        Change::Adopt | Change::Delete | Change::Restore | Change::HandOver(_) => false,
     };
     of(plan.steps.iter().filter(|s| stays(&s.change)).map(|s| s.key.address().kind))
 }

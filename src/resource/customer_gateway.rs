@@ -1,12 +1,12 @@
 //! AWS's record of the server: its public address.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use aws_sdk_ec2::types::{GatewayType, ResourceType};
 use serde::Serialize;
 
-use super::hands::gone_is_fine;
+use super::hands::{gone_is_fine, make_over};
 use super::kind::{At, Deps, Kind, Live, Made, Next, Ref, tagged};
 use super::{ElasticIp, Error, Hands};
 use crate::address::{Address, Id, Stack};
@@ -83,6 +83,13 @@ impl Kind for CustomerGateway {
         all.filter(|c| &c.customer == id.owner()).map(|c| c.id.clone().into()).collect()
     }
 
+    fn others(world: &World, id: &Id, stack: &Stack) -> BTreeSet<Stack> {
+        let all = world.regions.iter().flat_map(|r| &r.connections);
+        let users = all.filter(|c| &c.customer == id.owner() && c.state != "deleting");
+        let stacks = users.filter_map(|c| c.tags.stack()?.parse().ok());
+        stacks.filter(|other| other != stack).collect()
+    }
+
     fn diff(spec: &Spec, state: &State, deps: &Deps<'_>) -> Diff {
         let want = match &spec.address {
             PublicAddress::Elastic(address) => deps.look(address).map(|(_, a)| a.ip),
@@ -135,5 +142,9 @@ impl Kind for CustomerGateway {
                 .await,
         )?;
         Ok(Next::Nothing)
+    }
+
+    async fn hand_over(hands: &Hands, at: &At<'_>, id: &Id, to: &Stack) -> Result<(), Error> {
+        make_over(at.writer(hands)?, id.owner(), &Address::new(to, Self::NAME, "")).await
     }
 }

@@ -1,12 +1,12 @@
 //! The server's public address.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use aws_sdk_ec2::types::{DomainType, ResourceType};
 use serde::Serialize;
 
-use super::hands::gone_is_fine;
+use super::hands::{gone_is_fine, make_over};
 use super::kind::{At, Deps, Kind, Live, Made, Next, tagged};
 use super::{ElasticIpAssociation, Error, Hands};
 use crate::address::{Address, AwsId, Id, Stack};
@@ -64,6 +64,10 @@ impl Kind for ElasticIp {
         association.into_iter().chain(ours.map(|c| c.id.clone().into())).collect()
     }
 
+    fn others(world: &World, id: &Id, stack: &Stack) -> BTreeSet<Stack> {
+        ElasticIpAssociation::others(world, id, stack)
+    }
+
     /// Which interface it serves is its association's matter.
     fn diff(_: &Spec, _: &State, _: &Deps<'_>) -> Diff {
         Diff::new()
@@ -101,6 +105,10 @@ impl Kind for ElasticIp {
                 .await,
         )?;
         Ok(Next::Nothing)
+    }
+
+    async fn hand_over(hands: &Hands, at: &At<'_>, id: &Id, to: &Stack) -> Result<(), Error> {
+        make_over(at.writer(hands)?, id.owner(), &Address::new(to, Self::NAME, "")).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! The link between the public address and the server's interface.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::elastic_ip::by_id;
@@ -24,6 +26,8 @@ pub struct Spec {
     pub interface: AwsId,
     /// Whether the address's tag says so already.
     pub is_announced: bool,
+    /// Whether another stack has made it: it is announced, and is there.
+    pub is_shared: bool,
 }
 
 /// What is seen of it.
@@ -83,6 +87,11 @@ impl Kind for ElasticIpAssociation {
         })
     }
 
+    fn others(world: &World, id: &Id, stack: &Stack) -> BTreeSet<Stack> {
+        let address = by_id(world, id.owner());
+        address.into_iter().flat_map(|o| o.tags.other_announcers(stack, Self::NAME)).collect()
+    }
+
     fn left_alone(state: &State) -> Option<String> {
         let (announced, now) = (state.announced.as_ref()?, state.interface.as_ref()?);
         (now.as_str() != announced).then(|| format!("the address now serves {now}"))
@@ -106,7 +115,11 @@ impl Kind for ElasticIpAssociation {
         if !spec.is_announced {
             announce(writer, address, at.stack(), Self::NAME, spec.interface.as_str()).await?;
         }
-        let association = associate(hands, at, address, &spec.interface).await?;
+        let association = if spec.is_shared {
+            None
+        } else {
+            associate(hands, at, address, &spec.interface).await?
+        };
         let state = State { interface: Some(spec.interface.clone()), association, announced: None };
         Ok(Made { id: Id::link(address, Self::NAME), state: Some(state) })
     }

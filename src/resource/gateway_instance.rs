@@ -69,6 +69,8 @@ impl Kind for GatewayInstance {
             for kind in [SourceDestCheck::NAME, SecurityGroupMembership::NAME] {
                 found.extend(says(&i.tags, kind).then(|| Id::link(&i.id, kind)));
             }
+            let others = i.tags.other_announcers(&stack, SourceDestCheck::NAME);
+            found.extend(others.map(|other| Id::link(&i.id, format!("as gateway of {other}"))));
             let addresses = regions().flat_map(|r| &r.addresses);
             let serving = addresses.filter(|o| o.interface.as_ref() == Some(&i.id));
             let ours = serving.filter(|o| is_for(&o.tags, &i.id));

@@ -185,6 +185,17 @@ pub(super) async fn announce(
     Ok(())
 }
 
+/// Makes an object another stack's.
+pub(super) async fn make_over(writer: &Writer, object: &AwsId, to: &Address) -> Result<(), Error> {
+    let tags = aws::owner(to).to_vec();
+    writer
+        .call(Action::CreateTags, |ec2| {
+            ec2.create_tags().resources(object.as_str()).set_tags(Some(tags.clone())).send()
+        })
+        .await?;
+    Ok(())
+}
+
 /// Takes such a tag away.
 pub(super) async fn retract(
     writer: &Writer,

@@ -1,11 +1,12 @@
 //! What a kind of node is to the rest: a declaration, a state, and what can be done about them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Serialize;
 
+use super::hands::retract;
 use super::{Error, Hands, State};
 use crate::address::{Address, AwsId, Id, Stack};
 use crate::aws::{Place, Source, Tags, Writer};
@@ -147,6 +148,11 @@ pub trait Kind: Sized {
     fn left_alone(_state: &Self::State) -> Option<String> {
         None
     }
+    /// Returns the other stacks that use it: it stays for them.
+    #[must_use]
+    fn others(_world: &World, _id: &Id, _stack: &Stack) -> BTreeSet<Stack> {
+        BTreeSet::new()
+    }
     /// Returns how much is lost with it: of several that serve as one node, the one that is worth
     /// most stays.
     fn worth(_state: &Self::State) -> usize {
@@ -183,6 +189,15 @@ pub trait Kind: Sized {
         id: &Id,
         state: &Self::State,
     ) -> impl Future<Output = Result<Next, Error>>;
+    /// Leaves it to another stack that uses it: whoever is the last removes it.
+    fn hand_over(
+        hands: &Hands,
+        at: &At<'_>,
+        id: &Id,
+        _to: &Stack,
+    ) -> impl Future<Output = Result<(), Error>> {
+        async move { retract(at.writer(hands)?, id.owner(), at.stack(), Self::NAME).await }
+    }
 }
 
 /// A kind whose state can be told from the others'.

@@ -185,6 +185,25 @@ macro_rules! kinds {
                 match self { $(Self::$Kind(state) => $Kind::left_alone(state)),* }
             }
 
+            /// Returns the other stacks that use the node: it stays for them.
+            #[must_use]
+            pub fn others(
+                &self, world: &crate::world::World, id: &crate::address::Id,
+                stack: &crate::address::Stack,
+            ) -> std::collections::BTreeSet<crate::address::Stack> {
+                match self { $(Self::$Kind(_) => $Kind::others(world, id, stack)),* }
+            }
+
+            /// Leaves the node to another stack that uses it.
+            pub async fn hand_over(
+                &self, hands: &Hands, at: &kind::At<'_>, id: &crate::address::Id,
+                to: &crate::address::Stack,
+            ) -> Result<(), Error> {
+                match self {
+                    $(Self::$Kind(_) => Box::pin($Kind::hand_over(hands, at, id, to)).await),*
+                }
+            }
+
             /// Starts removing the node; removing what is gone succeeds.
             pub async fn delete(
                 &self, hands: &Hands, at: &kind::At<'_>, id: &crate::address::Id,

@@ -1,5 +1,7 @@
 //! The source/destination check of the server's interface, switched off so that it can forward.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_ec2::types::AttributeBooleanValue;
 use serde::Serialize;
 
@@ -11,7 +13,7 @@ use crate::aws::{Action, Source, Writer};
 use crate::diff::Diff;
 use crate::world::World;
 
-/// The check; its earlier value is a tag on the interface.
+/// The check; its earlier value is a tag on the interface, one for each stack.
 #[derive(Debug)]
 pub struct SourceDestCheck;
 
@@ -20,7 +22,7 @@ pub struct SourceDestCheck;
 pub struct Spec {
     /// The interface.
     pub interface: AwsId,
-    /// What it is before cgw touches it.
+    /// What it is before any stack touches it.
     pub before: bool,
 }
 
@@ -60,6 +62,12 @@ impl Kind for SourceDestCheck {
             }));
         }
         found
+    }
+
+    fn others(world: &World, id: &Id, stack: &Stack) -> BTreeSet<Stack> {
+        let mut all = world.regions.iter().flat_map(|r| &r.interfaces);
+        let interface = all.find(|o| &o.id == id.owner());
+        interface.into_iter().flat_map(|o| o.tags.other_announcers(stack, Self::NAME)).collect()
     }
 
     fn diff(spec: &Spec, state: &State, _: &Deps<'_>) -> Diff {

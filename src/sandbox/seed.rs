@@ -133,24 +133,27 @@ impl Sandbox {
         let foreign = self.change(|account| account.foreign.insert("other".to_owned()));
         foreign.expect("the folder was written a moment ago");
         self.at_once(|| {
-            let seed = self.sow(cloud, site);
+            let seed = self.sow(cloud, site, 0);
             strangers(&Somebody { sandbox: self, region: cloud });
             other_stack(&Somebody { sandbox: self, region: cloud });
             seed
         })
     }
 
-    /// Puts the ends of so many VPNs into the region that is meant where none is named.
+    /// Puts the ends of so many VPNs into the region that is meant where none is named; 256 of their
+    /// VPCs have different networks.
     #[must_use]
     pub fn seed_many(&self, count: usize) -> Vec<Seed> {
-        self.at_once(|| (0..count).map(|_| self.sow(Self::REGION, Self::REGION)).collect())
+        let seconds = (0..=u8::MAX).cycle().take(count);
+        let sow = |second| self.sow(Self::REGION, Self::REGION, second);
+        self.at_once(|| seconds.map(sow).collect())
     }
 
     /// Puts only what is needed into the region that is meant where none is named.
     pub(super) fn seed_for_people(&self) -> Seed {
         self.at_once(|| {
             strangers(&Somebody { sandbox: self, region: Self::REGION });
-            self.sow(Self::REGION, Self::REGION)
+            self.sow(Self::REGION, Self::REGION, 0)
         })
     }
 
@@ -166,14 +169,16 @@ impl Sandbox {
         seed
     }
 
-    fn sow(&self, cloud: &str, site: &str) -> Seed {
+    /// `second` is the second number of the cloud's network.
+    fn sow(&self, cloud: &str, site: &str, second: u8) -> Seed {
         let here = Somebody { sandbox: self, region: cloud };
-        let vpc = here.vpc("cloud", "10.0.0.0/16");
+        let net = |rest: &str| format!("10.{second}.{rest}");
+        let vpc = here.vpc("cloud", &net("0.0/16"));
         let online = here.online(&vpc);
         let private = here.table(&vpc, "private", None);
         let public = here.table(&vpc, "public", Some(&online));
-        let subnet = here.subnet(&vpc, "private", "10.0.1.0/24", &private);
-        here.subnet(&vpc, "public", "10.0.0.0/24", &public);
+        let subnet = here.subnet(&vpc, "private", &net("1.0/24"), &private);
+        here.subnet(&vpc, "public", &net("0.0/24"), &public);
         let workloads = here.group(&vpc, "workloads", 22);
         let [_, _, ping] = here.instance("application", "linux", &subnet, &workloads);
 

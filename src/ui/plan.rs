@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{plain, table};
+use crate::address::Stack;
 use crate::plan::{Change, Plan};
 use crate::render::cost;
 
@@ -46,6 +47,10 @@ fn rows(plan: &Plan) -> String {
     table::tell(plan.changes().map(|step| {
         let detail = match &step.change {
             Change::Update(diff) | Change::Replace(diff) => diff.to_string(),
+            Change::HandOver(stacks) => {
+                let stacks: Vec<&str> = stacks.iter().map(Stack::as_str).collect();
+                format!("used by {}", stacks.join(", "))
+            }
             Change::Keep
             | Change::Adopt
             | Change::Check

@@ -31,6 +31,17 @@ const QUOTAS: Quotas = Quotas {
 };
 
 impl Fleet {
+    /// VPCs of which all lead to the first one's server.
+    fn behind_one_server(count: usize) -> Self {
+        let fleet = Self::new(count, "");
+        let mut text = std::fs::read_to_string(fleet.file()).unwrap();
+        for seed in &fleet.seeds[1..] {
+            text = text.replace(&seed.instance, &fleet.seeds[0].instance);
+        }
+        std::fs::write(fleet.file(), text).unwrap();
+        fleet
+    }
+
     fn new(count: usize, more: &str) -> Self {
         let sandbox = Sandbox::new(1, Manners { quotas: QUOTAS, ..Manners::default() });
         let seeds = sandbox.seed_many(count);
@@ -137,6 +148,48 @@ fn only_those_that_are_named_are_worked_on() {
         assert_eq!(unknown.code, Code::Refused);
         assert!(unknown.said.contains("declares no stack branch"), "{}", unknown.said);
         assert!(unknown.said.contains("office-000, office-001, office-002"), "{}", unknown.said);
+    });
+}
+
+#[test]
+fn vpcs_behind_one_server_share_what_is_the_servers() {
+    simulated(async {
+        let fleet = Fleet::behind_one_server(3);
+        let before = fleet.sandbox.objects().unwrap();
+        let up = fleet.cgw(&["up", "--all", "--yes"]).await.ok();
+        println!("{}", up.said);
+        assert_eq!(up.said.matches("5 of 5 answered").count(), 3, "{}", up.said);
+        let nodes = fleet.sandbox.nodes().unwrap();
+        let of = |kind: &str| nodes.keys().filter(|(_, node)| node == kind).count();
+        assert_eq!((of("elastic-ip"), of("customer-gateway"), of("vpn-connection")), (1, 1, 3));
+        time::sleep(Duration::from_secs(30)).await;
+        let again = fleet.cgw(&["up", "--all", "--yes"]).await.ok();
+        assert!(
+            table(&again).iter().all(|line| line.contains("nothing to change")),
+            "{}",
+            again.said
+        );
+        // The one that made what is shared goes first.
+        let first = fleet.cgw(&["down", "--only", "office-000", "--yes"]).await.ok();
+        println!("{}", first.said);
+        assert!(first.said.contains("all is taken away"), "{}", first.said);
+        time::sleep(Duration::from_secs(30)).await;
+        let rest = ["up", "--only", "office-001,office-002", "--yes"];
+        let rest = fleet.cgw(&rest).await.ok();
+        assert!(
+            table(&rest).iter().all(|line| line.contains("nothing to change")),
+            "{}",
+            rest.said
+        );
+        for stack in ["office-001", "office-002"] {
+            let words = ["test", "--stack", stack, "--region", Sandbox::REGION];
+            fleet.cgw(&words).await.ok();
+        }
+        let down = fleet.cgw(&["down", "--only", "office-001,office-002", "--yes"]).await.ok();
+        println!("{}", down.said);
+        assert_eq!(fleet.sandbox.objects().unwrap(), before);
+        assert_eq!(fleet.sandbox.traces().unwrap(), Vec::<String>::new());
+        assert_eq!(fleet.sandbox.alarms().unwrap(), Vec::<String>::new());
     });
 }
 

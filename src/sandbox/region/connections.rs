@@ -118,12 +118,11 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
         return Err(Refusal::new("AsnConflict", "Both gateways have the same ASN."));
     }
     let all = &call.region.connections;
-    if let Some(id) = all.find(|c| c.stages.last() != "deleted" && c.customer == customer) {
+    // One customer gateway can lead to several VPCs (AWS, «Connecting a Single Customer Router to
+    // Multiple VPCs»).
+    let joins = |c: &Connection| c.customer == customer && c.gateway == gateway;
+    if let Some(id) = all.find(|c| c.stages.last() != "deleted" && joins(c)) {
         let same = all.now(&id).cloned().expect("it was just found");
-        if same.gateway != gateway {
-            let text = "The customer gateway is used with another VPN gateway.";
-            return Err(Refusal::new("InvalidCustomerGateway.DuplicateIpAddress", text));
-        }
         // The same pair is the same connection (terraform #17631).
         return Ok(map([("vpnConnection", tree(call, &id, &same))]));
     }
