@@ -172,7 +172,11 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
     if let (Site::Instance(server), None) = (&site, &declared.instance) {
         declared.instance = server.instance.as_str().parse().ok();
     }
-    let mut notes = notes(&cloud, &site, customer.as_ref(), via);
+    let is_nobodys = |id: &&AwsId| {
+        let found = cloud_region.customer_gateways.iter().find(|c| &&c.id == id);
+        found.is_some_and(|c| c.tags.stack().is_none())
+    };
+    let mut notes = notes(&cloud, &site, customer.as_ref().filter(is_nobodys), via);
     notes.extend(idle(&declared, via));
     notes.extend(cidrs::notes(request, &site, pair));
     notes.extend(neighbours::notes(request, &site));

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::future::poll_fn;
 use std::path::PathBuf;
+use std::task::Poll;
 use std::time::Duration;
 
 use cgw::cli::{Cli, Code, Outside, run_in};
 use cgw::interrupt::Keyboard;
-use cgw::sandbox::{Manners, Quotas, Sandbox, Seed};
+use cgw::sandbox::{Manners, Process, Quotas, Sandbox, Seed};
 use cgw::{time, ui};
 use clap::Parser as _;
 use tempfile::TempDir;
@@ -32,8 +34,8 @@ const QUOTAS: Quotas = Quotas {
 
 impl Fleet {
     /// VPCs of which all lead to the first one's server.
-    fn behind_one_server(count: usize) -> Self {
-        let fleet = Self::new(count, "");
+    fn behind_one_server(count: usize, more: &str) -> Self {
+        let fleet = Self::new(count, more);
         let mut text = std::fs::read_to_string(fleet.file()).unwrap();
         for seed in &fleet.seeds[1..] {
             text = text.replace(&seed.instance, &fleet.seeds[0].instance);
@@ -64,12 +66,29 @@ impl Fleet {
     }
 
     async fn cgw(&self, words: &[&str]) -> Run {
+        self.cgw_until(words, usize::MAX).await.expect("nobody kills it")
+    }
+
+    /// Runs cgw; kills it when it has begun so many changing calls.
+    async fn cgw_until(&self, words: &[&str], kill: usize) -> Option<Run> {
         let file = self.file();
         let words = [&["cgw"], words, &["--config", file.to_str().unwrap()]].concat();
         let cli = Cli::try_parse_from(words).expect("the words are right");
-        let outside = Outside::sandboxed(self.sandbox.clone(), 1, Keyboard::default());
-        let code = Box::pin(run_in(&outside, cli.command)).await;
-        Run { code, said: ui::heard() }
+        let process = Process::default();
+        let sandbox = self.sandbox.seen_by(&process);
+        let outside =
+            Outside::sandboxed(sandbox, u32::from(kill == usize::MAX), Keyboard::default());
+        let mut work = Box::pin(run_in(&outside, cli.command));
+        let ended = poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(code) => Poll::Ready(Some(code)),
+            Poll::Pending if process.asked().iter().filter(|a| a.changes()).count() > kill => {
+                Poll::Ready(None)
+            }
+            Poll::Pending => Poll::Pending,
+        });
+        let code = ended.await;
+        let said = ui::heard();
+        Some(Run { code: code?, said })
     }
 
     fn calls(&self) -> u64 {
@@ -154,7 +173,7 @@ fn only_those_that_are_named_are_worked_on() {
 #[test]
 fn vpcs_behind_one_server_share_what_is_the_servers() {
     simulated(async {
-        let fleet = Fleet::behind_one_server(3);
+        let fleet = Fleet::behind_one_server(3, "");
         let before = fleet.sandbox.objects().unwrap();
         let up = fleet.cgw(&["up", "--all", "--yes"]).await.ok();
         println!("{}", up.said);
@@ -191,6 +210,43 @@ fn vpcs_behind_one_server_share_what_is_the_servers() {
         assert_eq!(fleet.sandbox.traces().unwrap(), Vec::<String>::new());
         assert_eq!(fleet.sandbox.alarms().unwrap(), Vec::<String>::new());
     });
+}
+
+#[test]
+fn what_is_handed_over_survives_a_kill_at_every_call() {
+    let mut kills = 0;
+    while killed_while_handing_over(kills) {
+        kills += 1;
+    }
+    assert!(kills > 15, "{kills}");
+}
+
+/// Takes the stack away that made what is shared, and kills that run at a changing call; says whether
+/// it came so far.
+fn killed_while_handing_over(call: usize) -> bool {
+    simulated(async {
+        let fleet = Fleet::behind_one_server(2, "via = \"none\"");
+        let before = fleet.sandbox.objects().unwrap();
+        fleet.cgw(&["up", "--all", "--yes"]).await.ok();
+        let (first, second) = (["--only", "office-000"], ["--only", "office-001"]);
+        let down = [&["down", "--yes"][..], &first].concat();
+        let killed = fleet.cgw_until(&down, call).await.is_none();
+        fleet.cgw(&[&down[..], &["--lock-timeout", "600"]].concat()).await.ok();
+        time::sleep(Duration::from_secs(30)).await;
+        let up = fleet.cgw(&[&["up", "--yes"][..], &second].concat()).await.ok();
+        assert!(table(&up)[0].contains("nothing to change"), "killed at {call}: {}", up.said);
+        let nodes = fleet.sandbox.nodes().unwrap();
+        let owners: Vec<&str> = nodes
+            .keys()
+            .filter(|(_, node)| node == "elastic-ip" || node == "customer-gateway")
+            .map(|(stack, _)| stack.as_str())
+            .collect();
+        assert_eq!(owners, ["office-001"; 2], "killed at {call}");
+        fleet.cgw(&[&["down", "--yes"][..], &second].concat()).await.ok();
+        assert_eq!(fleet.sandbox.objects().unwrap(), before, "killed at {call}");
+        assert_eq!(fleet.sandbox.alarms().unwrap(), Vec::<String>::new(), "killed at {call}");
+        killed
+    })
 }
 
 /// How long the longest chain of a stack takes in a sandbox: the slowest connection and attachment

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use cgw::aws::{NODE, Place, STACK, Tags};
 use cgw::playbook::Own;
-use cgw::preflight::{Refusal, Request, Situation, Stop, examine, launch};
+use cgw::preflight::{Link, PublicIp, Refusal, Request, Site, Situation, Stop, examine, launch};
 use cgw::spec::{Declared, Via};
 use cgw::tunnel::Crypto;
 use cgw::world::{Customer, ElasticAddress, Gateway, Group, Region, Route, World};
@@ -208,11 +208,31 @@ fn each_refusal_says_what_is_wrong_and_which_flag_helps() {
             "--cloud-cidr",
         ),
         (
+            |c| neighbour(c, "10.0.128.0/17"),
+            "the server leads to 10.0.128.0/17 for the stack other, and 10.0.0.0/16 overlaps that",
+            "--cloud-cidr",
+        ),
+        (
             |c| {
-                c.region().interfaces[0].tags = tags(&[("cgw:other:source-dest-check", "true")]);
+                let groups = (1..=5).map(|n| id(&format!("sg-of-others-{n}"))).collect();
+                c.region().interfaces[0].groups = groups;
             },
-            "i-00000001 (gateway) is the gateway of the stack other already",
-            "--instance",
+            "has 5 security groups, AWS's default quota",
+            "--quota-raised",
+        ),
+        (
+            |c| {
+                let moved = &mut c.region().addresses[0];
+                moved.interface = Some(id("eni-00000002"));
+                moved.tags = tags(&[
+                    (STACK, "office"),
+                    (NODE, "elastic-ip"),
+                    ("cgw:office:elastic-ip-association", "eni-00000002"),
+                    ("cgw:other:elastic-ip-association", "eni-00000002"),
+                ]);
+            },
+            "198.51.100.77 (eipalloc-0000000a) serves eni-00000002",
+            "--eip",
         ),
         (
             |c| {
@@ -257,6 +277,40 @@ fn each_refusal_says_what_is_wrong_and_which_flag_helps() {
         let said = said.unwrap_or_else(|| panic!("{sentence}: {refusals:?}"));
         assert!(said.hint.contains(flag), "{said:?}");
     }
+}
+
+/// Has the server lead to another VPC already, for another stack.
+fn neighbour(case: &mut Case, net: &str) {
+    let declared = [("cgw:declared:instance", "i-00000001"), ("cgw:declared:cloud-cidr", net)];
+    let tags = tags(&[&[(STACK, "other"), (NODE, "stack-record")], &declared[..]].concat());
+    let (vpc, name) = (id("vpc-0000000c"), "cgw-other".to_owned());
+    let region = case.region();
+    region.groups.push(Group { id: id("sg-of-other"), name, vpc, tags });
+    region.interfaces[0].source_dest_check = false;
+    region.interfaces[0].tags = crate::model::tags(&[("cgw:other:source-dest-check", "true")]);
+    region.addresses[0].interface = Some(region.interfaces[0].id.clone());
+    region.addresses[0].tags = crate::model::tags(&[
+        (STACK, "other"),
+        (NODE, "elastic-ip"),
+        ("cgw:other:elastic-ip-association", region.interfaces[0].id.as_str()),
+    ]);
+}
+
+#[test]
+fn a_server_may_serve_several_stacks_and_what_they_share_is_said() {
+    let case = Case::of(|c| neighbour(c, "10.77.0.0/16"));
+    let situation = case.examine().expect("nothing stands in the way");
+    let Site::Instance(server) = &situation.site else { panic!("an instance was named") };
+    let shared = PublicIp::Adopted {
+        id: id("eipalloc-0000000a"),
+        ip: Ipv4Addr::new(198, 51, 100, 77),
+        link: Link::Shared,
+    };
+    assert_eq!(server.public_ip, shared);
+    // The first stack has switched it off: what it was before is what that one says.
+    assert!(server.source_dest_check);
+    let said = |text: &str| situation.notes.iter().any(|note| note.contains(text));
+    assert!(said("the server is the gateway of other too"), "{:?}", situation.notes);
 }
 
 #[test]
