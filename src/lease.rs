@@ -228,8 +228,10 @@ impl Lease {
                     say(format!("the lock of {whose} is taken over"));
                     // INVARIANT: deletes just the group that was read. Of two that take over at
                     // once, one deletes it, and both then try to make the one name.
-                    delete(writer, &held.group).await?;
-                    continue;
+                    match delete(writer, &held.group).await {
+                        Err(error) if error.verdict != Verdict::Gone => return Err(error.into()),
+                        Ok(()) | Err(_) => continue,
+                    }
                 }
                 (Treat::Watch, _) => {
                     let seconds = DOUBT.as_secs();
@@ -296,8 +298,17 @@ impl Lease {
     }
 
     /// Lets go of the lock.
-    pub async fn release(self) -> Result<(), Error> {
-        delete(&self.writer, &self.group).await
+    pub async fn release(self) -> Result<(), aws::Error> {
+        loop {
+            match delete(&self.writer, &self.group).await {
+                // One that was just taken is perhaps not known everywhere yet.
+                Err(error) if error.verdict == Verdict::Gone && self.taken.elapsed() < FRESH => {
+                    time::sleep(RETRY).await;
+                }
+                Err(error) if error.verdict != Verdict::Gone => return Err(error),
+                Ok(()) | Err(_) => return Ok(()),
+            }
+        }
     }
 }
 
@@ -425,16 +436,11 @@ async fn create(
     Ok(AwsId::new(reply.group_id().unwrap_or_default()))
 }
 
-async fn delete(writer: &Writer, group: &AwsId) -> Result<(), Error> {
-    let deleted = writer
-        .call(Action::DeleteSecurityGroup, |ec2| {
-            ec2.delete_security_group().group_id(group.as_str()).send()
-        })
-        .await;
-    match deleted {
-        Err(error) if error.verdict != Verdict::Gone => Err(error.into()),
-        Ok(_) | Err(_) => Ok(()),
-    }
+async fn delete(writer: &Writer, group: &AwsId) -> Result<(), aws::Error> {
+    let deleted = writer.call(Action::DeleteSecurityGroup, |ec2| {
+        ec2.delete_security_group().group_id(group.as_str()).send()
+    });
+    deleted.await.map(|_| ())
 }
 
 #[cfg(test)]

@@ -95,17 +95,25 @@ pub(super) async fn locked_after(
     let writer = hands
         .at(&session.cloud)
         .map_err(|error| Stopped::with(Code::Failed, error.to_string(), ""))?;
-    let wanted = Wanted {
+    let strays = session.locks_but_in(&change.vpc);
+    let wanted = |vpc| Wanted {
         holder: session.outside.holder(),
         stack: &session.stack,
-        vpc: &change.vpc,
+        vpc,
         force: if change.options.force_unlock { Force::Yes } else { Force::No },
         patience: Duration::from_secs(change.options.lock_timeout),
     };
-    let lease = Lease::take(writer, wanted).await?;
+    let lease = Lease::take(writer, wanted(&change.vpc)).await?;
+    // A run that saw no record, and so knew no VPC, has locked the stack in another one.
+    let alone = async {
+        for vpc in &strays {
+            Lease::take(writer, wanted(vpc)).await?.release().await?;
+        }
+        first.await
+    };
     let begun = tokio::select! {
         biased;
-        begun = first => begun,
+        begun = Box::pin(alone) => begun,
         why = lease.keep() => Err(Stopped::with(Code::Locked, why, "run the same command again")),
     };
     let done = match begun {

@@ -62,7 +62,7 @@ pub(super) async fn test(outside: &Outside, options: Test) -> Result<Code, Stopp
         let ping = provable(&session, None)?;
         let way = options.login.way(&session, Duration::from_secs(30)).await?;
         let trigger = session.trigger.clone();
-        return interruptible(&trigger, test_with(&options, &mut session, &way, ping)).await;
+        return interruptible(&trigger, test_with(&options, &session, &way, ping)).await;
     }
     must_log_in(&session, "PROBE")?;
     let way = options.login.way(&session, Duration::from_secs(30)).await?;

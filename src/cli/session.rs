@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::shared::{Shared, path};
 use super::{Code, Common, Outside, ServerAt, Stopped, Whereabouts};
-use crate::address::{Address, Id, Stack};
+use crate::address::{Address, AwsId, Id, Stack};
 use crate::aws::{Place, Reader};
 use crate::event::Events;
 use crate::interrupt::Trigger;
@@ -241,6 +241,13 @@ impl Session {
         groups.any(|group| lease::is_lock(&group.tags, &self.stack))
     }
 
+    /// Returns where the stack's locks were seen, but for one VPC.
+    pub(super) fn locks_but_in(&self, vpc: &AwsId) -> BTreeSet<AwsId> {
+        let groups = self.world.region(&self.cloud).into_iter().flat_map(|r| &r.groups);
+        let locks = groups.filter(|group| lease::is_lock(&group.tags, &self.stack));
+        locks.map(|group| group.vpc.clone()).filter(|own| own != vpc).collect()
+    }
+
     /// Says whether something of the stack was seen without its record: that is made first and goes
     /// last.
     pub(super) fn has_lost_its_record(&self) -> bool {
@@ -365,10 +372,13 @@ impl Session {
 
     /// Where the server is: what was declared, else the address of the stack's own end.
     pub(super) fn server_address(&self) -> Option<String> {
-        let ip = |kind| match self.node(kind)?.1 {
-            State::ElasticIp(state) => Some(state.ip),
-            State::CustomerGateway(state) => state.ip,
-            _ => None,
+        let elastic = || match self.node(ElasticIp::NAME) {
+            Some((_, State::ElasticIp(state))) => Some(state.ip),
+            Some(_) | None => None,
+        };
+        let customer = || match self.node(CustomerGateway::NAME) {
+            Some((_, State::CustomerGateway(state))) => state.ip,
+            Some(_) | None => None,
         };
         // The customer gateway may be somebody else's that serves.
         let adopted = || {
@@ -378,7 +388,7 @@ impl Session {
                 region.customer_gateways.iter().find(|c| &c.id == customer)?.ip
             })
         };
-        let public = || ip(ElasticIp::NAME).or_else(|| ip(CustomerGateway::NAME)).or_else(adopted);
+        let public = || elastic().or_else(customer).or_else(adopted);
         self.declared.host.clone().or_else(|| public().map(|ip| ip.to_string()))
     }
 
@@ -389,10 +399,9 @@ impl Session {
         let (reader, reads) = (self.cloud_reader(), VpnConnection::READS);
         let looks = &self.shared.looks;
         let found = looks.look(reader, &address, reads, Some(&id), Duration::ZERO).await?;
-        let now = found.into_iter().find(|node| node.id == id);
-        Ok(now.and_then(|node| match node.state {
-            State::VpnConnection(state) => Some((id, state)),
-            _ => None,
+        Ok(found.into_iter().find(|node| node.id == id).and_then(|node| {
+            let State::VpnConnection(state) = node.state else { return None };
+            Some((id, state))
         }))
     }
 

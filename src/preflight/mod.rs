@@ -282,7 +282,7 @@ fn notes(cloud: &Cloud, site: &Site, customer: Option<&AwsId>, via: Via) -> Vec<
                 notes.push(format!(
                     "the Elastic IP {ip} replaces the server's public address {now}: whoever is \
                      connected to it is cut off"
-                ))
+                ));
             }
             (PublicIp::Adopted { ip, link: Link::Users, .. }, _) => {
                 notes.push(format!("the server's own Elastic IP {ip} is used and never released"));

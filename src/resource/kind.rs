@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::hands::retract;
 use super::{Error, Hands, State};
 use crate::address::{Address, AwsId, Id, Stack};
-use crate::aws::{Place, Source, Tags, Writer};
+use crate::aws::{Place, Source, Writer};
 use crate::diff::{Diff, Want};
 use crate::world::{Object, Region, World};
 

@@ -142,13 +142,11 @@ impl Account {
 
     /// Returns the public addresses of a server.
     fn publics(&self, server: &str) -> Vec<Ipv4Addr> {
-        match server.parse() {
-            Ok(own) => vec![own],
-            Err(_) => {
-                let all = self.regions.values().flat_map(Region::publics);
-                all.filter(|(instance, _)| *instance == server).map(|(_, public)| public).collect()
-            }
+        if let Ok(own) = server.parse() {
+            return vec![own];
         }
+        let all = self.regions.values().flat_map(Region::publics);
+        all.filter(|(instance, _)| *instance == server).map(|(_, public)| public).collect()
     }
 
     fn note_alarms(&mut self, host: &Host) {
