@@ -247,6 +247,14 @@ impl Error {
             Some("RulesPerSecurityGroupLimitExceeded") => Some(
                 "fewer ports or networks, or raise quota L-0EA8095F (rules in a security group)",
             ),
+            Some("SecurityGroupsPerInterfaceLimitExceeded") => Some(
+                "take a group from the server's interface, or raise quota L-2AFB9258 (groups per \
+                 interface)",
+            ),
+            Some("InvalidCustomerGateway.DuplicateIpAddress") => Some(
+                "AWS wants another public address for each VPN connection of the region: give this \
+                 VPC a server of its own",
+            ),
             Some("Unknown") => Some("is --endpoint-url right, and the region?"),
             Some("VpnConnectionLimitExceeded") => Some(
                 "the quota of VPN connections is used up: raise quota L-3E6EC3A3 or L-B91E5754",

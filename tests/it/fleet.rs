@@ -1,5 +1,6 @@
 //! Many stacks at once, in a sandbox and in simulated time.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::future::poll_fn;
@@ -12,6 +13,7 @@ use cgw::interrupt::Keyboard;
 use cgw::sandbox::{Manners, Process, Quotas, Sandbox, Seed};
 use cgw::{time, ui};
 use clap::Parser as _;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::sandbox::{Run, simulated};
@@ -247,6 +249,94 @@ fn killed_while_handing_over(call: usize) -> bool {
         assert_eq!(fleet.sandbox.alarms().unwrap(), Vec::<String>::new(), "killed at {call}");
         killed
     })
+}
+
+/// What a run said, each line with the moment.
+async fn timed(fleet: &Fleet, words: &[&str]) -> Vec<(time::Instant, Value)> {
+    let file = fleet.file();
+    let words = [&["cgw"], words, &["--json", "--config", file.to_str().unwrap()]].concat();
+    let cli = Cli::try_parse_from(words).expect("the words are right");
+    let outside = Outside::sandboxed(fleet.sandbox.clone(), 1, Keyboard::default());
+    let mut work = Box::pin(run_in(&outside, cli.command));
+    let mut said = Vec::new();
+    let code = poll_fn(|cx| {
+        let polled = work.as_mut().poll(cx);
+        let heard = ui::heard();
+        let lines = heard.lines().filter_map(|line| serde_json::from_str(line).ok());
+        said.extend(lines.map(|line| (time::now(), line)));
+        polled
+    });
+    assert_eq!(code.await, Code::Done);
+    said
+}
+
+/// Sees when AWS has each VPN connection ready, to two seconds.
+async fn watch(sandbox: &Sandbox, ready: &RefCell<BTreeMap<String, time::Instant>>) {
+    let texts = |form: &str, name: &str| {
+        sandbox.by_hand("DescribeVpnConnections", form, &["vpnConnectionSet", name]).unwrap()
+    };
+    loop {
+        for id in texts("", "vpnConnectionId") {
+            let is_ready = || texts(&format!("VpnConnectionId.1={id}"), "state") == ["available"];
+            if !ready.borrow().contains_key(&id) && is_ready() {
+                ready.borrow_mut().insert(id, time::now());
+            }
+        }
+        time::sleep(Duration::from_secs(2)).await;
+    }
+}
+
+/// `up` takes its longest chain: each step begins when the last one that it needs is done, and one
+/// that waits for AWS ends at most a tick after AWS has it ready.
+#[test]
+fn nothing_waits_but_for_what_it_needs_and_a_tick() {
+    // Ten seconds of a tick, as long as a read lags, and as exactly as it is watched.
+    let latest = Duration::from_secs(10 + 2 + 1) + Manners::default().lag;
+    for count in [1, 10] {
+        simulated(async {
+            let fleet = Fleet::new(count, "");
+            let ready = RefCell::default();
+            let said = tokio::select! {
+                said = timed(&fleet, &["up", "--all", "--yes", "--quota-raised"]) => said,
+                () = watch(&fleet.sandbox, &ready) => unreachable!("it goes on"),
+            };
+            let (mut needs, mut done) = (BTreeMap::new(), BTreeMap::new());
+            let (mut begun, mut waits) = (0, 0);
+            for (at, line) in said {
+                let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+                let (stack, node) = (text("stack"), text("node"));
+                match line["event"].as_str().unwrap() {
+                    "plan" => {
+                        for step in line["plan"]["changes"]["steps"].as_array().unwrap() {
+                            let key = (stack.clone(), step["key"]["make"].to_string());
+                            needs.insert(key, step["after"].as_array().unwrap().clone());
+                        }
+                    }
+                    "started" => {
+                        let after = &needs[&(stack.clone(), format!("{node:?}"))];
+                        let of = |need: &Value| {
+                            let node = need["make"].as_str().unwrap().to_owned();
+                            done.get(&(stack.clone(), node)).copied()
+                        };
+                        if let Some(last) = after.iter().filter_map(of).max() {
+                            assert_eq!(at, last, "{stack}: {node}");
+                            begun += 1;
+                        }
+                    }
+                    "done" => {
+                        if node == "vpn-connection" {
+                            let late = at.saturating_duration_since(ready.borrow()[&text("id")]);
+                            assert!(late <= latest, "{stack}: {late:?} after it was ready");
+                            waits += 1;
+                        }
+                        done.insert((stack, node), at);
+                    }
+                    _ => {}
+                }
+            }
+            assert_eq!((begun, waits), (19 * count, count));
+        });
+    }
 }
 
 /// How long the longest chain of a stack takes in a sandbox: the slowest connection and attachment
