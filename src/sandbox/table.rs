@@ -1,6 +1,7 @@
 //! A table that remembers for a while what it was: reads of AWS lag behind writes.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -57,7 +58,13 @@ impl<T: Clone> Table<T> {
 
     /// Returns all objects as they were.
     pub(super) fn all_at(&self, moment: Moment) -> impl Iterator<Item = (&String, &T)> {
-        self.0.iter().filter_map(move |(id, all)| Some((id, version(all, moment)?)))
+        self.after("", moment)
+    }
+
+    /// Returns the objects whose ids come after one, as they were.
+    pub(super) fn after(&self, id: &str, moment: Moment) -> impl Iterator<Item = (&String, &T)> {
+        let rest = self.0.range::<str, _>((Bound::Excluded(id), Bound::Unbounded));
+        rest.filter_map(move |(id, all)| Some((id, version(all, moment)?)))
     }
 
     /// Puts an object in.

@@ -83,9 +83,7 @@ impl Fleet {
         let mut work = Box::pin(run_in(&outside, cli.command));
         let ended = poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Ready(code) => Poll::Ready(Some(code)),
-            Poll::Pending if process.asked().iter().filter(|a| a.changes()).count() > kill => {
-                Poll::Ready(None)
-            }
+            Poll::Pending if kill < usize::MAX && changes(&process) > kill => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         });
         let code = ended.await;
@@ -96,6 +94,11 @@ impl Fleet {
     fn calls(&self) -> u64 {
         self.sandbox.calls().unwrap().0
     }
+}
+
+/// How many changing calls a process has begun.
+fn changes(process: &Process) -> usize {
+    process.asked().iter().filter(|asking| asking.changes()).count()
 }
 
 /// The last lines: one a stack.

@@ -3,6 +3,7 @@
 use super::Call;
 use crate::sandbox::query::Query;
 use crate::sandbox::refusal::Refusal;
+use crate::sandbox::table::Table;
 use crate::sandbox::tree::{Tree, list};
 
 /// What one Describe call is about.
@@ -20,6 +21,18 @@ pub(super) struct Describe<'a> {
 }
 
 impl Call<'_> {
+    /// Returns the objects of a table that can be on the page that is asked for.
+    pub(super) fn page_of<'t, T: Clone>(
+        &self,
+        table: &'t Table<T>,
+        ids: &str,
+    ) -> impl Iterator<Item = (&'t String, &'t T)> {
+        let chooses = !self.query.items("Filter").is_empty() || !self.query.list(ids).is_empty();
+        // One more than fits says that there are more.
+        let most = if chooses { usize::MAX } else { self.manners.page + 1 };
+        table.after(self.query.text("NextToken").unwrap_or_default(), self.seen).take(most)
+    }
+
     /// Answers with those items that are asked for.
     pub(super) fn describe(&self, what: &Describe<'_>, mut items: Vec<Tree>) -> super::Answer {
         let wanted = self.query.list(what.ids.0);

@@ -95,7 +95,7 @@ pub(super) fn describe(call: &mut Call<'_>) -> Answer {
     for (_, rule) in call.region.rules.all_at(call.seen) {
         rules.entry((&rule.group, rule.is_egress)).or_default().push(permission(rule));
     }
-    let all = call.region.groups.all_at(call.seen);
+    let all = call.page_of(&call.region.groups, "GroupId");
     let items = all.map(|(id, group)| {
         let mut of = |is_egress| list(rules.remove(&(id.as_str(), is_egress)).unwrap_or_default());
         map([
@@ -134,7 +134,7 @@ fn permission(rule: &Rule) -> Tree {
 }
 
 pub(super) fn describe_rules(call: &mut Call<'_>) -> Answer {
-    let all = call.region.rules.all_at(call.seen);
+    let all = call.page_of(&call.region.rules, "SecurityGroupRuleId");
     let items = all.map(|(id, rule)| rule_tree(call, id, rule)).collect();
     let what = Describe {
         set: "securityGroupRuleSet",

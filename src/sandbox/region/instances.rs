@@ -189,7 +189,7 @@ pub(in crate::sandbox) fn bury(call: &mut Call<'_>) {
 }
 
 pub(super) fn describe_interfaces(call: &mut Call<'_>) -> Answer {
-    let all = call.region.interfaces.all_at(call.seen);
+    let all = call.page_of(&call.region.interfaces, "NetworkInterfaceId");
     let items = all.map(|(id, one)| interface_tree(call, id, one)).collect();
     let what = Describe {
         set: "networkInterfaceSet",

@@ -56,7 +56,7 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
 }
 
 pub(super) fn describe(call: &mut Call<'_>) -> Answer {
-    let all = call.region.route_tables.all_at(call.seen);
+    let all = call.page_of(&call.region.route_tables, "RouteTableId");
     let items = all.map(|(id, table)| tree(call, id, table)).collect();
     let what = Describe {
         set: "routeTableSet",
