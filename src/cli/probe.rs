@@ -18,6 +18,8 @@ pub(super) async fn with_probe(
     changing: &Changing,
     work: impl AsyncFnOnce(&mut Session, Ipv4Addr) -> Result<Code, Stopped>,
 ) -> Result<Code, Stopped> {
+    // What a plan was carried out on is seen only as far as it is the stack's own.
+    session.observe_again().await?;
     let cloud = situation(session)?.cloud;
     must_have_a_place(&cloud)?;
     // Who asked for the probe asked for its end too.
