@@ -1,5 +1,6 @@
 //! Turns `playbooks/` and parameters into a script bundle with a digest.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -92,8 +93,10 @@ pub struct Bundle {
     pub digest: String,
     /// Whose server it is for.
     pub stack: Stack,
-    /// The files by name; [`KEYS`] holds the keys.
-    pub files: Vec<(String, Zeroizing<Vec<u8>>)>,
+    /// The files by name, without the keys.
+    pub files: BTreeMap<String, Cow<'static, [u8]>>,
+    /// What stands in [`KEYS`].
+    pub keys: Zeroizing<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Bundle {
@@ -140,15 +143,16 @@ impl Bundle {
             writeln!(keys, "{} {}", tunnel.outside, usable_key(tunnel)?.expose())
                 .expect("a Vec takes all that is written");
         }
-        let owned = |(name, text): (&str, &[u8])| (name.to_owned(), Zeroizing::new(text.to_vec()));
         let ours = scripts().filter(|(name, _)| !parameters.own.has(name));
-        let mut files: Vec<_> = ours.map(owned).collect();
-        files.extend(parameters.own.files().map(owned));
-        files.push((PARAMETERS.to_owned(), Zeroizing::new(text)));
-        files.push((KEYS.to_owned(), keys));
-        files.sort_by(|a, b| a.0.cmp(&b.0));
+        let ours = ours.map(|(name, text)| (name.to_owned(), Cow::Borrowed(text)));
+        let theirs = parameters.own.files();
+        let theirs = theirs.map(|(name, text)| (name.to_owned(), Cow::Owned(text.to_vec())));
+        let values = (PARAMETERS.to_owned(), Cow::Owned(text));
+        let files = ours.chain(theirs).chain([values]).collect();
+        let stack = parameters.stack.clone();
+        let bundle = Self { digest: String::new(), stack, files, keys };
         let mut digest = Sha256::new();
-        for (name, contents) in &files {
+        for (name, contents) in bundle.all() {
             digest.update(u64::try_from(name.len()).expect("names are short").to_be_bytes());
             digest.update(name.as_bytes());
             digest.update(Sha256::digest(contents));
@@ -157,12 +161,14 @@ impl Bundle {
             write!(hex, "{byte:02x}").expect("a String takes all that is written");
             hex
         });
-        Ok(Self { digest, stack: parameters.stack.clone(), files })
+        Ok(Self { digest, ..bundle })
     }
 
-    fn file(&self, name: &str) -> &[u8] {
-        let file = self.files.iter().find(|(is, _)| is == name);
-        file.map_or(&[], |(_, contents)| contents)
+    /// Returns all files by name, that of the keys too.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let plain = self.files.iter().map(|(name, text)| (name.as_str(), text.as_ref()));
+        let all: BTreeMap<&str, &[u8]> = plain.chain([(KEYS, self.keys.as_slice())]).collect();
+        all.into_iter()
     }
 }
 
@@ -360,9 +366,9 @@ pub fn check(
     tunnels: &[Tunnel],
     configuration: Option<&Secret>,
 ) -> Result<(), String> {
-    let values: Value = serde_json::from_slice(bundle.file(PARAMETERS))
+    let values: Value = serde_json::from_slice(&bundle.files[PARAMETERS])
         .map_err(|_| "the parameters are no JSON")?;
-    let keys = std::str::from_utf8(bundle.file(KEYS)).map_err(|_| "the keys are no text")?;
+    let keys = std::str::from_utf8(&bundle.keys).map_err(|_| "the keys are no text")?;
     let keys: BTreeMap<&str, &str> = keys.lines().filter_map(|l| l.split_once(' ')).collect();
     let told = |path: &str| values.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let mut wrong = Vec::new();

@@ -323,9 +323,7 @@ impl Reach {
         match self {
             Self::Remote(way) => way.session(&public_ip.to_string(), events).set_up(bundle).await,
             Self::ByHand(folder) => {
-                let files =
-                    bundle.files.iter().map(|(name, text)| (name.as_str(), text.as_slice()));
-                write_folder(folder, files)?;
+                write_folder(folder, bundle.all())?;
                 events.note(format!(
                     "the scripts are in {}: copy the folder to the server, run run.ps1 there as \
                      Administrator, and then confirm.ps1 from a new session; keys.txt holds \

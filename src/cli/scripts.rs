@@ -65,7 +65,7 @@ pub(super) async fn scripts(outside: &Outside, options: Scripts) -> Result<Code,
         Ok(None) => session.events.note("AWS has no sample for Windows Server"),
         Err(error) => session.events.note(format!("without AWS's own sample: {error}")),
     }
-    let scripts = bundle.files.iter().map(|(name, text)| (name.as_str(), text.as_slice()));
+    let scripts = bundle.all();
     let others = more.iter().map(|(name, text)| (*name, text.expose().as_bytes()));
     server::write_folder(&options.folder, scripts.chain(others)).map_err(Stopped::from)?;
     let folder = options.folder.display();

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::{BOOTSTRAP, Bundle, KEYS, SCRIPTS};
+use super::{BOOTSTRAP, Bundle, SCRIPTS};
 use crate::address::Stack;
 
 /// The first word of the last line that the bootstrap writes; its exit code is the second.
@@ -157,7 +157,7 @@ impl Request<'_> {
         let mut lines = Zeroizing::new(serde_json::to_vec(&document).expect("JSON of text"));
         if let Self::Run(bundle) = self {
             lines.push(b'\n');
-            lines.extend(Zeroizing::new(BASE64.encode(bundle.file(KEYS))).bytes());
+            lines.extend(Zeroizing::new(BASE64.encode(&bundle.keys)).bytes());
         }
         lines
     }
@@ -165,8 +165,11 @@ impl Request<'_> {
 
 /// All files but the keys.
 fn encoded(bundle: &Bundle) -> Map<String, Value> {
-    let files = bundle.files.iter().filter(|(name, _)| name != KEYS);
-    files.map(|(name, text)| (name.clone(), Value::String(BASE64.encode(text)))).collect()
+    bundle
+        .files
+        .iter()
+        .map(|(name, text)| (name.clone(), Value::String(BASE64.encode(text))))
+        .collect()
 }
 
 /// Returns the command line that reads such a document from standard input and does what it says.

@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use super::faults::{Amid, Visit};
 use super::host::{End, Talk};
 use super::{Error as Unkept, Moment, Sandbox};
+use crate::address::Stack;
 use crate::time;
 use crate::transport::{Call, Error, Exit, Machine, Step};
 
@@ -31,7 +32,7 @@ pub(super) struct Door {
 impl Machine for Door {
     fn exec<'a>(
         &'a self,
-        call: &'a Call,
+        call: Call,
         on_line: &'a mut (dyn FnMut(&str) + Send),
     ) -> BoxFuture<'a, Result<Exit, Error>> {
         let limit = call.deadline;
@@ -54,7 +55,7 @@ impl Machine for Door {
 impl Door {
     async fn visit(
         &self,
-        call: &Call,
+        call: Call,
         on_line: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Exit, Error> {
         let at = || self.describe();
@@ -75,7 +76,9 @@ impl Door {
             .sandbox
             .with(|account, now| account.converse(address?, &call.stdin, now))
             .map_err(kept)?;
-        let Some(Conversation { server, boot, talk }) = talk else {
+        // What was sent is not held for as long as the server talks.
+        drop(call);
+        let Some(Conversation { server, stack, boot, talk }) = talk else {
             time::sleep(CONNECT).await;
             return Err(silent());
         };
@@ -84,7 +87,7 @@ impl Door {
             Error::Lost { at: at(), step: Step::Command, source: source.into() }
         };
         let Talk { lines, at: end, end: how } = talk;
-        let open = Open { sandbox: &self.sandbox, server: &server, stdin: &call.stdin };
+        let open = Open { sandbox: &self.sandbox, server: &server, stack: stack.as_ref() };
         for (n, (said, line)) in lines.iter().enumerate() {
             self.meet(fate, n..=n).await.map_err(|Gone| lost())?;
             time::sleep(said.since(self.sandbox.now())).await;
@@ -131,7 +134,7 @@ struct Gone;
 struct Open<'a> {
     sandbox: &'a Sandbox,
     server: &'a str,
-    stdin: &'a [u8],
+    stack: Option<&'a Stack>,
 }
 
 impl Open<'_> {
@@ -143,7 +146,8 @@ impl Open<'_> {
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        let hang_up = self.sandbox.with(|account, _| account.hang_up(self.server, self.stdin));
+        let Some(stack) = self.stack else { return };
+        let hang_up = self.sandbox.with(|account, _| account.hang_up(self.server, stack));
         if let Err(error) = hang_up {
             tracing::debug!(target: "cgw", %error, "the sandbox's folder is gone");
         }
@@ -154,6 +158,8 @@ impl Drop for Open<'_> {
 pub(super) struct Conversation {
     /// Which one it is.
     pub(super) server: String,
+    /// Whose document it has taken in, if it was anybody's.
+    pub(super) stack: Option<Stack>,
     /// When it had started.
     pub(super) boot: Moment,
     pub(super) talk: Talk,

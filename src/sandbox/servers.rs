@@ -10,6 +10,7 @@ use super::faults::Visit;
 use super::host::{Host, Outside, Rule, Talk, Trouble};
 use super::region::{End, Ends, Region};
 use super::{Draws, Moment};
+use crate::address::Stack;
 
 /// How long after its launch a Windows instance lets somebody log in: 4 minutes or more (EC2 user
 /// guide, «Windows instances take longer to start»).
@@ -55,6 +56,7 @@ impl Account {
         now: Moment,
         answer: fn(&mut Host, &[u8], Moment, &mut Draws, &dyn Outside) -> Talk,
     ) -> Option<Conversation> {
+        let stack = whose(document);
         let server = self.server_at(address, now)?;
         let mut host = self.hosts.remove(&server)?;
         let talk = {
@@ -65,20 +67,13 @@ impl Account {
         self.note_alarms(&host);
         self.hosts.insert(server.clone(), host);
         self.changes += 1;
-        Some(Conversation { server, boot, talk })
+        Some(Conversation { server, stack, boot, talk })
     }
 
     /// Tells a server that a session is lost.
-    pub(super) fn hang_up(&mut self, server: &str, document: &[u8]) {
-        #[derive(serde::Deserialize)]
-        struct Whose {
-            stack: crate::address::Stack,
-        }
-        let line = document.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        if let (Some(host), Ok(whose)) =
-            (self.hosts.get_mut(server), serde_json::from_slice::<Whose>(line))
-        {
-            host.hang_up(&whose.stack);
+    pub(super) fn hang_up(&mut self, server: &str, stack: &Stack) {
+        if let Some(host) = self.hosts.get_mut(server) {
+            host.hang_up(stack);
             self.changes += 1;
         }
     }
@@ -156,6 +151,16 @@ impl Account {
             }
         }
     }
+}
+
+/// Whose document it is; `None` if it is none.
+fn whose(document: &[u8]) -> Option<Stack> {
+    #[derive(serde::Deserialize)]
+    struct Whose {
+        stack: Stack,
+    }
+    let line = document.split(|byte| *byte == b'\n').next()?;
+    serde_json::from_slice(line).ok().map(|Whose { stack }| stack)
 }
 
 /// What lies between a server and AWS.

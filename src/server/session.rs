@@ -339,7 +339,7 @@ impl Session<'_> {
             Some(code) => told = Some(code),
             None => hear(line),
         };
-        let exit = self.transport.exec(&call, &mut hear_or_end).await?;
+        let exit = self.transport.exec(call, &mut hear_or_end).await?;
         Ok(Exit { code: told.unwrap_or(exit.code), ..exit })
     }
 

@@ -52,7 +52,7 @@ pub trait Machine: fmt::Debug + Send + Sync {
     /// Does what [`Transport::exec`] does.
     fn exec<'a>(
         &'a self,
-        call: &'a Call,
+        call: Call,
         on_line: &'a mut (dyn FnMut(&str) + Send),
     ) -> BoxFuture<'a, Result<Exit, Error>>;
     /// Does what [`Transport::at`] does.
@@ -81,7 +81,7 @@ impl Transport {
     /// that carries no stream hands all lines over at the end.
     pub async fn exec(
         &self,
-        call: &Call,
+        call: Call,
         on_line: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Exit, Error> {
         match self {

@@ -112,14 +112,15 @@ impl Ssh {
     /// Runs `call`; [`super::Transport::exec`] says the rest.
     pub(super) async fn exec(
         &self,
-        call: &Call,
+        call: Call,
         on_line: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Exit, Error> {
         let wire = Arc::new(Wire::default());
         let _cut = CutOnDrop(Arc::clone(&wire));
         let (lines, mut arrived) = mpsc::channel(1024);
         let (begun, step) = watch::channel(Step::Connect);
-        let worker = Worker { ssh: self.clone(), call: call.clone(), wire, begun, lines };
+        let limit = call.deadline;
+        let worker = Worker { ssh: self.clone(), call, wire, begun, lines };
         let work = async {
             let worker = tokio::task::spawn_blocking(move || worker.run());
             while let Some(line) = arrived.recv().await {
@@ -127,8 +128,8 @@ impl Ssh {
             }
             worker.await.map_err(|source| Error::Worker { source })?
         };
-        let late = |TimedOut| Err(Error::Deadline { at: self.describe(), limit: call.deadline });
-        let work = time::within(call.deadline, work);
+        let late = |TimedOut| Err(Error::Deadline { at: self.describe(), limit });
+        let work = time::within(limit, work);
         tokio::select! {
             biased;
             exit = work => exit.unwrap_or_else(late),

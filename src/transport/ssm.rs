@@ -57,16 +57,16 @@ impl Ssm {
     /// Systems Manager streams nothing: all lines come when the command has ended.
     pub(super) async fn exec(
         &self,
-        call: &Call,
+        call: Call,
         on_line: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Exit, transport::Error> {
         let id = hex(seal::random::<16>().as_ref());
         let mut traces = Traces::new(self.clone(), id.clone());
-        let sealed = Sealed::new(call);
+        let (sealed, limit) = (Sealed::new(&call), call.deadline);
+        drop(call);
         let parameter = traces.parameter();
         let scripts = self.scripts(&id, &parameter, &sealed.text)?;
         let (run, parts) = scripts.split_last().expect("the last one runs the command");
-        let limit = call.deadline;
         let work = async {
             for part in parts {
                 let left = self.follow(&mut traces, part, limit).await?;

@@ -127,13 +127,13 @@ impl Winrm {
     /// dropped and a server that is gone; then it is idle, and the server deletes it by itself.
     pub(super) async fn exec(
         &self,
-        call: &Call,
+        call: Call,
         on_line: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Exit, Error> {
-        let mut shell = None;
+        let (mut shell, limit) = (None, call.deadline);
         let work = Box::pin(self.run(call, on_line, &mut shell));
-        let late = |TimedOut| Err(Error::Deadline { at: self.describe(), limit: call.deadline });
-        let exit = time::within(call.deadline, work).await.unwrap_or_else(late);
+        let late = |TimedOut| Err(Error::Deadline { at: self.describe(), limit });
+        let exit = time::within(limit, work).await.unwrap_or_else(late);
         if let Some(shell) = shell {
             // What is known of the command does not depend on it.
             let farewell = Box::pin(self.leave(shell, exit.is_ok()));
@@ -144,7 +144,7 @@ impl Winrm {
 
     async fn run(
         &self,
-        call: &Call,
+        call: Call,
         on_line: &mut (dyn FnMut(&str) + Send),
         place: &mut Option<Shell>,
     ) -> Result<Exit, Error> {
@@ -152,6 +152,7 @@ impl Winrm {
         let shell = place.insert(Shell::create(session).await?);
         shell.start(&call.program).await?;
         let refused = shell.feed(&call.stdin).await?;
+        drop(call);
         shell.follow(refused, on_line).await
     }
 

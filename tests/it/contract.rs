@@ -102,7 +102,7 @@ fn call(text: &str, stdin: Vec<u8>) -> Call {
 /// Runs a call and returns the lines beside the result.
 pub(crate) async fn exec(transport: &Transport, call: &Call) -> (Result<Exit, Error>, Vec<String>) {
     let mut lines = Vec::new();
-    let exit = transport.exec(call, &mut |line| lines.push(line.to_owned())).await;
+    let exit = transport.exec(call.clone(), &mut |line| lines.push(line.to_owned())).await;
     (exit, lines)
 }
 
@@ -129,7 +129,7 @@ async fn hands_lines_over_while_the_command_runs(machine: &impl Machine) {
         }
         lines.push(line.to_owned());
     };
-    let exit = machine.transport().exec(&call, &mut on_line).await.unwrap();
+    let exit = machine.transport().exec(call, &mut on_line).await.unwrap();
     assert_eq!((exit.code, lines), (0, vec!["started".to_owned(), "opened".to_owned()]));
 }
 
@@ -188,7 +188,7 @@ async fn takes_a_long_command_line(machine: &impl Machine) {
 async fn tells_a_lost_connection_from_an_end(machine: &impl Machine) {
     let mut on_line = |_: &str| machine.break_connections();
     let call = call("echo begun; exec cat /dev/zero", Vec::new());
-    let error = machine.transport().exec(&call, &mut on_line).await.unwrap_err();
+    let error = machine.transport().exec(call, &mut on_line).await.unwrap_err();
     assert!(matches!(error, Error::Lost { step: Step::Command, .. }), "{error:?}");
     assert!(error.may_pass() && error.had_begun());
 }

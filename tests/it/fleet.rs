@@ -137,7 +137,7 @@ fn one_that_fails_stops_no_other_and_is_told_in_its_line() {
         let up = fleet.cgw(&["up", "--all", "--yes", "--json"]).await;
         assert_eq!(up.code, Code::Failed, "{}", up.said);
         let lines = up.said.lines().filter_map(|line| serde_json::from_str(line).ok());
-        let all: Vec<serde_json::Value> = lines.collect();
+        let all: Vec<Value> = lines.collect();
         let outcomes = all.iter().filter(|line| line["event"] == "outcome");
         let told: Vec<_> =
             outcomes.map(|o| (&o["outcome"]["stack"], &o["outcome"]["code"])).collect();

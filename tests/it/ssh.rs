@@ -94,7 +94,7 @@ async fn dropping_the_future_closes_the_connection() {
     let mut on_line = |_: &str| begun.notify_one();
     let transport = Transport::Ssh(sshd.ssh());
     tokio::select! {
-        exit = transport.exec(&call, &mut on_line) => panic!("it ended by itself: {exit:?}"),
+        exit = transport.exec(call, &mut on_line) => panic!("it ended by itself: {exit:?}"),
         () = begun.notified() => {}
     }
     assert_eq!(ended.recv_timeout(LONG).unwrap(), "");

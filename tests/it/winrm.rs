@@ -114,7 +114,7 @@ async fn dropping_the_future_closes_the_connection() {
     let transport = Transport::Winrm(service.sealed());
     let call = call("echo begun; exec sleep 600");
     tokio::select! {
-        exit = transport.exec(&call, &mut on_line) => panic!("it ended by itself: {exit:?}"),
+        exit = transport.exec(call, &mut on_line) => panic!("it ended by itself: {exit:?}"),
         () = begun.notified() => {}
     }
     service.order(&json!({ "do": "await", "count": "closed", "value": 1 }));

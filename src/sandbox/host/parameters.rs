@@ -158,8 +158,7 @@ mod tests {
 
     fn parameters() -> String {
         let bundle = Setup::default().bundle();
-        let (_, text) = bundle.files.iter().find(|(name, _)| name == PARAMETERS).unwrap();
-        String::from_utf8(text.to_vec()).unwrap()
+        String::from_utf8(bundle.files[PARAMETERS].to_vec()).unwrap()
     }
 
     #[test]

@@ -476,9 +476,9 @@ mod tests {
         stand.confirm(Then::Nothing);
         stand.setup = Setup { name: "third", net: 7, ..Setup::default() };
         let mut bundle = stand.setup.bundle();
-        for (_, text) in &mut bundle.files {
+        for text in bundle.files.values_mut() {
             let changed = String::from_utf8_lossy(text).replace("10.7.", "10.0.");
-            **text = changed.into_bytes();
+            *text = changed.into_bytes().into();
         }
         let refused = stand.ask(&Request::Run(&bundle));
         let error = refused.step("preflight")["error"].to_string();

@@ -162,7 +162,9 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
 
 pub(super) fn describe(call: &mut Call<'_>) -> Answer {
     let all = call.region.connections.all_at(call.seen);
-    let listed = all.filter(|(_, one)| gateways::is_listed(&one.stages, call.seen));
+    let is_asked = |id: &String| call.lets_through("vpn-connection-id", id);
+    let listed =
+        all.filter(|(id, one)| gateways::is_listed(&one.stages, call.seen) && is_asked(id));
     let items = listed.map(|(id, one)| tree(call, id, one)).collect();
     let what = Describe {
         set: "vpnConnectionSet",

@@ -33,6 +33,13 @@ impl Call<'_> {
         table.after(self.query.text("NextToken").unwrap_or_default(), self.seen).take(most)
     }
 
+    /// Says whether the filters of a name let a value through.
+    pub(super) fn lets_through(&self, filter: &str, value: &str) -> bool {
+        let named = |one: &Query| one.text("Name") == Some(filter);
+        let mut filters = self.query.items("Filter").into_iter().filter(named);
+        filters.all(|one| one.list("Value").iter().any(|pattern| is_like(pattern, value)))
+    }
+
     /// Answers with those items that are asked for.
     pub(super) fn describe(&self, what: &Describe<'_>, mut items: Vec<Tree>) -> super::Answer {
         let wanted = self.query.list(what.ids.0);

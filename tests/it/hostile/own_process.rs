@@ -144,7 +144,7 @@ async fn run(task: &Value) -> Result<(), server::Error> {
         stdin: Zeroizing::default(),
         deadline: Duration::from_mins(2),
     };
-    Ok(transport.exec(&call, &mut |_| {}).await.map(drop)?)
+    Ok(transport.exec(call, &mut |_| {}).await.map(drop)?)
 }
 
 fn port(told: &Value) -> u16 {
