@@ -9,7 +9,7 @@ use crate::engine::{Options, Outcome, apply};
 use crate::event::Event;
 use crate::interrupt::Trigger;
 use crate::lease::{Force, Lease, Wanted};
-use crate::plan::{Approved, Plan};
+use crate::plan::{Approved, Left, Plan};
 use crate::resource::Hands;
 use crate::server::Reach;
 use crate::time::Backoff;
@@ -189,8 +189,12 @@ async fn under_lock(
     let known = Known {
         // While a person thought it over anything may have happened.
         is_fresh: change.options.yes && session.is_fresh(),
-        // Without a record the rest may be what was there before a `down`.
-        lags: lease.follows_another || session.was_locked() || session.has_lost_its_record(),
+        // Without a record the rest may be what was there before a `down`; what another stack of the
+        // server has just handed over may not be seen yet.
+        lags: lease.follows_another
+            || session.was_locked()
+            || session.has_lost_its_record()
+            || (session.shares() && plan.only_removes()),
         exists: session.exists,
         only_removes: plan.only_removes(),
     };
@@ -258,7 +262,35 @@ impl Work<'_> {
                 Stopped::with(Code::Locked, text, "run the same command again")
             })?;
         }
-        Ok((self.carry(session, &plan).await, plan))
+        if !(session.shares() && plan.only_removes()) {
+            return Ok((self.carry(session, &plan).await, plan));
+        }
+        let done = self.carry_and_look(session, &plan).await;
+        let (outcome, left) = done.map_err(|stopped| stopped.half_way(&self.change.again))?;
+        Ok((outcome, Plan { left, ..plan }))
+    }
+
+    /// Carries a removal out but for the record, and looks what other stacks have handed over
+    /// meanwhile: that goes too. Returns what is left as well.
+    async fn carry_and_look(
+        &self,
+        session: &mut Session,
+        plan: &Plan,
+    ) -> Result<(Outcome, Vec<Left>), Stopped> {
+        let mut outcome = self.apply(&plan.split_record().0).await;
+        if !outcome.is_whole() {
+            return Ok((outcome, plan.left.clone()));
+        }
+        self.look(session, true).await?;
+        let now = (self.change.planner)(session)?;
+        let (rest, record) = now.split_record();
+        if !rest.is_empty() {
+            outcome.extend(self.apply(&rest).await);
+        }
+        if outcome.is_whole() {
+            outcome.extend(self.apply(&record).await);
+        }
+        Ok((outcome, now.left))
     }
 
     /// Carries a plan out, and remembers no longer what it was made of but for the stack's own: a

@@ -390,11 +390,23 @@ impl Worker<'_> {
             return Ok(());
         };
         let reader = self.hands.at(at.place)?.reader();
-        if let Change::HandOver(_) = step.change {
-            // Whoever was to have it may be gone by now.
-            let world = self.options.looks.observe_again(std::slice::from_ref(reader)).await?;
-            if let Some(to) = state.others(&world, id, at.stack()).first() {
-                return state.hand_over(self.hands, at, id, to).await;
+        // Whoever was to have it may be gone by now, and another one may have come.
+        if !state.shared().is_empty() {
+            let world = self.options.looks.world(reader, state.shared()).await?;
+            let is_planned = matches!(step.change, Change::HandOver(_));
+            match state.others(&world, id, at.stack()).first() {
+                Some(to) => {
+                    if !is_planned {
+                        let text = format!("{}: the stack {to} uses it by now", at.address);
+                        self.options.events.note(text);
+                    }
+                    return state.hand_over(self.hands, at, id, to).await;
+                }
+                None if is_planned => {
+                    let text = format!("{}: nobody else uses it any more, so it goes", at.address);
+                    self.options.events.note(text);
+                }
+                None => {}
             }
         }
         if state.delete(self.hands, at, id).await? == Next::Nothing {

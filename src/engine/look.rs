@@ -111,6 +111,15 @@ impl Looks {
         Ok(world(&try_join_all(reads).await?))
     }
 
+    /// Reads some sources of a place.
+    pub(super) async fn world(
+        &self,
+        reader: &Reader,
+        sources: &'static [Source],
+    ) -> Result<World, Error> {
+        Ok(world(&[self.whole(reader, sources).await?]))
+    }
+
     /// Looks for one node: rests, then reads.
     ///
     /// Kinds that AWS is slow with are seen by one source, and share its ticks: who comes while one

@@ -1,10 +1,12 @@
 //! Other stacks whose gateway the same server is.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 
 use super::cidrs::overlap;
+use super::site::CHECK;
 use super::{Refusal, Request, Site};
 use crate::aws::NODE;
 use crate::spec::Declared;
@@ -61,8 +63,15 @@ pub(super) fn examine(request: &Request<'_>, site: &Site, pair: CidrPair) -> Vec
 
 /// Says what the stacks have in common.
 pub(super) fn notes(request: &Request<'_>, site: &Site) -> Option<String> {
-    let mut stacks: Vec<&str> = neighbours(request, site).map(|one| one.stack).collect();
-    stacks.sort_unstable();
+    let seen = neighbours(request, site).map(|one| one.stack.to_owned());
+    let mut stacks: BTreeSet<String> = seen.collect();
+    // Those whose records are in other regions or accounts.
+    if let (Site::Instance(server), Some(region)) = (site, request.world.region(request.site)) {
+        let interface = region.interface(&server.interface).into_iter();
+        let others = interface.flat_map(|i| i.tags.other_announcers(request.stack, CHECK));
+        stacks.extend(others.map(|stack| stack.to_string()));
+    }
+    let stacks: Vec<String> = stacks.into_iter().collect();
     (!stacks.is_empty()).then(|| {
         format!(
             "the server is the gateway of {} too: its public address and its settings are shared, \

@@ -363,7 +363,13 @@ fn public_ip(
         }
         return usable(request, interface, named);
     }
-    match serving.filter(|o| !is_ours(o)).or_else(|| region.addresses.iter().find(is_ours)) {
+    let own = || region.addresses.iter().find(is_ours);
+    // Another stack's that served this one too until its server was replaced.
+    let is_announced = |o: &&ElasticAddress| {
+        o.interface.is_none() && o.tags.announcement(request.stack, ASSOCIATION).is_some()
+    };
+    let announced = || region.addresses.iter().find(is_announced);
+    match serving.filter(|o| !is_ours(o)).or_else(own).or_else(announced) {
         Some(found) => usable(request, interface, found),
         None if region.addresses.len() == ELASTIC_IPS && !request.quota_raised => {
             Err(Refusal::new(
@@ -389,10 +395,11 @@ fn usable(
     let is_own = |at: &AwsId| announced == Some(at.as_str()) && other_stack.is_none();
     let is_elsewhere = |at: &&AwsId| **at != interface.id && !is_own(at);
     if let Some(other) = address.interface.as_ref().filter(is_elsewhere) {
-        return Err(Refusal::new(
-            format!("{ip} ({id}) serves {other}"),
-            "disassociate it there, or name another with --eip",
-        ));
+        let hint = match other_stack {
+            Some(stack) => format!("the stack {stack} uses it there: name another with --eip"),
+            None => "disassociate it there, or name another with --eip".to_owned(),
+        };
+        return Err(Refusal::new(format!("{ip} ({id}) serves {other}"), hint));
     }
     if address.tags.belongs_to(request.stack) {
         return Ok(PublicIp::Ours { ip, announced: announced.map(AwsId::new) });

@@ -59,6 +59,7 @@ impl From<&Customer> for State {
 impl Kind for CustomerGateway {
     const NAME: &'static str = "customer-gateway";
     const READS: &'static [Source] = &[Source::CustomerGateways];
+    const SHARED: &'static [Source] = &[Source::VpnConnections];
     type Spec = Spec;
     type State = State;
 

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use aws_sdk_ec2::types::{DomainType, ResourceType};
 use serde::Serialize;
 
-use super::hands::{gone_is_fine, make_over};
+use super::hands::{gone_is_fine, make_over, retract};
 use super::kind::{At, Deps, Kind, Live, Made, Next, tagged};
 use super::{ElasticIpAssociation, Error, Hands};
 use crate::address::{Address, AwsId, Id, Stack};
@@ -35,6 +35,7 @@ pub struct State {
 impl Kind for ElasticIp {
     const NAME: &'static str = "elastic-ip";
     const READS: &'static [Source] = &[Source::Addresses];
+    const SHARED: &'static [Source] = &[Source::Addresses];
     type Spec = Spec;
     type State = State;
 
@@ -108,7 +109,10 @@ impl Kind for ElasticIp {
     }
 
     async fn hand_over(hands: &Hands, at: &At<'_>, id: &Id, to: &Stack) -> Result<(), Error> {
-        make_over(at.writer(hands)?, id.owner(), &Address::new(to, Self::NAME, "")).await
+        let writer = at.writer(hands)?;
+        make_over(writer, id.owner(), &Address::new(to, Self::NAME, "")).await?;
+        // Where nothing is associated any more, nobody else takes that away.
+        retract(writer, id.owner(), at.stack(), ElasticIpAssociation::NAME).await
     }
 }
 

@@ -44,6 +44,7 @@ pub struct State {
 impl Kind for ElasticIpAssociation {
     const NAME: &'static str = "elastic-ip-association";
     const READS: &'static [Source] = &[Source::Addresses];
+    const SHARED: &'static [Source] = &[Source::Addresses];
     const LEADS_TO_SERVER: bool = true;
     type Spec = Spec;
     type State = State;
@@ -98,9 +99,13 @@ impl Kind for ElasticIpAssociation {
     }
 
     fn diff(spec: &Spec, state: &State, _: &Deps<'_>) -> Diff {
-        match &state.interface {
+        let diff = match &state.interface {
             Some(was) => Diff::new().fixed("interface", was, &spec.interface),
             None => Diff::new().field("interface", "", &spec.interface),
+        };
+        match &state.announced {
+            Some(announced) => diff.field("announced", announced, &spec.interface),
+            None => diff,
         }
     }
 
@@ -130,14 +135,16 @@ impl Kind for ElasticIpAssociation {
         at: &At<'_>,
         id: &Id,
         spec: &Spec,
-        _: &State,
+        state: &State,
         _: &Deps<'_>,
     ) -> Result<Next, Error> {
         if !spec.is_announced {
             let interface = spec.interface.as_str();
             announce(at.writer(hands)?, id.owner(), at.stack(), Self::NAME, interface).await?;
         }
-        associate(hands, at, id.owner(), &spec.interface).await?;
+        if state.interface.is_none() {
+            associate(hands, at, id.owner(), &spec.interface).await?;
+        }
         Ok(Next::Nothing)
     }
 

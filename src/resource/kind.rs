@@ -117,6 +117,8 @@ pub trait Kind: Sized {
     const NAME: &'static str;
     /// The reads that show such a node.
     const READS: &'static [Source];
+    /// The reads that show whether another stack uses it; none: no other can.
+    const SHARED: &'static [Source] = &[];
     /// Whether it ends together with its owner.
     const GOES_WITH_OWNER: bool = false;
     /// Whether the server may be out of reach once it is gone: what is still to be done there comes

@@ -153,6 +153,12 @@ macro_rules! kinds {
                 match self { $(Self::$Kind(_) => $Kind::READS),* }
             }
 
+            /// Returns the reads that show whether another stack uses the node; none: no other can.
+            #[must_use]
+            pub fn shared(&self) -> &'static [crate::aws::Source] {
+                match self { $(Self::$Kind(_) => $Kind::SHARED),* }
+            }
+
             /// Says whether the node ends together with its owner.
             #[must_use]
             pub fn goes_with_owner(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use aws_sdk_ec2::types::NetworkInterface;
 use serde::Serialize;
 
 use super::hands::{announce, gone_is_fine, retract};
@@ -100,7 +101,8 @@ impl Kind for SecurityGroupMembership {
         let (group, _) = deps.must(&spec.group)?;
         remember(writer, at, &spec.interface, &spec.before).await?;
         let ours = BTreeSet::from([group.clone()]);
-        let groups: BTreeSet<AwsId> = spec.before.union(&ours).cloned().collect();
+        let groups: BTreeSet<AwsId> =
+            groups_of(writer, &spec.interface).await?.union(&ours).cloned().collect();
         set_groups(writer, &spec.interface, &groups).await?;
         let interface = spec.interface.clone();
         let state = State { interface, groups, ours, before: spec.before.clone() };
@@ -116,9 +118,9 @@ impl Kind for SecurityGroupMembership {
         deps: &Deps<'_>,
     ) -> Result<Next, Error> {
         let (group, _) = deps.must(&spec.group)?;
-        let mut groups = state.groups.clone();
-        groups.insert(group.clone());
         let writer = at.writer(hands)?;
+        let mut groups = groups_of(writer, id.owner()).await?;
+        groups.insert(group.clone());
         // A read that lags behind may have shown a tag of before that is gone.
         remember(writer, at, id.owner(), &state.before).await?;
         set_groups(writer, id.owner(), &groups).await?;
@@ -128,7 +130,8 @@ impl Kind for SecurityGroupMembership {
     async fn delete(hands: &Hands, at: &At<'_>, id: &Id, state: &State) -> Result<Next, Error> {
         let writer = at.writer(hands)?;
         if !state.ours.is_empty() {
-            let others: BTreeSet<AwsId> = state.groups.difference(&state.ours).cloned().collect();
+            let now = groups_of(writer, id.owner()).await?;
+            let others: BTreeSet<AwsId> = now.difference(&state.ours).cloned().collect();
             // AWS wants at least one group on an interface.
             let groups = if others.is_empty() { &state.before } else { &others };
             gone_is_fine(set_groups(writer, id.owner(), groups).await)?;
@@ -136,6 +139,18 @@ impl Kind for SecurityGroupMembership {
         retract(writer, id.owner(), at.stack(), Self::NAME).await?;
         Ok(Next::Nothing)
     }
+}
+
+/// Reads which groups an interface has just now: a change names all of them, and other stacks of the
+/// same server may have changed them since the plan was made.
+async fn groups_of(writer: &Writer, interface: &AwsId) -> Result<BTreeSet<AwsId>, Error> {
+    let reply = writer
+        .call(Action::DescribeNetworkInterfaces, |ec2| {
+            ec2.describe_network_interfaces().network_interface_ids(interface.as_str()).send()
+        })
+        .await?;
+    let groups = reply.network_interfaces().iter().flat_map(NetworkInterface::groups);
+    Ok(groups.filter_map(|group| group.group_id()).map(AwsId::new).collect())
 }
 
 /// Writes on the interface which groups it had before.

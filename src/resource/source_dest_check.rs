@@ -40,6 +40,7 @@ pub struct State {
 impl Kind for SourceDestCheck {
     const NAME: &'static str = "source-dest-check";
     const READS: &'static [Source] = &[Source::NetworkInterfaces];
+    const SHARED: &'static [Source] = &[Source::NetworkInterfaces];
     const RESTORES: bool = true;
     type Spec = Spec;
     type State = State;

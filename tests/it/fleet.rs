@@ -226,6 +226,57 @@ fn what_is_handed_over_survives_a_kill_at_every_call() {
     assert!(kills > 15, "{kills}");
 }
 
+#[test]
+fn an_address_that_serves_nobody_any_more_goes_with_the_last() {
+    simulated(async {
+        let fleet = Fleet::behind_one_server(2, "via = \"none\"");
+        let before = fleet.sandbox.objects().unwrap();
+        fleet.cgw(&["up", "--all", "--yes"]).await.ok();
+        let path = ["addressesSet", "associationId"];
+        let association = fleet.sandbox.by_hand("DescribeAddresses", "", &path).unwrap().remove(0);
+        let form = format!("AssociationId={association}");
+        fleet.sandbox.by_hand("DisassociateAddress", &form, &["return"]).unwrap();
+        for stack in ["office-000", "office-001"] {
+            time::sleep(Duration::from_secs(30)).await;
+            fleet.cgw(&["down", "--yes", "--only", stack]).await.ok();
+        }
+        assert_eq!(fleet.sandbox.objects().unwrap(), before);
+    });
+}
+
+#[test]
+fn one_that_comes_while_the_other_goes_loses_nothing() {
+    for seconds in [0, 5, 15, 30, 60, 120] {
+        simulated(async {
+            let fleet = Fleet::behind_one_server(2, "");
+            let before = fleet.sandbox.objects().unwrap();
+            let up = |stack| ["up", "--yes", "--lock-timeout", "600", "--only", stack];
+            fleet.cgw(&up("office-000")).await.ok();
+            time::sleep(Duration::from_secs(30)).await;
+            let comes = async {
+                time::sleep(Duration::from_secs(seconds)).await;
+                fleet.cgw(&up("office-001")).await
+            };
+            let down = ["down", "--yes", "--only", "office-000"];
+            let (down, _) = tokio::join!(fleet.cgw(&down), comes);
+            println!("{seconds}: {:?}", down.code);
+            time::sleep(Duration::from_secs(30)).await;
+            // What it met half taken away it makes now.
+            let up = fleet.cgw(&[&up("office-001")[..], &["--allow-replace"]].concat()).await.ok();
+            time::sleep(Duration::from_secs(30)).await;
+            let test = ["test", "--stack", "office-001", "--region", Sandbox::REGION];
+            let test = fleet.cgw(&test).await;
+            assert_eq!(test.code, Code::Done, "{seconds}: {}\n{}", up.said, test.said);
+            for stack in ["office-000", "office-001"] {
+                fleet.cgw(&["down", "--yes", "--only", stack]).await.ok();
+                time::sleep(Duration::from_secs(30)).await;
+            }
+            assert_eq!(fleet.sandbox.objects().unwrap(), before, "{seconds}");
+            assert_eq!(fleet.sandbox.traces().unwrap(), Vec::<String>::new(), "{seconds}");
+        });
+    }
+}
+
 /// Takes the stack away that made what is shared, and kills that run at a changing call; says whether
 /// it came so far.
 fn killed_while_handing_over(call: usize) -> bool {
