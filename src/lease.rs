@@ -1,13 +1,15 @@
 //! The stack's lock: a security group, because its name is unique in a VPC and so its creation is
 //! atomic.
 
+mod renewals;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use aws_sdk_ec2::types::{Filter, ResourceType, Tag};
+use aws_sdk_ec2::types::{Filter, ResourceType};
 use jiff::Timestamp;
 
 use crate::address::{Address, AwsId, Stack};
@@ -15,6 +17,8 @@ use crate::aws::{self, Action, Verdict, Writer};
 use crate::event::Event;
 use crate::interrupt::Interrupted;
 use crate::time::{self, Backoff, Instant, TimedOut};
+
+pub use renewals::Renewals;
 
 /// The tag `cgw:node` of the lock: no kind of node has this name.
 const NODE: &str = "stack-lock";
@@ -169,6 +173,8 @@ pub struct Wanted<'a> {
     pub force: Force,
     /// How long to wait for somebody else to let go of it.
     pub patience: Duration,
+    /// The calls that it shares with the locks of other stacks.
+    pub renewals: &'a Renewals,
 }
 
 /// The lock, held.
@@ -176,6 +182,7 @@ pub struct Wanted<'a> {
 pub struct Lease {
     writer: Writer,
     group: AwsId,
+    renewals: Renewals,
     /// Whether somebody else held it until now, so that reads may lag behind what that run did.
     pub follows_another: bool,
     taken: Instant,
@@ -186,7 +193,7 @@ pub struct Lease {
 impl Lease {
     /// Takes the lock.
     pub async fn take(writer: &Writer, wanted: Wanted<'_>) -> Result<Self, Error> {
-        let Wanted { holder: here, stack, vpc, force, patience } = wanted;
+        let Wanted { holder: here, stack, vpc, force, patience, renewals } = wanted;
         let interrupt = writer.reader().interrupt();
         let say = |what: String| writer.reader().events().say(&Event::Lock { what });
         let (first, longest) = (Duration::from_millis(500), Duration::from_secs(5));
@@ -195,7 +202,8 @@ impl Lease {
         let mut follows_another = false;
         let lease = |group, follows_another, begun| {
             let (writer, renewed) = (writer.to_the_end(), Cell::new(begun));
-            Self { writer, group, follows_another, taken: begun, renewed }
+            let renewals = renewals.clone();
+            Self { writer, group, renewals, follows_another, taken: begun, renewed }
         };
         loop {
             let begun = time::now();
@@ -267,13 +275,7 @@ impl Lease {
     }
 
     async fn renew_once(&self) -> Result<(), aws::Error> {
-        let begun = time::now();
-        let tag = Tag::builder().key(RENEWED).value(now()).build();
-        let renewed = self.writer.call(Action::CreateTags, |ec2| {
-            ec2.create_tags().resources(self.group.as_str()).tags(tag.clone()).send()
-        });
-        renewed.await?;
-        self.renewed.set(begun);
+        self.renewed.set(self.renewals.renew(&self.writer, &self.group).await?);
         Ok(())
     }
 

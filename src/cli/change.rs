@@ -102,6 +102,7 @@ pub(super) async fn locked_after(
         vpc,
         force: if change.options.force_unlock { Force::Yes } else { Force::No },
         patience: Duration::from_secs(change.options.lock_timeout),
+        renewals: &session.shared.renewals,
     };
     let lease = Lease::take(writer, wanted(&change.vpc)).await?;
     // A run that saw no record, and so knew no VPC, has locked the stack in another one.

@@ -93,7 +93,9 @@ where
         });
     };
     let groups = fleet.groups(&shared.file, common)?;
-    shared.looks.shared_by(groups.iter().map(Vec::len).sum());
+    let count = groups.iter().map(Vec::len).sum();
+    shared.looks.shared_by(count);
+    shared.renewals.shared_by(count);
     let groups = groups.into_iter().map(|stacks| async {
         for stack in stacks {
             member(stack).await;

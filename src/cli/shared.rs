@@ -12,6 +12,7 @@ use crate::aws::{Clients, Place, Reader};
 use crate::engine::Looks;
 use crate::event::Events;
 use crate::interrupt::Trigger;
+use crate::lease::Renewals;
 use crate::spec::File;
 use crate::ui;
 
@@ -21,6 +22,7 @@ pub(super) struct Shared {
     /// Interrupts the readers, and all that is made of them.
     pub(super) trigger: Trigger,
     pub(super) looks: Looks,
+    pub(super) renewals: Renewals,
     pub(super) file: File,
     /// One client a place, and with it one set of token buckets.
     clients: Mutex<Clients>,
@@ -54,7 +56,8 @@ impl Shared {
     fn new(outside: &Outside, events: Events, file: File, asking: Option<Asking>) -> Rc<Self> {
         let (trigger, interrupt) = outside.trigger();
         let clients = Mutex::new(outside.clients(events.clone(), interrupt));
-        Rc::new(Self { events, trigger, looks: Looks::default(), file, clients, asking })
+        let (looks, renewals) = (Looks::default(), Renewals::default());
+        Rc::new(Self { events, trigger, looks, renewals, file, clients, asking })
     }
 
     /// Returns the reader for a place.
