@@ -151,7 +151,7 @@ enum Way {
 struct Known {
     /// It was read a moment ago.
     is_fresh: bool,
-    /// Somebody held the lock then, or until now.
+    /// Somebody held the lock then or until now, or another stack may have handed something over.
     lags: bool,
     /// There was something of the stack.
     exists: bool,
