@@ -130,6 +130,7 @@ impl Clients {
             events: self.events.clone(),
             interrupt: self.interrupt.clone(),
             buckets: Arc::default(),
+            is_ahead: false,
         };
         self.made.insert(place.clone(), reader.clone());
         reader
@@ -149,6 +150,8 @@ pub struct Reader {
     events: Events,
     interrupt: Interrupt,
     buckets: Arc<Buckets>,
+    /// Whether its calls wait behind no others.
+    is_ahead: bool,
 }
 
 /// How long a read goes on over a connection that cannot be made.
@@ -252,7 +255,11 @@ impl Reader {
     {
         let mut patience = Patience::default();
         loop {
-            self.buckets.take(action).await;
+            if self.is_ahead {
+                self.buckets.take_ahead(action);
+            } else {
+                self.buckets.take(action).await;
+            }
             let begun = time::now();
             let error = match send().await {
                 Ok(answer) => {
@@ -353,6 +360,12 @@ impl Writer {
     #[must_use]
     pub fn to_the_end(&self) -> Self {
         Self(self.0.to_the_end())
+    }
+
+    /// Returns a writer whose calls wait behind no others: for the few that must not come late.
+    #[must_use]
+    pub fn ahead(&self) -> Self {
+        Self(Reader { is_ahead: true, ..self.0.clone() })
     }
 
     /// Sends one changing call; see the table of actions for what happens when its reply is lost.

@@ -91,8 +91,9 @@ impl Renewals {
     }
 }
 
+/// Goes before all other calls: a lock that is renewed late is lost.
 async fn renew(writer: &Writer, groups: &[AwsId]) -> Result<Instant, aws::Error> {
-    let begun = time::now();
+    let (writer, begun) = (writer.ahead(), time::now());
     for some in groups.chunks(MOST) {
         let tag = Tag::builder().key(RENEWED).value(now()).build();
         let ids: Vec<String> = some.iter().map(ToString::to_string).collect();
