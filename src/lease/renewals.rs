@@ -23,6 +23,7 @@ const APART: Duration = Duration::from_millis(100);
 /// How long it waits at most. INVARIANT: with it a renewal still comes before its holder is doubted.
 const LONGEST: Duration = Duration::from_secs(15);
 
+type Groups = Rc<RefCell<BTreeSet<AwsId>>>;
 type Answer = Shared<LocalBoxFuture<'static, Result<Instant, aws::Error>>>;
 
 /// The renewals of all that runs at once, one stack or many.
@@ -37,7 +38,7 @@ struct Board {
 
 /// A call that has not begun yet: whoever comes by then is in it.
 struct Forming {
-    groups: Rc<RefCell<BTreeSet<AwsId>>>,
+    groups: Groups,
     answer: Answer,
 }
 
@@ -60,8 +61,11 @@ impl Renewals {
         writer: &Writer,
         group: &AwsId,
     ) -> Result<Instant, aws::Error> {
-        match self.join(writer, group).await {
-            // Perhaps another one's: AWS then renews none.
+        let (answer, groups) = self.join(writer, group);
+        // Who lets go of its lock meanwhile is not in the call: AWS would renew none.
+        let _seat = Seat { groups, group };
+        match answer.await {
+            // Perhaps another one's that somebody took away.
             Err(error) if error.verdict == Verdict::Gone => {
                 renew(writer, std::slice::from_ref(group)).await
             }
@@ -69,7 +73,7 @@ impl Renewals {
         }
     }
 
-    fn join(&self, writer: &Writer, group: &AwsId) -> Answer {
+    fn join(&self, writer: &Writer, group: &AwsId) -> (Answer, Groups) {
         let place = writer.reader().place().clone();
         let mut all = self.0.forming.borrow_mut();
         let forming = all.entry(place.clone()).or_insert_with(|| {
@@ -87,7 +91,19 @@ impl Renewals {
             Forming { groups, answer: answer.boxed_local().shared() }
         });
         forming.groups.borrow_mut().insert(group.clone());
-        forming.answer.clone()
+        (forming.answer.clone(), forming.groups.clone())
+    }
+}
+
+/// A lock's place in a call, as long as somebody waits for it.
+struct Seat<'a> {
+    groups: Groups,
+    group: &'a AwsId,
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.groups.borrow_mut().remove(self.group);
     }
 }
 
