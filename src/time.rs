@@ -168,6 +168,13 @@ fn since_1970(at: Timestamp) -> Duration {
     Duration::from_millis(u64::try_from(at.as_millisecond()).unwrap_or(0))
 }
 
+/// Returns how long what many stacks do together waits for others: the longer the more there are.
+#[must_use]
+pub fn gathering(stacks: usize, longest: Duration) -> Duration {
+    let others = u32::try_from(stacks.saturating_sub(1)).unwrap_or(u32::MAX);
+    Duration::from_millis(100).saturating_mul(others).min(longest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

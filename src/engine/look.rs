@@ -20,10 +20,7 @@ use crate::world::{Region, World};
 /// How many ids one Describe is asked for.
 const IDS: usize = 200;
 
-/// How much later each further stack lets the next whole read begin.
-const APART: Duration = Duration::from_millis(100);
-
-/// How far apart they begin at most: as long as a wait rests.
+/// How far apart whole reads begin at most: as long as a wait rests.
 pub(super) const TICK: Duration = Duration::from_secs(10);
 
 /// What is read in one go.
@@ -80,8 +77,7 @@ impl Looks {
     /// Has whole reads begin so far apart that each of so many stacks pays for as many as one alone:
     /// what they show grows with the stacks.
     pub fn shared_by(&self, stacks: usize) {
-        let stacks = u32::try_from(stacks).unwrap_or(u32::MAX);
-        self.0.apart.set(APART.saturating_mul(stacks.saturating_sub(1)).min(TICK));
+        self.0.apart.set(time::gathering(stacks, TICK));
     }
 
     /// Reads every place, all sources at once, or joins whoever is reading it just now; returns since

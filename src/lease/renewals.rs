@@ -18,9 +18,7 @@ use crate::time::{self, Instant};
 
 /// How many objects one CreateTags takes (EC2 API, «CreateTags»: up to 1000).
 const MOST: usize = 1000;
-/// How much longer each further stack lets the next call wait for others.
-const APART: Duration = Duration::from_millis(100);
-/// How long it waits at most. INVARIANT: with it a renewal still comes before its holder is doubted.
+/// How long a call waits for others at most. INVARIANT: with it a renewal still comes before its holder is doubted.
 const LONGEST: Duration = Duration::from_secs(15);
 
 type Groups = Rc<RefCell<BTreeSet<AwsId>>>;
@@ -51,8 +49,7 @@ impl fmt::Debug for Renewals {
 impl Renewals {
     /// Has a call wait so long for others that of so many stacks most share one.
     pub fn shared_by(&self, stacks: usize) {
-        let others = u32::try_from(stacks.saturating_sub(1)).unwrap_or(u32::MAX);
-        self.0.rest.set(APART.saturating_mul(others).min(LONGEST));
+        self.0.rest.set(time::gathering(stacks, LONGEST));
     }
 
     /// Renews a lock, with those of others; returns since when it counts.

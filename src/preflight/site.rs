@@ -10,7 +10,7 @@ use super::cidrs::{list, one_of};
 use super::cloud::named_tables;
 use super::launch::SERVER;
 use super::{Candidate, Refusal, Request, Stop};
-use crate::address::AwsId;
+use crate::address::{AwsId, Stack};
 use crate::aws::Place;
 use crate::spec::{Choice, Cidr};
 use crate::world::{ElasticAddress, Instance, Interface, Region, RouteTable};
@@ -255,7 +255,10 @@ fn choose<'a>(request: &Request<'_>, region: &'a Region) -> Result<&'a Instance,
         };
         return region.instance(id.id()).ok_or_else(missing);
     }
-    let is_own = |i: &&Instance| gateways(region, i).any(|stack| stack == request.stack.as_str());
+    let is_own = |i: &&Instance| {
+        let mut own = region.interfaces.iter().filter(|nic| nic.instance.as_ref() == Some(&i.id));
+        own.any(|nic| nic.tags.announcement(request.stack, CHECK).is_some())
+    };
     if let Some(own) = region.instances.iter().find(is_own) {
         return Ok(own);
     }
@@ -304,23 +307,12 @@ fn unfit(request: &Request<'_>, region: &Region, instance: &Instance) -> Option<
     None
 }
 
-/// The stacks whose gateway an instance is.
-fn gateways<'a>(region: &'a Region, instance: &Instance) -> impl Iterator<Item = &'a str> {
-    let own = region.interfaces.iter().filter(|i| i.instance.as_ref() == Some(&instance.id));
-    own.flat_map(|i| i.tags.0.keys()).filter_map(|key| {
-        let (stack, what) = key.strip_prefix("cgw:")?.split_once(':')?;
-        (what == CHECK).then_some(stack)
-    })
-}
-
 /// Whether an interface checked source and destination before any stack: the first has said so, and
 /// each that came later says the same.
 fn check_before(interface: &Interface) -> bool {
-    let mut said = interface.tags.0.iter().filter(|(key, _)| {
-        let what = key.strip_prefix("cgw:").and_then(|rest| rest.split_once(':'));
-        what.is_some_and(|(_, what)| what == CHECK)
-    });
-    said.next().map_or(interface.source_dest_check, |(_, before)| before == "true")
+    let mut stacks = interface.tags.announcers().filter_map(|stack| stack.parse().ok());
+    let said = stacks.find_map(|stack: Stack| interface.tags.announcement(&stack, CHECK));
+    said.map_or(interface.source_dest_check, |before| before == "true")
 }
 
 /// The primary interface, or the one with the private address that was named.
