@@ -264,6 +264,7 @@ fn vpn(nodes: &mut Nodes<'_>, s: &Situation) {
         customer: nodes.only::<CustomerGateway>(),
         crypto: s.crypto,
         turn: s.turn.clone(),
+        may_cut_off: s.may_cut_off,
     };
     nodes.add(place, "", Spec::VpnConnection(connection));
     let prefix =

@@ -144,9 +144,9 @@ async fn make(options: &Up, session: &mut Session) -> Result<Code, Stopped> {
     if options.changing.yes {
         must_name_the_server(session)?;
     }
-    let situation = match situation(session) {
+    let situation = match examined(options, session) {
         Ok(situation) => situation,
-        Err(stopped) => choose(session).ok_or(stopped)??,
+        Err(stopped) => choose(options, session).ok_or(stopped)??,
     };
     if options.probe {
         must_have_a_place(&situation.cloud)?;
@@ -161,6 +161,12 @@ async fn make(options: &Up, session: &mut Session) -> Result<Code, Stopped> {
         Some(ping) => take_turns(options, session, ping).await,
         None => carry(options, session, &situation, changes).await,
     }
+}
+
+/// Examines what is declared, for a change that may do what it is told.
+fn examined(options: &Up, session: &Session) -> Result<Situation, Stopped> {
+    let may_cut_off = options.allow_replace;
+    situation(session).map(|situation| Situation { may_cut_off, ..situation })
 }
 
 /// Shows that there is nothing to change, and proves it if that is asked for.
@@ -215,8 +221,7 @@ async fn carry(
         options: changing,
         vpc: situation.cloud.vpc.clone(),
         planner: &|session| {
-            let situation = self::situation(session)?;
-            let changes = session.plan(&topology::desired(&situation));
+            let changes = session.plan(&topology::desired(&examined(options, session)?));
             allowed(&changes, &may_end)?;
             Ok(changes)
         },
@@ -294,14 +299,14 @@ pub(super) async fn afterwards(
 }
 
 /// Asks which server, if several could be the gateway and somebody can be asked.
-fn choose(session: &mut Session) -> Option<Result<Situation, Stopped>> {
+fn choose(options: &Up, session: &mut Session) -> Option<Result<Situation, Stopped>> {
     let Err(Stop::Choose(candidates)) = examine(&session.request()) else {
         return None;
     };
     let labels: Vec<String> = candidates.iter().map(|c| c.label.clone()).collect();
     let chosen = ui::choose("Number of the server that is to be the gateway", &labels)?;
     session.declared.instance = candidates[chosen].id.as_str().parse().ok();
-    Some(situation(session))
+    Some(examined(options, session))
 }
 
 /// `--yes` approves a plan; it does not choose whose server is changed.

@@ -95,6 +95,8 @@ pub struct Situation {
     pub crypto: Crypto,
     /// The only tunnel that is changed now.
     pub turn: Option<Turn>,
+    /// Whether the tunnels may be changed though that cuts the traffic off.
+    pub may_cut_off: bool,
     /// Whether there is to be a host in the VPC that answers pings.
     pub probe: bool,
     /// How the scripts reach the server.
@@ -198,6 +200,7 @@ pub fn examine(request: &Request<'_>) -> Result<Situation, Stop> {
         pair,
         crypto,
         turn: None,
+        may_cut_off: false,
         probe: false,
         via,
         own: request.own.clone(),

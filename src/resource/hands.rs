@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use super::Dice;
 use crate::address::{Address, AwsId, Stack};
@@ -80,6 +81,9 @@ pub enum Error {
     /// The stack's record is there, although it was not seen.
     #[error("it is there already, although it was not seen")]
     Outdated,
+    /// A change would take the last tunnel down that carries traffic.
+    #[error("the tunnel {0} carries the traffic by now, and the other one does not")]
+    Carries(Ipv4Addr),
     /// AWS says that the node failed.
     #[error("AWS gives it up: {0}")]
     GivenUp(String),
@@ -126,6 +130,7 @@ impl Error {
             | Self::Reply { .. }
             | Self::Taken(_)
             | Self::Outdated
+            | Self::Carries(_)
             | Self::GivenUp(_)
             | Self::TooLong { .. }
             | Self::NoWriter(_)
@@ -143,6 +148,11 @@ impl Error {
             Self::Outdated => {
                 Some("somebody made the stack just now: run the same command again".to_owned())
             }
+            Self::Carries(_) => Some(
+                "run the same command again: where --ping names a host it goes on one tunnel after \
+                 the other, and with --allow-replace at once, which cuts the traffic off meanwhile"
+                    .to_owned(),
+            ),
             Self::Server(error) => error.hint(),
             Self::Missing(_)
             | Self::Reply { .. }

@@ -33,12 +33,23 @@ pub struct Spec {
     pub crypto: Crypto,
     /// The only tunnel that is to be changed now, if the other one carries the traffic meanwhile.
     pub turn: Option<Turn>,
+    /// Whether the traffic may be cut off: where it is, nobody but the server's end brings it back.
+    pub may_cut_off: bool,
 }
 
 impl Spec {
     /// Says whether a tunnel may be changed now.
     fn has_turn(&self, tunnel: &Tunnel) -> bool {
         self.turn.as_ref().is_none_or(|turn| turn.outside == tunnel.outside)
+    }
+
+    /// Says whether the change of a tunnel takes the last one down that carries traffic, and may not:
+    /// what was approved when none did, may come upon one that was brought up meanwhile.
+    ///
+    /// Whose turn it is was switched off on the server, which AWS may not show yet.
+    fn cuts_off(&self, state: &State, tunnel: &Tunnel) -> bool {
+        let is_last = state.tunnels.iter().filter(|other| state.is_up(other)).eq([tunnel]);
+        is_last && self.turn.is_none() && !self.may_cut_off
     }
 
     /// Returns the key that a tunnel is still to get.
@@ -199,6 +210,9 @@ impl Kind for VpnConnection {
     ) -> Result<Next, Error> {
         let suites = Suites::of(spec.crypto);
         let Some(tunnel) = next_to_change(spec, state) else { return Ok(Next::Nothing) };
+        if spec.cuts_off(state, tunnel) {
+            return Err(Error::Carries(tunnel.outside));
+        }
         let (connection, outside) = (id.owner().as_str(), tunnel.outside.to_string());
         at.writer(hands)?
             .call(Action::ModifyVpnTunnelOptions, |ec2| {
@@ -320,7 +334,8 @@ mod tests {
 
     fn spec(crypto: Crypto, turn: Option<Turn>) -> Spec {
         let stack = "office".parse().unwrap();
-        Spec { gateway: Ref::only(&stack), customer: Ref::only(&stack), crypto, turn }
+        let (gateway, customer) = (Ref::only(&stack), Ref::only(&stack));
+        Spec { gateway, customer, crypto, turn, may_cut_off: false }
     }
 
     #[test]
@@ -339,6 +354,22 @@ mod tests {
         assert_eq!(next(Crypto::Strict, &both), Some(outside));
         both[1].suites = Suites::of(Crypto::Strict);
         assert_eq!(next(Crypto::Strict, &both), None);
+    }
+
+    #[test]
+    fn the_last_tunnel_that_carries_traffic_is_changed_only_where_that_is_allowed() {
+        let both = vec![tunnel(1, Crypto::Guide), tunnel(2, Crypto::Guide)];
+        let plain = spec(Crypto::Strict, None);
+        let allowed = Spec { may_cut_off: true, ..plain.clone() };
+        let turn = Turn { outside: both[1].outside, key: None };
+        let proven = spec(Crypto::Strict, Some(turn));
+        let cut = |spec: &Spec, up| spec.cuts_off(&state(both.clone(), up), &both[1]);
+        assert!(cut(&plain, vec![false, true]));
+        assert!(!cut(&allowed, vec![false, true]));
+        assert!(!cut(&proven, vec![false, true]));
+        for up in [vec![true, true], vec![true, false], vec![false, false]] {
+            assert!(!cut(&plain, up));
+        }
     }
 
     #[test]

@@ -126,6 +126,38 @@ fn the_whole_job_is_proven_by_a_ping_and_taken_back() {
 }
 
 #[test]
+fn a_tunnel_that_came_up_since_the_plan_was_made_is_not_taken_down() {
+    simulated(async {
+        let field = Field::new(1, Manners::default());
+        let (vpc, instance) = (&field.seed.cloud_vpc, &field.seed.instance);
+        let up = ["up", "--yes", "--vpc", vpc, "--instance", instance];
+        field.cgw(&up).await.ok();
+        let by_hand = |action: &str, form: &str, path: &[&str]| {
+            field.sandbox.by_hand(action, form, path).unwrap().join(" ")
+        };
+        let tunnels = || {
+            let path = ["vpnConnectionSet", "vgwTelemetry", "status"];
+            let ours = format!("Filter.1.Name=tag:cgw:stack&Filter.1.Value.1={vpc}");
+            by_hand("DescribeVpnConnections", &ours, &path)
+        };
+        // Without its address nothing reaches the server; the next `up` gives it back.
+        let association = by_hand("DescribeAddresses", "", &["addressesSet", "associationId"]);
+        by_hand("DisassociateAddress", &format!("AssociationId={association}"), &[]);
+        while tunnels() != "DOWN DOWN" {
+            time::sleep(Duration::from_secs(10)).await;
+        }
+        let strict = [&up[..], &["--crypto", "strict"]].concat();
+        let run = field.cgw(&strict).await;
+        assert_eq!(run.code, Code::Failed, "{}", run.said);
+        assert!(run.said.contains("carries the traffic by now"), "{}", run.said);
+        let allowed = [&strict[..], &["--allow-replace"]].concat();
+        assert_eq!(field.cgw(&strict).await.code, Code::Refused);
+        assert_eq!(field.sandbox.alarms().unwrap(), Vec::<String>::new());
+        field.cgw(&allowed).await.ok();
+    });
+}
+
+#[test]
 fn the_whole_job_goes_by_systems_manager_and_leaves_no_key_there() {
     simulated(async {
         let field = Field::new(1, Manners::default());
