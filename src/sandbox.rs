@@ -32,6 +32,7 @@ use std::sync::{Arc, Mutex};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::shared::IntoShared as _;
 
+pub use account::Calls;
 use account::{Account, Reply, Request, Who};
 use query::Query;
 use refusal::Refusal;
@@ -257,13 +258,8 @@ impl Sandbox {
         })
     }
 
-    /// Returns how many calls came, and how many of them were throttled.
-    pub fn calls(&self) -> Result<(u64, u64), Error> {
-        self.with(|account, _| (account.calls.values().sum(), account.throttled))
-    }
-
-    /// Returns how many calls of each action came.
-    pub fn calls_of_each(&self) -> Result<BTreeMap<String, u64>, Error> {
+    /// Returns how many calls of each action there were.
+    pub fn calls(&self) -> Result<BTreeMap<String, Calls>, Error> {
         self.with(|account, _| account.calls.clone())
     }
 

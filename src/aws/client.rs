@@ -256,7 +256,7 @@ impl Reader {
         let mut patience = Patience::default();
         loop {
             if self.is_ahead {
-                self.buckets.take_ahead(action);
+                self.buckets.take_ahead(action).await;
             } else {
                 self.buckets.take(action).await;
             }

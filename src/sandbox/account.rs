@@ -47,13 +47,22 @@ pub(super) struct Account {
     pub(super) seed: Option<Seed>,
     /// How often anything was changed.
     pub(super) changes: u64,
-    /// How many calls came, and how many of them were throttled.
-    pub(super) calls: BTreeMap<String, u64>,
-    pub(super) throttled: u64,
+    /// The calls of each action; only tests ask.
+    #[serde(skip)]
+    pub(super) calls: BTreeMap<String, Calls>,
 }
 
 /// How long AWS may take to notice that a tunnel came up or went down.
 const NOTICED: Duration = Duration::from_secs(1);
+
+/// How many calls there were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// All that came.
+    pub came: u64,
+    /// Those of them that the throttle refused.
+    pub throttled: u64,
+}
 
 /// Who calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +109,6 @@ impl Account {
             seed: None,
             changes: 0,
             calls: BTreeMap::new(),
-            throttled: 0,
         }
     }
 
@@ -141,13 +149,14 @@ impl Account {
     /// Does what a call asks for.
     pub(super) fn act(&mut self, request: &Request<'_>, now: Moment) -> Result<Tree, Refusal> {
         let action = request.action;
-        *self.calls.entry(action.to_owned()).or_default() += 1;
+        let calls = self.calls.entry(action.to_owned()).or_default();
+        calls.came += 1;
         if request.service == "sts" {
             return self.identity(action);
         }
         let throttle = self.throttles.entry(request.region.to_owned()).or_default();
         if self.manners.throttles && !throttle.take(action, now) {
-            self.throttled += 1;
+            calls.throttled += 1;
             return Err(throttled());
         }
         let effect = region::effect(action);

@@ -155,7 +155,7 @@ impl Account {
         now: Moment,
     ) -> Result<Value, Refusal> {
         let Request { region, action, query, .. } = *request;
-        *self.calls.entry(action.to_owned()).or_default() += 1;
+        self.calls.entry(action.to_owned()).or_default().came += 1;
         self.changes += 1;
         if self.manners.denied.contains(action) {
             return Err(Refusal::new("AccessDeniedException", "not authorized"));

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::cloud::{Cloud, endpoint, words};
-use crate::proxy::{Call, Fate, Proxy};
+use crate::proxy::{Call, Fate, Proxy, Weather};
 
 mod delay;
 mod pushes;
@@ -42,7 +42,8 @@ fn timeline(calls: &[Call]) -> String {
 }
 
 fn measure(cloud: &Cloud, arguments: &[&str]) -> (Duration, usize, usize) {
-    let proxy = Proxy::new(&endpoint(), Duration::from_millis(80), |_, _| Fate::Pass);
+    let proxy =
+        Proxy::new(&endpoint(), Weather::Slow(Duration::from_millis(80)), |_, _| Fate::Pass);
     let begun = Instant::now();
     cloud.through(&proxy, arguments).ok();
     let wall = begun.elapsed();

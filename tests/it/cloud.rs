@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::proxy::{Fate, Proxy};
+use crate::proxy::{Fate, Proxy, Weather};
 
 /// The region that the seed uses.
 const REGION: &str = "eu-west-1";
@@ -164,7 +163,7 @@ impl Cloud {
     pub(crate) fn interrupted_at(&self, interrupt_at: &'static str, arguments: &[&str]) -> Run {
         let victim = Arc::new(AtomicU32::new(0));
         let process = victim.clone();
-        let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |action, _| {
+        let proxy = Proxy::new(&endpoint(), Weather::Fair, move |action, _| {
             if action == interrupt_at {
                 press_ctrl_c(process.load(Ordering::SeqCst));
             }

@@ -3,18 +3,17 @@
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use crate::cloud::{Cloud, endpoint, words};
-use crate::proxy::{Fate, Proxy};
+use crate::proxy::{Fate, Proxy, Weather};
 
 /// Runs a command that is killed right after its nth changing call was carried out.
 ///
 /// Returns whether it was; otherwise it ended by itself before.
-fn killed_at(cloud: &Cloud, arguments: &[&str], n: usize) -> bool {
+fn killed_at(cloud: &Cloud, arguments: &[&str], n: usize, weather: Weather) -> bool {
     let process = Arc::new(AtomicU32::new(0));
     let victim = process.clone();
-    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |_, number| {
+    let proxy = Proxy::new(&endpoint(), weather, move |_, number| {
         if number < n {
             return Fate::Pass;
         }
@@ -40,7 +39,7 @@ fn up_killed_after_each_change_converges_when_run_again() {
     let (up, down) = (cloud.up(), cloud.down());
     let mut points = 0;
     for n in 1.. {
-        if !killed_at(&cloud, &words(&up), n) {
+        if !killed_at(&cloud, &words(&up), n, Weather::Fair) {
             break;
         }
         points = n;
@@ -59,7 +58,7 @@ fn down_of_a_half_built_stack_leaves_nothing() {
     let (up, down) = (cloud.up(), cloud.down());
     let mut points = 0;
     for n in 1.. {
-        if !killed_at(&cloud, &words(&up), n) {
+        if !killed_at(&cloud, &words(&up), n, Weather::Fair) {
             break;
         }
         points = n;
@@ -85,7 +84,7 @@ fn a_change_killed_after_each_of_its_calls_converges_when_run_again() {
     let mut points = 0;
     for n in 1.. {
         cloud.cgw(&words(&up)).ok();
-        let is_killed = killed_at(&cloud, &changed, n);
+        let is_killed = killed_at(&cloud, &changed, n, Weather::Fair);
         let again = cloud.cgw(&changed).ok();
         let quiet = cloud.cgw(&changed).ok();
         assert!(quiet.out.contains("nothing to change"), "{n}: {}{}", again.out, quiet.out);
@@ -107,7 +106,7 @@ fn down_killed_after_each_change_converges_when_run_again() {
     let mut points = 0;
     for n in 1.. {
         cloud.cgw(&words(&up)).ok();
-        if !killed_at(&cloud, &words(&down), n) {
+        if !killed_at(&cloud, &words(&down), n, Weather::Fair) {
             break;
         }
         points = n;
@@ -117,12 +116,37 @@ fn down_killed_after_each_change_converges_when_run_again() {
     assert!(points >= 20, "only {points} points");
 }
 
+/// Both runs are killed, and the next ones meet what goes wrong as well.
+#[test]
+fn whatever_is_killed_in_foul_weather_converges_when_run_again() {
+    let cloud = Cloud::new();
+    let before = cloud.dump();
+    let (up, down) = (cloud.up(), cloud.down());
+    let mut points = 0;
+    for n in 1.. {
+        let seed = u64::try_from(n).unwrap();
+        let killed = [(&up, 1000), (&down, 3000)].map(|(command, more)| {
+            let is_killed = killed_at(&cloud, &words(command), n, Weather::Foul(seed + more));
+            let weather = Weather::Foul(seed + more + 1000);
+            let proxy = Proxy::new(&endpoint(), weather, |_, _| Fate::Pass);
+            cloud.through(&proxy, &words(command)).ok();
+            is_killed
+        });
+        assert_eq!(cloud.dump(), before, "killed after change {n}");
+        if killed == [false, false] {
+            break;
+        }
+        points = n;
+    }
+    assert!(points >= 30, "only {points} points");
+}
+
 /// Runs a command whose nth changing call loses its reply; returns how many changes it sent.
 fn with_lost_reply(cloud: &Cloud, arguments: &[&str], n: usize) -> usize {
     let proxy =
         Proxy::new(
             &endpoint(),
-            Duration::ZERO,
+            Weather::Fair,
             move |_, number| {
                 if number == n { Fate::Lose } else { Fate::Pass }
             },

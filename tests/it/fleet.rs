@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cgw::cli::{Cli, Code, Outside, run_in};
 use cgw::interrupt::Keyboard;
-use cgw::sandbox::{Manners, Process, Quotas, Sandbox, Seed};
+use cgw::sandbox::{Calls, Manners, Process, Quotas, Sandbox, Seed};
 use cgw::{time, ui};
 use clap::Parser as _;
 use serde_json::Value;
@@ -92,7 +92,7 @@ impl Fleet {
     }
 
     fn calls(&self) -> u64 {
-        self.sandbox.calls().unwrap().0
+        self.sandbox.calls().unwrap().values().map(|calls| calls.came).sum()
     }
 }
 
@@ -398,10 +398,10 @@ fn nothing_waits_but_for_what_it_needs_and_a_tick() {
 const CHAIN: Duration = Duration::from_mins(25);
 
 /// The time that AWS's buckets give to the action that is called most often.
-fn bound(calls: &BTreeMap<String, u64>) -> Duration {
-    let needs = |(action, count): (&String, &u64)| {
+fn bound(calls: &BTreeMap<String, Calls>) -> Duration {
+    let needs = |(action, calls): (&String, &Calls)| {
         let (burst, rate) = cgw::sandbox::rate(action);
-        (f64::from(u32::try_from(*count).unwrap()) - burst).max(0.0) / rate
+        (f64::from(u32::try_from(calls.came).unwrap()) - burst).max(0.0) / rate
     };
     Duration::from_secs_f64(calls.iter().map(needs).fold(0.0, f64::max))
 }
@@ -422,26 +422,26 @@ fn spent() -> (Duration, u64) {
 fn made(count: usize) -> Duration {
     simulated(async {
         let fleet = Fleet::new(count, "");
-        let (before, begun) = (fleet.sandbox.calls_of_each().unwrap(), time::now());
+        let (before, begun) = (fleet.sandbox.calls().unwrap(), time::now());
         let (processor, sown) = spent();
         fleet.cgw(&["up", "--all", "--yes", "--quota-raised"]).await.ok();
         let took = begun.elapsed();
-        let mut calls = fleet.sandbox.calls_of_each().unwrap();
-        for (action, count) in &mut calls {
-            *count -= before.get(action).copied().unwrap_or(0);
+        let mut calls = fleet.sandbox.calls().unwrap();
+        for (action, calls) in &mut calls {
+            calls.came -= before.get(action).map_or(0, |before| before.came);
         }
-        let throttled = fleet.sandbox.calls().unwrap().1;
+        let throttled: u64 = calls.values().map(|calls| calls.throttled).sum();
         let (now, memory) = spent();
         println!(
             "{count:>5} stacks: {:>6.0} s simulated, buckets {:>6.0} s, {:>5} calls a stack, \
              {throttled} throttled, processor {:>6.1} s, memory {memory} MB, {sown} MB of it before",
             took.as_secs_f64(),
             bound(&calls).as_secs_f64(),
-            calls.values().sum::<u64>() / u64::try_from(count).unwrap(),
+            calls.values().map(|calls| calls.came).sum::<u64>() / u64::try_from(count).unwrap(),
             now.saturating_sub(processor).as_secs_f64(),
         );
         if std::env::var_os("CGW_CALLS").is_some() {
-            println!("{calls:#?}");
+            calls.iter().for_each(|(action, calls)| println!("{action}: {calls:?}"));
         }
         assert_eq!(throttled, 0, "the buckets keep every call under AWS's throttle");
         assert!(took <= CHAIN.max(bound(&calls) + CHAIN), "{took:?}");

@@ -1,12 +1,11 @@
 //! Instances that a stack launches: its server, and a host to ping.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use serde_json::json;
 
 use crate::cloud::{Cloud, Run, endpoint, lines, press_ctrl_c, words};
-use crate::proxy::{Fate, Proxy};
+use crate::proxy::{Fate, Proxy, Weather};
 use crate::push::Windows;
 
 /// The flags of an `up` that launches its server.
@@ -83,7 +82,7 @@ fn a_lost_reply_launches_no_second_server() {
     let cloud = Cloud::new();
     let before = cloud.dump();
     let first = AtomicBool::new(true);
-    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |action, _| {
+    let proxy = Proxy::new(&endpoint(), Weather::Fair, move |action, _| {
         let is_it = action == "RunInstances" && first.swap(false, Ordering::Relaxed);
         if is_it { Fate::Lose } else { Fate::Pass }
     });

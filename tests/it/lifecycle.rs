@@ -2,10 +2,9 @@
 
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use crate::cloud::{Cloud, Run, endpoint, lines, words};
-use crate::proxy::{Fate, Proxy};
+use crate::proxy::{Fate, Proxy, Weather};
 
 #[test]
 fn up_makes_every_node_and_down_leaves_everything_as_it_was() {
@@ -189,7 +188,7 @@ fn a_route_that_somebody_makes_during_the_run_stays_theirs() {
         "GatewayId": cloud.id("cloud_igw"),
     });
     let made = theirs.clone();
-    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |action, _| {
+    let proxy = Proxy::new(&endpoint(), Weather::Fair, move |action, _| {
         if action == "CreateVpnGateway" {
             other.stranger("create_route", &made);
         }
@@ -229,7 +228,7 @@ fn a_route_that_somebody_makes_while_ours_is_put_back_stays_theirs() {
     let mut theirs = route;
     theirs["GatewayId"] = cloud.id("cloud_igw").into();
     let other = cloud.clone();
-    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |action, _| {
+    let proxy = Proxy::new(&endpoint(), Weather::Fair, move |action, _| {
         if action == "CreateRoute" {
             other.stranger("create_route", &theirs);
         }
@@ -272,7 +271,7 @@ fn a_stack_that_somebody_made_since_the_look_is_looked_at_again() {
             tag("cgw:declared:workload-ports", "443"),
         ]}],
     });
-    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |_, number| {
+    let proxy = Proxy::new(&endpoint(), Weather::Fair, move |_, number| {
         if number == 1 {
             other.stranger("create_security_group", &record);
         }
@@ -304,7 +303,7 @@ fn down_takes_away_what_another_run_made_since_the_look() {
         "Tags": [tag("cgw:stack", &cloud.id("cloud_vpc")), tag("cgw:node", "elastic-ip")],
     }]});
     // The first change is the lock.
-    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |_, number| {
+    let proxy = Proxy::new(&endpoint(), Weather::Fair, move |_, number| {
         if number == 1 {
             other.stranger("allocate_address", &address);
         }
@@ -352,7 +351,7 @@ fn the_lock_of_a_living_process_is_respected() {
     let up = cloud.up();
     let (tell, told) = std::sync::mpsc::channel();
     let tell = Mutex::new(tell);
-    let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |_, number| {
+    let proxy = Proxy::new(&endpoint(), Weather::Fair, move |_, number| {
         if number == 1 {
             tell.lock().unwrap().send(()).unwrap();
         }

@@ -1,9 +1,11 @@
-//! A proxy between cgw and LocalStack that sees every call, and can lose replies, wait or kill.
+//! A proxy between cgw and LocalStack that sees every call, and can throttle, wait, cut, lose or kill.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use cgw::sandbox::Draws;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::SendRequest;
@@ -22,6 +24,48 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn changes(&self) -> bool {
         !["Describe", "Get", "List"].iter().any(|verb| self.action.starts_with(verb))
+    }
+}
+
+/// How the way to AWS is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weather {
+    Fair,
+    /// Each call takes so much longer.
+    Slow(Duration),
+    /// Now and then a call is slow, throttled or cut off before it comes, or its reply is lost; which
+    /// ones is drawn from the seed, in the order in which they come.
+    Foul(u64),
+}
+
+/// What happens to one call on its way.
+enum Mishap {
+    Throttled,
+    Cut,
+    ReplyLost,
+}
+
+/// In how many calls of a hundred each mishap happens, and a delay.
+const ODDS: u32 = 2;
+
+impl Weather {
+    /// What happens to a call, the nth that comes, and how long it takes on its way.
+    fn meets(self, number: u64) -> (Duration, Option<Mishap>) {
+        let Self::Foul(seed) = self else {
+            return (if let Self::Slow(delay) = self { delay } else { Duration::ZERO }, None);
+        };
+        let mut draws = Draws::new(seed.wrapping_mul(100_000) + number);
+        let delay = match draws.percent("slow", 5 * ODDS) {
+            true => draws.span("delay", Duration::ZERO..=Duration::from_millis(200)),
+            false => Duration::ZERO,
+        };
+        let mishap = match draws.number("mishap") % 100 / ODDS {
+            0 => Some(Mishap::Throttled),
+            1 => Some(Mishap::Cut),
+            2 => Some(Mishap::ReplyLost),
+            _ => None,
+        };
+        (delay, mishap)
     }
 }
 
@@ -62,7 +106,9 @@ impl Open {
 struct Shared {
     open: Arc<Open>,
     upstream: String,
-    delay: Duration,
+    weather: Weather,
+    /// How many calls have come.
+    came: AtomicU64,
     rule: Box<Rule>,
     calls: Arc<Mutex<Vec<Call>>>,
     changes: Mutex<usize>,
@@ -73,12 +119,12 @@ struct Shared {
 impl Proxy {
     /// Passes everything on.
     pub(crate) fn watching(upstream: &str) -> Self {
-        Self::new(upstream, Duration::ZERO, |_, _| Fate::Pass)
+        Self::new(upstream, Weather::Fair, |_, _| Fate::Pass)
     }
 
     pub(crate) fn new(
         upstream: &str,
-        delay: Duration,
+        weather: Weather,
         rule: impl Fn(&str, usize) -> Fate + Send + Sync + 'static,
     ) -> Self {
         let calls = Arc::new(Mutex::new(Vec::new()));
@@ -86,7 +132,8 @@ impl Proxy {
         let shared = Arc::new(Shared {
             open: open.clone(),
             upstream: upstream.trim_start_matches("http://").to_owned(),
-            delay,
+            weather,
+            came: AtomicU64::new(0),
             rule: Box::new(rule),
             calls: calls.clone(),
             changes: Mutex::new(0),
@@ -175,7 +222,13 @@ async fn carry_out(
 ) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let begun = std::time::Instant::now();
     let action = action(&request);
-    tokio::time::sleep(shared.delay).await;
+    let (delay, mishap) = shared.weather.meets(shared.came.fetch_add(1, Ordering::Relaxed));
+    tokio::time::sleep(delay).await;
+    match mishap {
+        Some(Mishap::Cut) => return Err(std::io::Error::other("the call is cut off")),
+        Some(Mishap::Throttled) if is_of_ec2(&request) => return Ok(throttled()),
+        Some(Mishap::Throttled | Mishap::ReplyLost) | None => {}
+    }
     let reply = forward(shared, request.map(Full::new)).await?;
     let call = Call { action: action.clone(), span: (begun, std::time::Instant::now()) };
     let changes = call.changes();
@@ -187,10 +240,25 @@ async fn carry_out(
             *count
         };
         if (shared.rule)(&action, number) == Fate::Lose {
-            return Err(std::io::Error::other("the reply is lost"));
+            return Err(lost());
         }
     }
-    Ok(reply)
+    if matches!(mishap, Some(Mishap::ReplyLost)) { Err(lost()) } else { Ok(reply) }
+}
+
+fn lost() -> std::io::Error {
+    std::io::Error::other("the reply is lost")
+}
+
+/// Only EC2 says in this way that it is asked too often.
+fn is_of_ec2(request: &Request<Bytes>) -> bool {
+    String::from_utf8_lossy(request.body()).contains("Version=2016-11-15")
+}
+
+fn throttled() -> Response<Full<Bytes>> {
+    let body = "<Response><Errors><Error><Code>RequestLimitExceeded</Code><Message>Request limit \
+                exceeded.</Message></Error></Errors><RequestID>0</RequestID></Response>";
+    Response::builder().status(503).body(Full::new(Bytes::from_static(body.as_bytes()))).unwrap()
 }
 
 /// EC2 is told the action in a form, Systems Manager in a header.

@@ -177,7 +177,7 @@ fn the_whole_job_goes_by_systems_manager_and_leaves_no_key_there() {
             field.sandbox.objects().unwrap().into_keys().filter(|id| id.starts_with("/cgw"));
         assert_eq!(named.collect::<Vec<_>>(), [""; 0]);
         field.cgw(&field.down()).await.ok();
-        let calls = field.sandbox.calls_of_each().unwrap()["SendCommand"];
+        let calls = field.sandbox.calls().unwrap()["SendCommand"].came;
         assert!(calls > 5, "{calls}");
         assert_eq!(field.sandbox.alarms().unwrap(), Vec::<String>::new());
         assert_eq!(field.sandbox.traces().unwrap(), Vec::<String>::new());

@@ -372,7 +372,9 @@ async fn run(seed: u64, tally: &Tally) -> Trace {
     assert!(gone.is_empty() && new.is_empty(), "was {gone:?}\nis {new:?}\n{said}");
     let traces = schedule.field.sandbox.traces().unwrap();
     assert!(traces.is_empty(), "{traces:?}\n{said}");
-    schedule.place.note(&format!("calls {:?}\n", schedule.field.sandbox.calls()));
+    let calls = schedule.field.sandbox.calls().unwrap();
+    let calls: u64 = calls.values().map(|calls| calls.came).sum();
+    schedule.place.note(&format!("calls {calls}\n"));
     Trace { said: schedule.said(), asked: schedule.asked }
 }
 

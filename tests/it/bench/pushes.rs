@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::delay::Delay;
 use crate::cloud::endpoint;
-use crate::proxy::{Fate, Proxy};
+use crate::proxy::{Fate, Proxy, Weather};
 use crate::push::{bundle, engine, powershell, remote};
 use crate::sshd::{Setup, Sshd};
 use crate::ssm::Server;
@@ -116,7 +116,7 @@ async fn over_systems_manager() {
             let ip = server.private_ip();
             server.script("powershell.exe", &powershell(&ip).expect("an engine"));
             fs::create_dir(server.folder.path().join("state")).unwrap();
-            let proxy = Proxy::new(&endpoint(), delay, |_, _| Fate::Pass);
+            let proxy = Proxy::new(&endpoint(), Weather::Slow(delay), |_, _| Fate::Pass);
             let (transport, _) = server.clients(proxy.url()).await;
             all.push(push_twice(&transport, &ip).await);
             let calls = proxy.calls();

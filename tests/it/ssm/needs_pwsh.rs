@@ -4,14 +4,13 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use aws_sdk_ssm::operation::get_command_invocation::GetCommandInvocationOutput;
 use aws_sdk_ssm::types::ParameterType;
 use cgw::transport::ssm;
 
 use super::{Call, Error, Exit, Proxy, Server, endpoint, exec, noise};
-use crate::proxy::Fate;
+use crate::proxy::{Fate, Weather};
 use crate::push::{bundle, powershell, remote};
 
 const NEEDED: &str = "CGW_PWSH names a PowerShell 7; tests/run finds it";
@@ -178,7 +177,7 @@ async fn a_lost_reply_loses_no_command_and_sends_none_twice() {
     let server = server();
     for lost in ["PutParameter", "SendCommand", "DeleteParameter"] {
         let first = AtomicBool::new(true);
-        let proxy = Proxy::new(&endpoint(), Duration::ZERO, move |action, _| {
+        let proxy = Proxy::new(&endpoint(), Weather::Fair, move |action, _| {
             let is_it = action == lost && first.swap(false, Ordering::Relaxed);
             if is_it { Fate::Lose } else { Fate::Pass }
         });
