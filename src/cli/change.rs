@@ -12,7 +12,6 @@ use crate::lease::{Force, Lease, Wanted};
 use crate::plan::{Approved, Left, Plan};
 use crate::resource::Hands;
 use crate::server::Reach;
-use crate::time::Backoff;
 use crate::ui;
 
 /// Makes a plan of what was observed.
@@ -301,23 +300,19 @@ impl Work<'_> {
         self.apply(plan).await
     }
 
+    /// Observes all there is; where reads may lag behind what somebody did just now, once they cannot
+    /// any more.
     async fn look(&self, session: &mut Session, lags: bool) -> Result<(), Stopped> {
-        session.observe_again().await?;
         let Options { consistency, events, interrupt, .. } = &self.options;
-        if !lags || consistency.is_zero() {
-            return Ok(());
-        }
-        let (first, longest) = (Duration::from_secs(1), Duration::from_secs(5));
-        let mut backoff = Backoff::new(first, longest, *consistency);
-        let seconds = consistency.as_secs();
-        events.note(format!("waiting {seconds} s, until all that the run before did can be seen"));
-        while let Some(rest) = backoff.next_rest() {
-            if interrupt.sleep(rest).await.is_err() {
-                break;
+        if lags && !consistency.is_zero() {
+            let seconds = consistency.as_secs();
+            events
+                .note(format!("waiting {seconds} s, until all that was done just now can be seen"));
+            if interrupt.sleep(*consistency).await.is_err() {
+                session.must_go_on()?;
             }
-            session.observe_again().await?;
         }
-        Ok(())
+        session.observe_again().await
     }
 }
 

@@ -1,9 +1,10 @@
 //! An account of its own on the LocalStack that `tests/run` started, seeded, with decoys.
 
 use std::collections::BTreeMap;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::Arc;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
@@ -14,6 +15,42 @@ const REGION: &str = "eu-west-1";
 
 pub(crate) fn endpoint() -> String {
     std::env::var("CGW_LOCALSTACK_URL").expect("tests/run starts LocalStack and names it here")
+}
+
+/// A Python that runs `cloud.py`.
+struct Python {
+    words: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+/// Those that have nothing to do; each ends with this process.
+static IDLE: Mutex<Vec<Python>> = Mutex::new(Vec::new());
+
+/// Has something done by an idle Python, and returns what it printed.
+fn ask_python(words: &[&str]) -> String {
+    let idle = IDLE.lock().unwrap().pop();
+    let mut python = idle.unwrap_or_else(Python::start);
+    let answer = python.ask(words);
+    IDLE.lock().unwrap().push(python);
+    answer
+}
+
+impl Python {
+    fn start() -> Self {
+        let python = std::env::var("CGW_PYTHON").expect("tests/run names a Python with boto3");
+        let script = format!("{}/tests/it/cloud.py", env!("CARGO_MANIFEST_DIR"));
+        let (piped, mut command) = (Stdio::piped, Command::new(python));
+        let mut child = command.arg(script).stdin(piped()).stdout(piped()).spawn().unwrap();
+        let (words, answers) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Self { words, answers: BufReader::new(answers) }
+    }
+
+    fn ask(&mut self, words: &[&str]) -> String {
+        writeln!(self.words, "{}", serde_json::json!(words)).unwrap();
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).unwrap();
+        serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{words:?}: see its own words"))
+    }
 }
 
 /// A seeded account.
@@ -80,21 +117,8 @@ impl Cloud {
     }
 
     fn script(&self, name: &str, options: &[&str]) -> String {
-        let path = format!("{}/localstack/{name}", env!("CARGO_MANIFEST_DIR"));
-        let output = Command::new(path)
-            .args([
-                "--endpoint-url",
-                &self.endpoint,
-                "--account",
-                &self.account,
-                "--region",
-                REGION,
-            ])
-            .args(options)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        let place = ["--endpoint-url", &self.endpoint, "--account", &self.account];
+        ask_python(&[&[name][..], &place, &["--region", REGION], options].concat())
     }
 
     /// Everything in the account that matters, as text that is equal when nothing changed.
@@ -109,17 +133,8 @@ impl Cloud {
 
     /// Calls EC2 as somebody else in the account would.
     pub(crate) fn stranger(&self, action: &str, parameters: &Value) {
-        let python = std::env::var("CGW_PYTHON").expect("tests/run names a Python with boto3");
-        let code = format!(
-            "import boto3, json, sys\n\
-             ec2 = boto3.client('ec2', endpoint_url='{}', region_name='{REGION}', \
-             aws_access_key_id='{}', aws_secret_access_key='x')\n\
-             getattr(ec2, sys.argv[1])(**json.loads(sys.argv[2]))",
-            self.endpoint, self.account
-        );
-        let mut command = Command::new(python);
-        let status = command.args(["-c", &code, action, &parameters.to_string()]).status().unwrap();
-        assert!(status.success(), "{action}");
+        let parameters = parameters.to_string();
+        ask_python(&["call", &self.endpoint, &self.account, REGION, action, &parameters]);
     }
 
     /// Sets one of the plug-in's switches for this account.
