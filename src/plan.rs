@@ -199,6 +199,12 @@ impl Plan {
         self.work().all(|step| step.spec.is_none())
     }
 
+    /// Says whether it makes anything.
+    #[must_use]
+    pub fn makes(&self) -> bool {
+        self.work().any(|step| matches!(step.change, Change::Create | Change::Replace(_)))
+    }
+
     /// Splits it into all else, and what becomes of the record.
     #[must_use]
     pub fn split_record(&self) -> (Self, Self) {

@@ -47,7 +47,6 @@ pub use seed::Seed;
 pub use serve::Port;
 pub use store::Error;
 use store::Store;
-use systems_manager::SystemsManager;
 pub use throttle::rate;
 pub use unshown::Unshown;
 
@@ -233,8 +232,8 @@ impl Sandbox {
 
     /// Returns all objects as text, by their ids: equal when nothing has changed.
     pub fn objects(&self) -> Result<BTreeMap<String, String>, Error> {
-        self.with(|account, _| {
-            let parameters = account.managers.values().flat_map(SystemsManager::objects);
+        self.with(|account, now| {
+            let parameters = account.managers.values().flat_map(|manager| manager.objects(now));
             account.regions.values().flat_map(Region::objects).chain(parameters).collect()
         })
     }
@@ -258,7 +257,7 @@ impl Sandbox {
         })
     }
 
-    /// Returns how many calls of each action there were.
+    /// Returns how many calls of each action there were; one that a folder keeps does not count.
     pub fn calls(&self) -> Result<BTreeMap<String, Calls>, Error> {
         self.with(|account, _| account.calls.clone())
     }

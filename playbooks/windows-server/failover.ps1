@@ -47,6 +47,8 @@ try {
     }
     if (-not (Test-Inside $Ping $parameters.cloudCidr)) { throw "$Ping is not in the VPC's network" }
     $lock = Enter-Run
+    # Who runs this has come over a new connection; the guard of a run that was cut off would put the rule back.
+    [void] (Exit-Guard $parameters.stack)
     if (-not (Wait-Reply $Ping $Wait)) { throw "$Ping does not answer: there is nothing to fail over" }
     $carrier = @(Get-Carrier)[0]
     if (-not $carrier) { throw "$Ping answers, but not through a tunnel" }

@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use aws_sdk_ssm::types::{
-    CommandInvocationStatus, InstanceInformationStringFilter, ParameterType, PingStatus, Tag,
+    CommandInvocationStatus, InstanceInformationStringFilter, ParameterTier, ParameterType,
+    PingStatus, Tag,
 };
+
+use jiff::Timestamp;
+use serde_json::json;
 
 use super::action::Action;
 use super::client::Reader;
@@ -105,8 +109,23 @@ impl RunCommand {
         self.0.events()
     }
 
-    /// Puts a secret where the machine can read it, under a name that was never used before.
-    pub async fn put_secret(&self, stack: &Stack, name: &str, value: &Secret) -> Result<(), Error> {
+    /// Puts a secret where the machine can read it, under a name that was never used before; AWS
+    /// deletes it at a time, should nobody do so before.
+    ///
+    /// Source: Systems Manager user guide, «Assigning parameter policies in Parameter Store»: only
+    /// an advanced parameter goes by itself.
+    pub async fn put_secret(
+        &self,
+        stack: &Stack,
+        name: &str,
+        value: &Secret,
+        until: Timestamp,
+    ) -> Result<(), Error> {
+        let ends = json!([{
+            "Type": "Expiration",
+            "Version": "1.0",
+            "Attributes": { "Timestamp": format!("{until:.3}") },
+        }]);
         let tag = Tag::builder().key(STACK).value(stack.as_str()).build();
         let tag = tag.expect("both parts are given");
         let put = self.0.call_ssm(Action::PutParameter, |ssm| {
@@ -114,6 +133,8 @@ impl RunCommand {
                 .name(name)
                 .value(value.expose())
                 .r#type(ParameterType::SecureString)
+                .tier(ParameterTier::Advanced)
+                .policies(ends.to_string())
                 .tags(tag.clone())
                 .send()
         });

@@ -137,9 +137,9 @@ enum Way {
     AtOnce,
     /// What was approved, and beside it a look: the record goes only if that shows nothing more.
     Beside,
-    /// A look, until all is to be seen that somebody did just now.
+    /// A look; where somebody was at work just now, once all is to be seen that was done.
     Look {
-        /// Whether somebody was at work just now.
+        /// Whether somebody was, or may have been.
         lags: bool,
     },
 }
@@ -150,7 +150,8 @@ enum Way {
 struct Known {
     /// It was read a moment ago.
     is_fresh: bool,
-    /// Somebody held the lock then or until now, or another stack may have handed something over.
+    /// Somebody held the lock then or until now, or another stack may have handed something over, or
+    /// what somebody has just begun would be made once more.
     lags: bool,
     /// There was something of the stack.
     exists: bool,
@@ -190,11 +191,12 @@ async fn under_lock(
         // While a person thought it over anything may have happened.
         is_fresh: change.options.yes && session.is_fresh(),
         // Without a record the rest may be what was there before a `down`; what another stack of the
-        // server has just handed over may not be seen yet.
+        // server has just handed over may not be seen yet, nor what a run made that ended just now.
         lags: lease.follows_another
             || session.was_locked()
             || session.has_lost_its_record()
-            || (session.shares() && plan.only_removes()),
+            || (session.shares() && plan.only_removes())
+            || (session.exists && plan.makes()),
         exists: session.exists,
         only_removes: plan.only_removes(),
     };
@@ -308,9 +310,9 @@ impl Work<'_> {
             let seconds = consistency.as_secs();
             events
                 .note(format!("waiting {seconds} s, until all that was done just now can be seen"));
-            if interrupt.sleep(*consistency).await.is_err() {
-                session.must_go_on()?;
-            }
+            // Whoever interrupts ends this rest, too.
+            let _rested = interrupt.sleep(*consistency).await;
+            session.must_go_on()?;
         }
         session.observe_again().await
     }

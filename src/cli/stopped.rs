@@ -67,6 +67,14 @@ impl Stopped {
         self
     }
 
+    /// Says that it is so only since the plan was shown.
+    #[must_use]
+    pub fn meanwhile(mut self) -> Self {
+        let text = "that was not so when the plan was shown".to_owned();
+        self.refusals.push(Refusal { text, hint: "run the same command again".to_owned() });
+        self
+    }
+
     /// Returns the reasons as one text.
     pub(super) fn text(&self) -> String {
         let texts: Vec<&str> = self.refusals.iter().map(|refusal| refusal.text.as_str()).collect();

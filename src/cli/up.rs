@@ -163,7 +163,7 @@ async fn make(options: &Up, session: &mut Session) -> Result<Code, Stopped> {
     }
 }
 
-/// Examines what is declared, for a change that may do what it is told.
+/// Examines what is declared, with what `--allow-replace` allows.
 fn examined(options: &Up, session: &Session) -> Result<Situation, Stopped> {
     let may_cut_off = options.allow_replace;
     situation(session).map(|situation| Situation { may_cut_off, ..situation })
@@ -222,7 +222,7 @@ async fn carry(
         vpc: situation.cloud.vpc.clone(),
         planner: &|session| {
             let changes = session.plan(&topology::desired(&examined(options, session)?));
-            allowed(&changes, &may_end)?;
+            allowed(&changes, &may_end).map_err(Stopped::meanwhile)?;
             Ok(changes)
         },
         reach,

@@ -149,8 +149,9 @@ impl Error {
                 Some("somebody made the stack just now: run the same command again".to_owned())
             }
             Self::Carries(_) => Some(
-                "run the same command again: where --ping names a host it goes on one tunnel after \
-                 the other, and with --allow-replace at once, which cuts the traffic off meanwhile"
+                "run the same command again, either with --ping ADDRESS, which goes on one tunnel \
+                 after the other where cgw logs in to the server, or with --allow-replace, which \
+                 cuts the traffic off until the server has the new suites"
                     .to_owned(),
             ),
             Self::Server(error) => error.hint(),

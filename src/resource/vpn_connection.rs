@@ -12,7 +12,7 @@ use super::hands::gone_is_fine;
 use super::kind::{At, Deps, Kind, Live, Made, Next, Phase, Ref, tagged};
 use super::{CustomerGateway, Error, Hands, VpnGateway};
 use crate::address::{Address, AwsId, Id, Stack};
-use crate::aws::{self, Action, Source};
+use crate::aws::{self, Action, Source, Writer};
 use crate::diff::Diff;
 use crate::secret::Secret;
 use crate::tunnel::{Crypto, PHASE1_SECONDS, PHASE2_SECONDS, Suites, Tunnel, Turn};
@@ -210,8 +210,11 @@ impl Kind for VpnConnection {
     ) -> Result<Next, Error> {
         let suites = Suites::of(spec.crypto);
         let Some(tunnel) = next_to_change(spec, state) else { return Ok(Next::Nothing) };
-        if spec.cuts_off(state, tunnel) {
-            return Err(Error::Carries(tunnel.outside));
+        if !spec.may_cut_off {
+            let now = State { telemetry: telemetry(at.writer(hands)?, id).await?, ..state.clone() };
+            if spec.cuts_off(&now, tunnel) {
+                return Err(Error::Carries(tunnel.outside));
+            }
         }
         let (connection, outside) = (id.owner().as_str(), tunnel.outside.to_string());
         at.writer(hands)?
@@ -239,6 +242,19 @@ impl Kind for VpnConnection {
         }
         Ok(Next::Look)
     }
+}
+
+/// Reads which tunnels of a connection carry traffic at this moment.
+async fn telemetry(writer: &Writer, id: &Id) -> Result<Vec<Telemetry>, Error> {
+    let reply = writer
+        .call(Action::DescribeVpnConnections, |ec2| {
+            ec2.describe_vpn_connections().vpn_connection_ids(id.owner().as_str()).send()
+        })
+        .await?;
+    let found = reply.vpn_connections().first().and_then(world::connection);
+    found
+        .map(|o| o.telemetry)
+        .ok_or(Error::Reply { action: Action::DescribeVpnConnections, lacks: "connection" })
 }
 
 /// The tunnel whose suites or key differ, one that carries no traffic first.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -22,10 +23,24 @@ use crate::transport::ssm;
 /// What Systems Manager keeps in a region.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SystemsManager {
-    parameters: BTreeMap<String, Unshown>,
+    parameters: BTreeMap<String, Parameter>,
     commands: BTreeMap<String, Command>,
     /// What was left on the instances for a later command: an instance, a command, a part.
     left: BTreeMap<String, String>,
+}
+
+/// A parameter that a command reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Parameter {
+    value: Unshown,
+    /// When it goes by itself.
+    until: Option<Moment>,
+}
+
+impl Parameter {
+    fn is_there(&self, now: Moment) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
 }
 
 /// A command for one instance.
@@ -96,8 +111,9 @@ impl Ended {
 
 impl SystemsManager {
     /// Returns the parameters as text, by their names; their values are not told.
-    pub(super) fn objects(&self) -> impl Iterator<Item = (String, String)> {
-        self.parameters.keys().map(|name| (name.clone(), "parameter".to_owned()))
+    pub(super) fn objects(&self, now: Moment) -> impl Iterator<Item = (String, String)> {
+        let there = self.parameters.iter().filter(move |(_, one)| one.is_there(now));
+        there.map(|(name, _)| (name.clone(), "parameter".to_owned()))
     }
 
     fn put(&mut self, query: &Query) -> Result<Value, Refusal> {
@@ -105,8 +121,19 @@ impl SystemsManager {
         if self.parameters.contains_key(name) {
             return Err(Refusal::new("ParameterAlreadyExists", "It exists already."));
         }
-        self.parameters.insert(name.to_owned(), Unshown::new(value));
-        Ok(json!({ "Version": 1, "Tier": "Standard" }))
+        let tier = query.text("Tier").unwrap_or("Standard");
+        let until = query.text("Policies").map(expiration).transpose()?;
+        if until.is_some() && tier != "Advanced" {
+            let text = "Policies are only for parameters of the advanced tier.";
+            return Err(Refusal::new("ValidationException", text));
+        }
+        self.parameters.insert(name.to_owned(), Parameter { value: Unshown::new(value), until });
+        Ok(json!({ "Version": 1, "Tier": tier }))
+    }
+
+    /// Deletes what goes by itself. AWS looks for such from time to time; how often it does not say.
+    fn expire(&mut self, now: Moment) {
+        self.parameters.retain(|_, parameter| parameter.is_there(now));
     }
 
     /// Returns the commands for an instance, the newest first.
@@ -147,6 +174,20 @@ fn stack_of(document: &[u8]) -> Option<Stack> {
     serde_json::from_slice::<Value>(line).ok()?["stack"].as_str()?.parse().ok()
 }
 
+/// Reads when a parameter is to go (Systems Manager user guide, «Assigning parameter policies in
+/// Parameter Store»).
+fn expiration(policies: &str) -> Result<Moment, Refusal> {
+    let read = || {
+        let policies: Value = serde_json::from_str(policies).ok()?;
+        let [policy] = &policies.as_array()?[..] else { return None };
+        let is_known = policy["Type"] == "Expiration" && policy["Version"] == "1.0";
+        let at: Timestamp = policy["Attributes"]["Timestamp"].as_str()?.parse().ok()?;
+        is_known.then(|| at.into())
+    };
+    let text = "It is no policy that says when the parameter expires.";
+    read().ok_or_else(|| Refusal::new("InvalidPolicyAttributeException", text))
+}
+
 impl Account {
     /// Answers a call of Systems Manager.
     pub(super) fn systems_manager(
@@ -161,6 +202,7 @@ impl Account {
             return Err(Refusal::new("AccessDeniedException", "not authorized"));
         }
         let kept = self.managers.entry(region.to_owned()).or_default();
+        kept.expire(now);
         match action {
             "DescribeInstanceInformation" => Ok(self.managed(region, query, now)),
             "PutParameter" => kept.put(query),
@@ -298,7 +340,7 @@ impl Account {
         let Some(keys) = kept.parameters.get(of("parameter")) else {
             return Some(State::Ended(Ended::not_started("the parameter is not there")));
         };
-        let Some((_, stdin)) = ssm::open(keys.expose(), &sealed) else {
+        let Some((_, stdin)) = ssm::open(keys.value.expose(), &sealed) else {
             return Some(State::Ended(Ended::not_started("the command was changed on its way")));
         };
         let Conversation { boot, talk, .. } = self.deliver(machine.private_ip, &stdin, now)?;
@@ -393,6 +435,20 @@ mod tests {
         asking.ask("PutParameter", &put).unwrap();
         assert_eq!(code("PutParameter", put), "ParameterAlreadyExists");
         assert!(asking.sandbox.objects().unwrap().contains_key("/cgw/a"));
+        let policy = |at: &str| json!([{ "Type": "Expiration", "Version": "1.0", "Attributes": { "Timestamp": at } }]);
+        let until = |tier: &str, at: &str| {
+            json!({ "Name": "/cgw/b", "Value": "secret", "Tier": tier,
+                "Policies": policy(at).to_string() })
+        };
+        let (now, past) = (asking.now, asking.now.before(Duration::from_secs(1)));
+        let at = now.after(Duration::from_secs(1)).timestamp().to_string();
+        assert_eq!(code("PutParameter", until("Standard", &at)), "ValidationException");
+        assert_eq!(code("PutParameter", until("Advanced", "x")), "InvalidPolicyAttributeException");
+        asking.ask("PutParameter", &until("Advanced", &at)).unwrap();
+        assert_eq!(code("PutParameter", until("Advanced", &at)), "ParameterAlreadyExists");
+        asking.ask("DeleteParameter", &json!({ "Name": "/cgw/b" })).unwrap();
+        asking.ask("PutParameter", &until("Advanced", &past.timestamp().to_string())).unwrap();
+        assert_eq!(code("DeleteParameter", json!({ "Name": "/cgw/b" })), "ParameterNotFound");
         asking.ask("DeleteParameter", &json!({ "Name": "/cgw/a" })).unwrap();
         assert_eq!(code("RebootFleet", json!({})), "UnknownOperationException");
     }

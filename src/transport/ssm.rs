@@ -2,7 +2,8 @@
 //!
 //! What a command is given, Systems Manager keeps for 30 days and shows to many. So the command
 //! line and its standard input go there encrypted, under keys that were never used before and that
-//! the server reads from a parameter, which is gone when the command has ended.
+//! the server reads from a parameter, which is gone when the command has ended; where cgw is killed
+//! before, AWS deletes it.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -32,6 +33,8 @@ const PART: usize = 48 << 10;
 const MOST_PARTS: usize = 8;
 /// How much later than cgw itself the server's agent ends a command: it is for when cgw is gone.
 const GRACE: Duration = Duration::from_secs(30);
+/// How wrong this host's clock may be.
+const CLOCK: Duration = Duration::from_hours(1);
 /// The characters of a command's output that Systems Manager keeps (API, GetCommandInvocation).
 const KEPT: usize = 24_000;
 
@@ -73,7 +76,9 @@ impl Ssm {
                 drop(self.judge(&id, &left, &mut |_| {})?);
             }
             traces.key = true;
-            let put = self.carrier.put_secret(&self.stack, &parameter, &sealed.keys);
+            // So long the agent may take to fetch the command, and to run it.
+            let until = time::wall_clock() + 2 * (limit + GRACE) + CLOCK;
+            let put = self.carrier.put_secret(&self.stack, &parameter, &sealed.keys, until);
             put.await.map_err(Error::Aws)?;
             self.follow(&mut traces, run, limit).await
         };

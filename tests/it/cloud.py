@@ -1,4 +1,4 @@
-"""Seeds, dumps and calls EC2 for the tests, all by one Python: to start one takes longer than what it does.
+"""Seeds, dumps and calls EC2 for the tests, as often as it is asked: to start Python takes longer than what it does.
 
 Reads a JSON list of words a line; answers each with what was printed, as a JSON string in a line.
 """

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +19,7 @@ pub(crate) fn endpoint() -> String {
 
 /// A Python that runs `cloud.py`.
 struct Python {
-    words: ChildStdin,
+    process: Child,
     answers: BufReader<ChildStdout>,
 }
 
@@ -40,16 +40,18 @@ impl Python {
         let python = std::env::var("CGW_PYTHON").expect("tests/run names a Python with boto3");
         let script = format!("{}/tests/it/cloud.py", env!("CARGO_MANIFEST_DIR"));
         let (piped, mut command) = (Stdio::piped, Command::new(python));
-        let mut child = command.arg(script).stdin(piped()).stdout(piped()).spawn().unwrap();
-        let (words, answers) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        Self { words, answers: BufReader::new(answers) }
+        let mut process = command.arg(script).stdin(piped()).stdout(piped()).spawn().unwrap();
+        let answers = BufReader::new(process.stdout.take().unwrap());
+        Self { process, answers }
     }
 
     fn ask(&mut self, words: &[&str]) -> String {
-        writeln!(self.words, "{}", serde_json::json!(words)).unwrap();
+        let stdin = self.process.stdin.as_mut().unwrap();
+        writeln!(stdin, "{}", serde_json::json!(words)).unwrap();
         let mut answer = String::new();
         self.answers.read_line(&mut answer).unwrap();
-        serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{words:?}: see its own words"))
+        assert!(!answer.is_empty(), "{words:?} failed, as Python says on stderr");
+        serde_json::from_str(&answer).unwrap()
     }
 }
 

@@ -1,11 +1,12 @@
 //! Runs that are killed, and replies that are lost, at every changing call: all converge.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::cloud::{Cloud, endpoint, words};
-use crate::proxy::{Fate, Proxy, Weather};
+use crate::proxy::{Fate, Mishap, Proxy, Weather};
 
 /// Runs a command that is killed right after its nth changing call was carried out.
 ///
@@ -17,8 +18,10 @@ fn killed_at(cloud: &Cloud, arguments: &[&str], n: usize, weather: Weather) -> b
         if number < n {
             return Fate::Pass;
         }
-        let victim = victim.load(Ordering::SeqCst).to_string();
         if number == n {
+            let victim = victim.load(Ordering::SeqCst);
+            assert_ne!(victim, 0, "it has called before it was known");
+            let victim = victim.to_string();
             assert!(Command::new("kill").args(["-9", &victim]).status().unwrap().success());
         }
         // What comes after is what was in flight already.
@@ -122,23 +125,28 @@ fn whatever_is_killed_in_foul_weather_converges_when_run_again() {
     let cloud = Cloud::new();
     let before = cloud.dump();
     let (up, down) = (cloud.up(), cloud.down());
-    let mut points = 0;
+    let (mut points, mut mishaps) = (0, BTreeSet::new());
     for n in 1.. {
         let seed = u64::try_from(n).unwrap();
-        let killed = [(&up, 1000), (&down, 3000)].map(|(command, more)| {
+        let mut killed_and_again = |command: &[String], more| {
             let is_killed = killed_at(&cloud, &words(command), n, Weather::Foul(seed + more));
             let weather = Weather::Foul(seed + more + 1000);
             let proxy = Proxy::new(&endpoint(), weather, |_, _| Fate::Pass);
             cloud.through(&proxy, &words(command)).ok();
+            mishaps.extend(proxy.mishaps());
             is_killed
-        });
+        };
+        let up_killed = killed_and_again(&up, 1000);
+        cloud.assert_whole();
+        let down_killed = killed_and_again(&down, 3000);
         assert_eq!(cloud.dump(), before, "killed after change {n}");
-        if killed == [false, false] {
+        if !up_killed && !down_killed {
             break;
         }
         points = n;
     }
     assert!(points >= 30, "only {points} points");
+    assert_eq!(mishaps.into_iter().collect::<Vec<_>>(), Mishap::ALL);
 }
 
 /// Runs a command whose nth changing call loses its reply; returns how many changes it sent.

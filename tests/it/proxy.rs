@@ -39,13 +39,19 @@ pub(crate) enum Weather {
 }
 
 /// What happens to one call on its way.
-enum Mishap {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mishap {
     Throttled,
     Cut,
     ReplyLost,
 }
 
-/// In how many calls of a hundred each mishap happens, and a delay.
+impl Mishap {
+    pub(crate) const ALL: [Self; 3] = [Self::Throttled, Self::Cut, Self::ReplyLost];
+}
+
+/// How many calls of a hundred are slow, and in how many each mishap happens.
+const SLOW: u32 = 10;
 const ODDS: u32 = 2;
 
 impl Weather {
@@ -54,11 +60,10 @@ impl Weather {
         let Self::Foul(seed) = self else {
             return (if let Self::Slow(delay) = self { delay } else { Duration::ZERO }, None);
         };
-        let mut draws = Draws::new(seed.wrapping_mul(100_000) + number);
-        let delay = match draws.percent("slow", 5 * ODDS) {
-            true => draws.span("delay", Duration::ZERO..=Duration::from_millis(200)),
-            false => Duration::ZERO,
-        };
+        let mut draws = Draws::new(seed * 100_000 + number);
+        let is_slow = draws.percent("slow", SLOW);
+        let delay = draws.span("delay", Duration::ZERO..=Duration::from_millis(200));
+        let delay = if is_slow { delay } else { Duration::ZERO };
         let mishap = match draws.number("mishap") % 100 / ODDS {
             0 => Some(Mishap::Throttled),
             1 => Some(Mishap::Cut),
@@ -84,6 +89,7 @@ type Rule = dyn Fn(&str, usize) -> Fate + Send + Sync;
 pub(crate) struct Proxy {
     url: String,
     calls: Arc<Mutex<Vec<Call>>>,
+    mishaps: Arc<Mutex<Vec<Mishap>>>,
     open: Arc<Open>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -96,10 +102,20 @@ struct Open {
     fewer: Condvar,
 }
 
-impl Open {
-    fn end(&self) {
-        *self.count.lock().unwrap() -= 1;
-        self.fewer.notify_all();
+/// A call that is being carried out, for as long as it lives.
+struct Opened(Arc<Open>);
+
+impl Opened {
+    fn new(open: &Arc<Open>) -> Self {
+        *open.count.lock().unwrap() += 1;
+        Self(open.clone())
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        *self.0.count.lock().unwrap() -= 1;
+        self.0.fewer.notify_all();
     }
 }
 
@@ -109,6 +125,7 @@ struct Shared {
     weather: Weather,
     /// How many calls have come.
     came: AtomicU64,
+    mishaps: Arc<Mutex<Vec<Mishap>>>,
     rule: Box<Rule>,
     calls: Arc<Mutex<Vec<Call>>>,
     changes: Mutex<usize>,
@@ -128,12 +145,13 @@ impl Proxy {
         rule: impl Fn(&str, usize) -> Fate + Send + Sync + 'static,
     ) -> Self {
         let calls = Arc::new(Mutex::new(Vec::new()));
-        let open = Arc::<Open>::default();
+        let (open, mishaps) = (Arc::<Open>::default(), Arc::<Mutex<Vec<Mishap>>>::default());
         let shared = Arc::new(Shared {
             open: open.clone(),
             upstream: upstream.trim_start_matches("http://").to_owned(),
             weather,
             came: AtomicU64::new(0),
+            mishaps: mishaps.clone(),
             rule: Box::new(rule),
             calls: calls.clone(),
             changes: Mutex::new(0),
@@ -143,7 +161,7 @@ impl Proxy {
         let (tell, told) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || serve(&shared, &tell, stopped));
         let url = format!("http://{}", told.recv().unwrap());
-        Self { url, calls, open, stop: Some(stop), thread: Some(thread) }
+        Self { url, calls, mishaps, open, stop: Some(stop), thread: Some(thread) }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -152,6 +170,10 @@ impl Proxy {
 
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.calls.lock().unwrap().clone()
+    }
+
+    pub(crate) fn mishaps(&self) -> Vec<Mishap> {
+        self.mishaps.lock().unwrap().clone()
     }
 
     /// Waits until nothing is carried out any more: whoever called may be gone.
@@ -206,12 +228,10 @@ async fn pass(
 ) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
-    *shared.open.count.lock().unwrap() += 1;
-    let shared = shared.clone();
+    let (opened, shared) = (Opened::new(&shared.open), shared.clone());
     let call = tokio::task::spawn_local(async move {
-        let reply = carry_out(&shared, Request::from_parts(parts, body)).await;
-        shared.open.end();
-        reply
+        let _opened = opened;
+        carry_out(&shared, Request::from_parts(parts, body)).await
     });
     call.await.map_err(std::io::Error::other)?
 }
@@ -224,6 +244,7 @@ async fn carry_out(
     let action = action(&request);
     let (delay, mishap) = shared.weather.meets(shared.came.fetch_add(1, Ordering::Relaxed));
     tokio::time::sleep(delay).await;
+    shared.mishaps.lock().unwrap().extend(mishap);
     match mishap {
         Some(Mishap::Cut) => return Err(std::io::Error::other("the call is cut off")),
         Some(Mishap::Throttled) if is_of_ec2(&request) => return Ok(throttled()),

@@ -32,6 +32,8 @@ use process::{Acts, Ending, Place, Run, acts};
 const ENDLESS: Duration = Duration::from_hours(6);
 /// No read lags longer behind a write.
 const LAG: Duration = Duration::from_mins(1);
+/// AWS keeps the keys of a command no longer, whatever becomes of the run that has put them there.
+const EXPIRED: Duration = Duration::from_hours(4);
 /// How often a command is given again before what stops it is looked at.
 const TRIES: usize = 4;
 /// With so many schedules each command is done in some, though something goes wrong.
@@ -272,7 +274,11 @@ impl<'a> Schedule<'a> {
     /// Runs a command that nothing can stop, and returns what it said.
     async fn must(&mut self, words: &[String]) -> String {
         let before = self.place.transcript.borrow().len();
-        let ending = self.run(words).await;
+        let mut ending = self.run(words).await;
+        // What came up while it waited for the lock is told, and is another plan.
+        if self.said()[before..].contains("was not so when the plan was shown") {
+            ending = self.run(words).await;
+        }
         assert_eq!(ending, Ending::Code(Code::Done), "{}", self.said());
         self.said()[before..].to_owned()
     }
@@ -293,12 +299,16 @@ struct Commands {
 }
 
 impl Commands {
-    fn new(seed: &Seed, has_windows: bool) -> Self {
+    /// `via` is how cgw reaches the server, if it sets one up.
+    fn new(seed: &Seed, via: Option<&str>) -> Self {
         let Seed { cloud_vpc: vpc, instance, ping, .. } = seed;
         let of_stack = ["--stack", vpc];
         let changing = ["--yes", "--lock-timeout", "900"];
-        let way: &[&str] =
-            if has_windows { &["--via", "ssh", "--ping", ping] } else { &["--via", "none"] };
+        let has_windows = via.is_some();
+        let way: &[&str] = match via {
+            Some(via) => &["--via", via, "--ping", ping],
+            None => &["--via", "none"],
+        };
         let words = |parts: &[&[&str]]| -> Vec<String> {
             parts.concat().into_iter().map(str::to_owned).collect()
         };
@@ -331,8 +341,12 @@ impl Commands {
 async fn run(seed: u64, tally: &Tally) -> Trace {
     let mut schedule = Schedule::new(seed, tally);
     let before = schedule.field.sandbox.objects().unwrap();
-    let has_windows = !seed.is_multiple_of(4);
-    let commands = Commands::new(&schedule.field.seed, has_windows);
+    let via = match seed % 4 {
+        0 => None,
+        2 => Some("ssm"),
+        _ => Some("ssh"),
+    };
+    let commands = Commands::new(&schedule.field.seed, via);
     schedule.others = commands.all();
     let Commands { up, other, again, down, status, on_server } = &commands;
     schedule.insist(up).await;
@@ -351,7 +365,7 @@ async fn run(seed: u64, tally: &Tally) -> Trace {
         schedule.insist(up).await;
     }
     schedule.calm().await;
-    if schedule.is_tampered && has_windows {
+    if schedule.is_tampered && via.is_some() {
         // A tunnel without its rule proves nothing while the other one is changed; and what was
         // changed on the server only the steps see.
         schedule.must(&[&up[..], &["--allow-replace".to_owned()]].concat()).await;
@@ -365,6 +379,8 @@ async fn run(seed: u64, tally: &Tally) -> Trace {
     let twice = schedule.twice();
     assert!(twice.is_empty(), "{twice:?}\n{}", schedule.said());
     schedule.must(down).await;
+    // The keys of a command whose run was killed go by themselves.
+    time::sleep(EXPIRED).await;
     let after = schedule.field.sandbox.objects().unwrap();
     let gone: Vec<_> = before.iter().filter(|(id, text)| after.get(*id) != Some(text)).collect();
     let new: Vec<_> = after.iter().filter(|(id, text)| before.get(*id) != Some(text)).collect();
@@ -380,7 +396,7 @@ async fn run(seed: u64, tally: &Tally) -> Trace {
 
 /// A number that somebody has asked for.
 fn read(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
+    Some(std::env::var(name).ok()?.parse().expect("it is a number"))
 }
 
 /// The seeds that are asked for: one, or the first so many.
@@ -457,7 +473,9 @@ fn what_went_wrong_once_does_so_no_more() {
     // 5010: what was changed under an announcement, and made with an address, that a read showed
     // after a `down` had taken them away.
     // 5083: a lock in another VPC, where a run was killed that had seen no record.
-    for seed in [1, 5, 22, 75, 5010, 5083] {
+    // 10276: what a run had made that ended just before, made once more. 10777: the guard of a killed
+    // run, which put a rule back that was off for the other tunnel's sake.
+    for seed in [1, 5, 22, 75, 5010, 5083, 10276, 10777] {
         assert!(holds(seed, &Tally::default()), "{seed}");
     }
 }
@@ -470,7 +488,7 @@ fn rotations_side_by_side_never_take_both_tunnels_down() {
         simulated(async {
             let tally = Tally::default();
             let mut schedule = Schedule::new(seed, &tally);
-            let commands = Commands::new(&schedule.field.seed, true);
+            let commands = Commands::new(&schedule.field.seed, Some("ssh"));
             schedule.calm().await;
             schedule.must(&commands.up).await;
             time::sleep(LAG).await;
@@ -501,19 +519,23 @@ fn the_same_seed_gives_the_same_calls_and_the_same_words() {
     }
 }
 
-/// As many of the schedules that are asked for as begin within `CGW_SECONDS`, if it says how long.
+/// As many of the schedules that are asked for as begin within `CGW_SECONDS`, if it says how long;
+/// `MANY` at least.
 #[test]
 fn whatever_goes_wrong_nothing_is_lost() {
     let (seeds, longest) = (seeds(24), read("CGW_SECONDS").map(Duration::from_secs));
     let begun = std::time::Instant::now();
-    let is_late = || longest.is_some_and(|longest| begun.elapsed() > longest);
+    let is_late = |seed| {
+        let may_end = seed - seeds.start >= MANY;
+        may_end && longest.is_some_and(|longest| begun.elapsed() > longest)
+    };
     let (count, next) = (AtomicU64::new(0), AtomicU64::new(seeds.start));
     let tally = Tally::default();
     let work = || {
         let mut failed = Vec::new();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end || is_late() {
+            if seed >= seeds.end || is_late(seed) {
                 return failed;
             }
             count.fetch_add(1, Ordering::Relaxed);

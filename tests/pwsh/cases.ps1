@@ -480,10 +480,11 @@ $failed = Invoke-Session 'prod' 'failover.ps1' @{ Ping = '10.0.1.10'; From = '20
 $told = ConvertFrom-Json -AsHashtable ($failed.lines[0] -replace '^cgw-failover ')
 Expect 'a tunnel that is to be changed is switched off and stays off, with a task that switches it on' ($failed.code -eq 0 -and $told.from -eq '203.0.113.20' -and $told.to -eq '203.0.113.10' -and (Get-Server).rules[1].enable -eq 'False' -and "$((Get-Server).tasks['cgw failover prod'].triggers)" -eq 'once startup PT1M')
 Expect 'its new rule is on' ((Get-ChangedIds (Push $given)) -eq 'tunnels' -and (Get-Server).rules[1].enable -eq 'True')
-[void] (Confirm)
+$armed = (Get-Server).tasks.Contains('cgw guard prod')
 $failed = Invoke-Session 'prod' 'failover.ps1' @{ Ping = '10.0.1.10'; From = '203.0.113.10' } @{}
 $told = ConvertFrom-Json -AsHashtable ($failed.lines[0] -replace '^cgw-failover ')
 Expect 'and then it is proven, and no task is left' ($failed.code -eq 0 -and $told.to -eq '203.0.113.20' -and (Get-Server).rules[0].enable -eq 'True' -and -not (Get-Server).tasks.Contains('cgw failover prod'))
+Expect 'who has come for it over a new connection has disarmed the guard, which would have put the rule back' ($armed -and -not (Get-Server).tasks.Contains('cgw guard prod'))
 Expect 'a tunnel of another connection is not switched off' ((Invoke-Session 'prod' 'failover.ps1' @{ Ping = '10.0.1.10'; From = '203.0.113.99' } @{}).error -match 'no tunnel to 203.0.113.99')
 (Get-Server).rules[0].enable = 'False'
 $before = Get-Snapshot

@@ -66,6 +66,8 @@ impl Host {
         if let Some(why) = self.busy(stack) {
             return Said::ended(now, BUSY, &why);
         }
+        // Whoever comes over a new connection says that the server can be reached.
+        self.server.folder(stack).disarm();
         self.switch_off(&parameters, asked, now, draws, outside).unwrap_or_else(|said| said)
     }
 
