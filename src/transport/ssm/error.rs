@@ -50,16 +50,21 @@ fn is_undelivered(ending: &Ending) -> bool {
     matches!(ending, Ending::DeliveryTimedOut | Ending::Undeliverable)
 }
 
+/// What helps where nobody knows how far a command has come.
+const AGAIN: &str = "run the same command again; where that does not help, look whether the server \
+                     restarts, or somebody ends commands there";
+
 impl Error {
     /// Says what a person can do about it.
     pub(in crate::transport) fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Aws(error) | Self::Unwatched { source: error, .. } => error.hint(),
+            Self::Aws(error) => error.hint(),
+            Self::Unwatched { source, .. } => source.hint().or(Some(AGAIN)),
             Self::TooLarge { .. } => Some("send it over SSH or WinRM"),
             Self::OutputCut { .. } => {
                 Some("run it over SSH or WinRM, which carry the whole output")
             }
-            Self::Ended { ending, .. } if !is_undelivered(ending) => None,
+            Self::Ended { ending, .. } if !is_undelivered(ending) => Some(AGAIN),
             Self::NotManaged { .. } | Self::Ended { .. } => Some(
                 "check that the instance runs, that its SSM Agent does (Get-Service \
                  AmazonSSMAgent), that its instance profile has the policy \
