@@ -6,7 +6,6 @@ use aws_sdk_ssm::types::{
     CommandInvocationStatus, InstanceInformationStringFilter, ParameterTier, ParameterType,
     PingStatus, Tag,
 };
-
 use jiff::Timestamp;
 use serde_json::json;
 

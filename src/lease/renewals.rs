@@ -18,7 +18,9 @@ use crate::time::{self, Instant};
 
 /// How many objects one CreateTags takes (EC2 API, «CreateTags»: up to 1000).
 const MOST: usize = 1000;
-/// How long a call waits for others at most. INVARIANT: with it a renewal still comes before its holder is doubted.
+/// How long a call waits for others at most.
+///
+/// INVARIANT: with it a renewal still comes before its holder is doubted.
 const LONGEST: Duration = Duration::from_secs(15);
 
 type Groups = Rc<RefCell<BTreeSet<AwsId>>>;
