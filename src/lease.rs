@@ -1,5 +1,4 @@
-//! The stack's lock: a security group, because its name is unique in a VPC and so its creation is
-//! atomic.
+//! Locks: security groups, because the name of one is unique in a VPC and so its creation is atomic.
 
 mod renewals;
 
@@ -21,7 +20,7 @@ use crate::time::{self, Backoff, Instant, TimedOut};
 pub use renewals::Renewals;
 
 /// The tag `cgw:node` of the lock: no kind of node has this name.
-const NODE: &str = "stack-lock";
+const NODE: &str = "lock";
 /// The tag that says who holds it.
 const HOLDER: &str = "cgw:holder";
 /// The tag that says when the holder was last seen alive.
@@ -51,24 +50,71 @@ pub enum Error {
     #[error(transparent)]
     Aws(#[from] aws::Error),
     /// Somebody else holds it and is alive.
-    #[error("the stack {stack} is locked by {holder}, last seen {renewed}")]
+    #[error("{lock} is locked by {holder}, last seen {renewed}")]
     Held {
-        /// The stack.
-        stack: Stack,
+        /// What is locked.
+        lock: Lock,
         /// Who holds it.
         holder: String,
         /// When it was last seen alive.
         renewed: String,
     },
     /// A group that is no lock has its name.
-    #[error("the security group {group} has the name of the stack's lock, and is none")]
+    #[error("the security group {group} has the name of a lock, and is none")]
     Misnamed {
         /// The group.
         group: AwsId,
     },
     /// The wait for it was interrupted.
-    #[error("interrupted while waiting for the stack's lock")]
+    #[error("interrupted while waiting for a lock")]
     Interrupted(#[from] Interrupted),
+}
+
+/// A lock: only one run has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lock {
+    /// The VPC that holds it.
+    pub vpc: AwsId,
+    /// What several stacks share and one run gives up at a time, such as an interface; `None`: all of
+    /// one stack.
+    pub shared: Option<AwsId>,
+    /// Whose run takes it.
+    pub stack: Stack,
+}
+
+impl Lock {
+    /// Returns the lock that a security group is, if it is one.
+    #[must_use]
+    pub fn read(vpc: &AwsId, tags: &aws::Tags) -> Option<Self> {
+        let stack: Stack = tags.stack()?.parse().ok()?;
+        let shared = match tags.node_key(&stack, NODE)? {
+            "" => None,
+            shared => Some(AwsId::new(shared)),
+        };
+        Some(Self { vpc: vpc.clone(), shared, stack })
+    }
+
+    /// The name of its group; no stack has one with a colon.
+    fn name(&self) -> String {
+        match &self.shared {
+            Some(shared) => format!("cgw-lock:{shared}"),
+            None => self.stack.group_name("lock"),
+        }
+    }
+
+    fn address(&self) -> Address {
+        let key = self.shared.as_ref().map(AwsId::as_str).unwrap_or_default();
+        Address::new(&self.stack, NODE, key)
+    }
+}
+
+impl fmt::Display for Lock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.shared {
+            Some(shared) => write!(f, "what the stacks of {shared} share"),
+            None => write!(f, "the stack {}", self.stack),
+        }
+    }
 }
 
 /// A process: on which host, in which boot and container of it, and since when.
@@ -165,10 +211,8 @@ pub enum Force {
 pub struct Wanted<'a> {
     /// Who takes it.
     pub holder: &'a Holder,
-    /// The stack.
-    pub stack: &'a Stack,
-    /// The VPC that holds the lock.
-    pub vpc: &'a AwsId,
+    /// The lock.
+    pub lock: &'a Lock,
     /// What becomes of somebody else's.
     pub force: Force,
     /// How long to wait for somebody else to let go of it.
@@ -193,7 +237,7 @@ pub struct Lease {
 impl Lease {
     /// Takes the lock.
     pub async fn take(writer: &Writer, wanted: Wanted<'_>) -> Result<Self, Error> {
-        let Wanted { holder: here, stack, vpc, force, patience, renewals } = wanted;
+        let Wanted { holder: here, lock, force, patience, renewals } = wanted;
         let interrupt = writer.reader().interrupt();
         let say = |what: String| writer.reader().events().say(&Event::Lock { what });
         let (first, longest) = (Duration::from_millis(500), Duration::from_secs(5));
@@ -207,17 +251,17 @@ impl Lease {
         };
         loop {
             let begun = time::now();
-            match create(writer, stack, vpc, here).await {
+            match create(writer, lock, here).await {
                 Ok(group) => return Ok(lease(group, follows_another, begun)),
                 Err(error) if matches!(error.verdict, Verdict::AlreadySo | Verdict::Lost) => {}
                 Err(error) => return Err(error.into()),
             }
-            let held = Held::read(writer, stack, vpc).await?;
+            let held = Held::read(writer, lock).await?;
             let whose = held.as_ref().map_or("somebody unknown".to_owned(), Held::who);
             let next = match &held {
                 // Let go of between two calls, or not to be seen yet.
                 None => Treat::Wait,
-                Some(held) if held.holder.as_ref() == Some(here) => {
+                Some(held) if held.holder.as_ref() == Some(here) && &held.lock == lock => {
                     return Ok(lease(held.group.clone(), follows_another, begun));
                 }
                 Some(_) if force == Force::Yes => Treat::TakeOver,
@@ -250,10 +294,10 @@ impl Lease {
                 }
                 (Treat::Wait | Treat::TakeOver, _) => {
                     let renewed = held.map_or("never".to_owned(), |held| held.renewed);
-                    let stack = stack.clone();
-                    let refused = Error::Held { stack, holder: whose.clone(), renewed };
+                    let lock = lock.clone();
+                    let refused = Error::Held { lock, holder: whose.clone(), renewed };
                     let rest = backoff.next_rest().ok_or(refused)?;
-                    say(format!("waiting for {whose}, who holds the stack's lock"));
+                    say(format!("waiting for {whose}, who holds the lock"));
                     rest
                 }
             };
@@ -288,12 +332,11 @@ impl Lease {
             match time::within(left, Box::pin(self.renew())).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) if error.verdict == Verdict::Gone => {
-                    return "somebody took the stack's lock away".to_owned();
+                    return "somebody took the lock away".to_owned();
                 }
                 Ok(Err(_)) => time::sleep(RETRY).await,
                 Err(TimedOut) => {
-                    return "the stack's lock could not be renewed, and may be taken over"
-                        .to_owned();
+                    return "the lock could not be renewed, and may be taken over".to_owned();
                 }
             }
         }
@@ -316,15 +359,17 @@ impl Lease {
 
 /// A lock that somebody holds.
 struct Held {
+    lock: Lock,
     group: AwsId,
     holder: Option<Holder>,
     renewed: String,
 }
 
 impl Held {
-    async fn read(writer: &Writer, stack: &Stack, vpc: &AwsId) -> Result<Option<Self>, Error> {
+    async fn read(writer: &Writer, wanted: &Lock) -> Result<Option<Self>, Error> {
         let filter = |name: &str, value: String| Filter::builder().name(name).values(value).build();
-        let filters = vec![filter("group-name", name(stack)), filter("vpc-id", vpc.to_string())];
+        let filters =
+            vec![filter("group-name", wanted.name()), filter("vpc-id", wanted.vpc.to_string())];
         let reply = writer
             .call(Action::DescribeSecurityGroups, |ec2| {
                 ec2.describe_security_groups().set_filters(Some(filters.clone())).send()
@@ -335,10 +380,12 @@ impl Held {
             groups.find_map(|g| Some((AwsId::new(g.group_id()?), aws::Tags::read(g.tags()))));
         let Some((group, tags)) = found else { return Ok(None) };
         // Another stack's record can have this name, or anybody's group: it is never taken over.
-        if !is_lock(&tags, stack) {
+        let Some(lock) = Lock::read(&wanted.vpc, &tags).filter(|o| o.name() == wanted.name())
+        else {
             return Err(Error::Misnamed { group });
-        }
+        };
         Ok(Some(Self {
+            lock,
             group,
             holder: tags.value(HOLDER).and_then(|text| text.parse().ok()),
             renewed: tags.value(RENEWED).unwrap_or("never").to_owned(),
@@ -401,35 +448,19 @@ impl Watched {
     }
 }
 
-/// Says whether a security group is a stack's lock.
-#[must_use]
-pub fn is_lock(tags: &aws::Tags, stack: &Stack) -> bool {
-    tags.node_key(stack, NODE).is_some()
-}
-
-fn name(stack: &Stack) -> String {
-    stack.group_name("lock")
-}
-
 fn now() -> String {
     time::wall_clock().to_string()
 }
 
-async fn create(
-    writer: &Writer,
-    stack: &Stack,
-    vpc: &AwsId,
-    holder: &Holder,
-) -> Result<AwsId, aws::Error> {
+async fn create(writer: &Writer, lock: &Lock, holder: &Holder) -> Result<AwsId, aws::Error> {
     let more =
         BTreeMap::from([(HOLDER.to_owned(), holder.to_string()), (RENEWED.to_owned(), now())]);
-    let address = Address::new(stack, NODE, "");
-    let tags = aws::specification(ResourceType::SecurityGroup, &address, &more);
+    let tags = aws::specification(ResourceType::SecurityGroup, &lock.address(), &more);
     let reply = writer
         .call(Action::CreateSecurityGroup, |ec2| {
             ec2.create_security_group()
-                .vpc_id(vpc.as_str())
-                .group_name(name(stack))
+                .vpc_id(lock.vpc.as_str())
+                .group_name(lock.name())
                 .description("Lock of a cgw stack: exists only while cgw changes something.")
                 .tag_specifications(tags.clone())
                 .send()
@@ -476,11 +507,13 @@ mod tests {
     #[test]
     fn a_holder_that_says_nothing_is_watched_before_its_lock_is_taken_over() {
         let here = Holder { host: "elsewhere".to_owned(), ..Holder::this() };
-        let treat = |renewed: &str, watched| {
+        let lock = Lock { vpc: AwsId::new("vpc-1"), shared: None, stack: "a".parse().unwrap() };
+        let held = |renewed: &str, holder| {
             let (group, renewed) = (AwsId::new("sg-1"), renewed.to_owned());
-            let held = Held { group, holder: Some(Holder::this()), renewed };
-            held.treat(&here, watched)
+            Held { lock: lock.clone(), group, holder, renewed }
         };
+        let treat =
+            |renewed: &str, watched| held(renewed, Some(Holder::this())).treat(&here, watched);
         for renewed in ["2020-01-01T00:00:00Z", "nonsense"] {
             assert_eq!(treat(renewed, Duration::ZERO), Treat::Watch);
             assert_eq!(treat(renewed, DOUBT), Treat::TakeOver);
@@ -488,12 +521,23 @@ mod tests {
         assert_eq!(treat(&now(), DOUBT * 100), Treat::Wait, "it is alive");
         assert_eq!(treat("2999-01-01T00:00:00Z", DOUBT * 100), Treat::Wait, "its clock is ahead");
         assert!(RENEWAL < DOUBT && UNRENEWED < SILENCE);
-        let held = |renewed: &str| {
-            let (group, renewed) = (AwsId::new("sg-1"), renewed.to_owned());
-            Held { group, holder: None, renewed }
-        };
-        let watched = Watched::new(&held("2020-01-01T00:00:00Z"));
-        assert!(watched.saw(&held("2020-01-01T00:00:00Z")));
-        assert!(watched.hears(&held("2020-01-01T00:01:00Z")), "its clock is behind");
+        let watched = Watched::new(&held("2020-01-01T00:00:00Z", None));
+        assert!(watched.saw(&held("2020-01-01T00:00:00Z", None)));
+        assert!(watched.hears(&held("2020-01-01T00:01:00Z", None)), "its clock is behind");
+    }
+
+    #[test]
+    fn a_lock_is_read_from_its_tags() {
+        let (vpc, stack): (_, Stack) = (AwsId::new("vpc-1"), "a".parse().unwrap());
+        let own = Lock { vpc: vpc.clone(), shared: None, stack: stack.clone() };
+        let shared = Lock { shared: Some(AwsId::new("eni-1")), ..own.clone() };
+        for lock in [&own, &shared] {
+            let tags = aws::owner(&lock.address());
+            assert_eq!(Lock::read(&vpc, &aws::Tags::read(&tags)).as_ref(), Some(lock));
+        }
+        let other = Lock { stack: "b".parse().unwrap(), ..shared.clone() };
+        assert_eq!(shared.name(), other.name(), "it keeps every other stack out");
+        let record = aws::owner(&Address::new(&stack, "stack-record", ""));
+        assert_eq!(Lock::read(&vpc, &aws::Tags::read(&record)), None);
     }
 }

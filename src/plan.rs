@@ -199,6 +199,13 @@ impl Plan {
         self.work().all(|step| step.spec.is_none())
     }
 
+    /// Says whether something goes that other stacks may use as well.
+    #[must_use]
+    pub fn gives_up_shared(&self) -> bool {
+        let is_shared = |state: &State| !state.shared().is_empty();
+        self.changes().any(|step| step.spec.is_none() && step.state.as_ref().is_some_and(is_shared))
+    }
+
     /// Says whether it makes anything.
     #[must_use]
     pub fn makes(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The tags that cgw writes and finds its objects by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 use serde::Serialize;
@@ -77,6 +77,13 @@ impl Tags {
         parsed.filter(move |other| self.announcement(other, what).is_some())
     }
 
+    /// Returns the stack whose the object is, and all that have put a tag on it about a node of theirs.
+    #[must_use]
+    pub fn users(&self, what: &str) -> BTreeSet<&str> {
+        let is_of = |stack: &&str| self.0.contains_key(&format!("cgw:{stack}:{what}"));
+        self.announcers().filter(is_of).chain(self.stack()).collect()
+    }
+
     /// Returns the stacks that have put a tag on somebody else's object.
     pub fn announcers(&self) -> impl Iterator<Item = &str> {
         let keys = self.0.keys();
@@ -139,5 +146,7 @@ mod tests {
         assert_eq!(found.announced(&stack).collect::<Vec<_>>(), [("source-dest-check", "true")]);
         assert_eq!(found.announcement(&stack, "source-dest-check"), Some("true"));
         assert_eq!(found.announcers().collect::<Vec<_>>(), ["a", "ab"]);
+        assert_eq!(found.users("x"), BTreeSet::from(["a", "ab"]));
+        assert_eq!(found.users("y"), BTreeSet::from(["a"]));
     }
 }

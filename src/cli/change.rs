@@ -1,15 +1,13 @@
 //! What `up` and `down` have in common: lock, look again, apply, say what came of it.
 
-use std::time::Duration;
-
+use super::locks::Locks;
 use super::session::Session;
 use super::{Changing, Code, Stopped};
 use crate::address::AwsId;
 use crate::engine::{Options, Outcome, apply};
 use crate::event::Event;
 use crate::interrupt::Trigger;
-use crate::lease::{Force, Lease, Wanted};
-use crate::plan::{Approved, Left, Plan};
+use crate::plan::{Approved, Plan};
 use crate::resource::Hands;
 use crate::server::Reach;
 use crate::ui;
@@ -91,38 +89,14 @@ pub(super) async fn locked_after(
 ) -> Result<Carried, Stopped> {
     let (readers, events) = (session.readers.clone(), session.events.clone());
     let hands = approved.hands(readers, change.reach.take(), session.outside.dice(), events);
-    let writer = hands
-        .at(&session.cloud)
-        .map_err(|error| Stopped::with(Code::Failed, error.to_string(), ""))?;
-    let strays = session.locks_but_in(&change.vpc);
-    let wanted = |vpc| Wanted {
-        holder: session.outside.holder(),
-        stack: &session.stack,
-        vpc,
-        force: if change.options.force_unlock { Force::Yes } else { Force::No },
-        patience: Duration::from_secs(change.options.lock_timeout),
-        renewals: &session.shared.renewals,
+    let mut locks = Locks::default();
+    let work = async {
+        locks.take(session, approved.plan(), &hands, &change).await?;
+        locks.during(Box::pin(first)).await?;
+        under_lock(session, &approved, &locks, &hands, &change).await
     };
-    let lease = Lease::take(writer, wanted(&change.vpc)).await?;
-    // A run that saw no record, and so knew no VPC, has locked the stack in another one.
-    let alone = async {
-        for vpc in &strays {
-            Lease::take(writer, wanted(vpc)).await?.release().await?;
-        }
-        first.await
-    };
-    let begun = tokio::select! {
-        biased;
-        begun = Box::pin(alone) => begun,
-        why = lease.keep() => Err(Stopped::with(Code::Locked, why, "run the same command again")),
-    };
-    let done = match begun {
-        Ok(()) => under_lock(session, &approved, &lease, &hands, &change).await,
-        Err(stopped) => Err(stopped),
-    };
-    if let Err(error) = lease.release().await {
-        session.events.warn(format!("the stack's lock stays: {error}"));
-    }
+    let done = Box::pin(work).await;
+    locks.release(session).await;
     let (outcome, plan) = done?;
     let code = report(&outcome, &change.again);
     session.made = outcome.known;
@@ -176,7 +150,7 @@ impl Known {
 async fn under_lock(
     session: &mut Session,
     approved: &Approved,
-    lease: &Lease,
+    locks: &Locks,
     hands: &Hands,
     change: &Change<'_>,
 ) -> Result<(Outcome, Plan), Stopped> {
@@ -190,17 +164,15 @@ async fn under_lock(
     let known = Known {
         // While a person thought it over anything may have happened.
         is_fresh: change.options.yes && session.is_fresh(),
-        // Without a record the rest may be what was there before a `down`; what another stack of the
-        // server has just handed over may not be seen yet, nor what a run made that ended just now.
-        lags: lease.follows_another
-            || session.was_locked()
+        // Without a record the rest may be what was there before a `down`; what a run made that ended
+        // just now may not be seen yet.
+        lags: locks.follow_another()
             || session.has_lost_its_record()
-            || (session.shares() && plan.only_removes())
             || (session.exists && plan.makes()),
         exists: session.exists,
         only_removes: plan.only_removes(),
     };
-    let work = Work { plan, lease, hands, change, options };
+    let work = Work { plan, locks, hands, change, options };
     match known.way() {
         Way::AtOnce => Ok((work.carry(session, plan).await, plan.clone())),
         Way::Beside => match work.beside(session).await {
@@ -215,7 +187,7 @@ async fn under_lock(
 struct Work<'a> {
     /// What was approved.
     plan: &'a Plan,
-    lease: &'a Lease,
+    locks: &'a Locks,
     hands: &'a Hands,
     change: &'a Change<'a>,
     options: Options,
@@ -225,7 +197,7 @@ impl Work<'_> {
     async fn apply(&self, plan: &Plan) -> Outcome {
         let steps = plan.changes().count();
         self.options.events.say(&Event::Applying { steps });
-        apply(plan, self.hands, &self.options, self.lease.keep()).await
+        apply(plan, self.hands, &self.options, self.locks.keep()).await
     }
 
     /// Carries out what was approved but for the record, and looks meanwhile; returns `None` where
@@ -259,40 +231,9 @@ impl Work<'_> {
                 is_approved(ui::confirm("Carry it out?"))?;
             }
             // Nothing was said of this run while somebody thought it over.
-            self.lease.renew().await.map_err(|error| {
-                let text = format!("the stack's lock is lost: {error}");
-                Stopped::with(Code::Locked, text, "run the same command again")
-            })?;
+            self.locks.renew().await?;
         }
-        if !(session.shares() && plan.only_removes()) {
-            return Ok((self.carry(session, &plan).await, plan));
-        }
-        let done = self.carry_and_look(session, &plan).await;
-        let (outcome, left) = done.map_err(|stopped| stopped.half_way(&self.change.again))?;
-        Ok((outcome, Plan { left, ..plan }))
-    }
-
-    /// Carries a removal out but for the record, and looks what other stacks have handed over
-    /// meanwhile: that goes too. Returns what is left as well.
-    async fn carry_and_look(
-        &self,
-        session: &mut Session,
-        plan: &Plan,
-    ) -> Result<(Outcome, Vec<Left>), Stopped> {
-        let mut outcome = self.apply(&plan.split_record().0).await;
-        if !outcome.is_whole() {
-            return Ok((outcome, plan.left.clone()));
-        }
-        self.look(session, true).await?;
-        let now = (self.change.planner)(session)?;
-        let (rest, record) = now.split_record();
-        if !rest.is_empty() {
-            outcome.extend(self.apply(&rest).await);
-        }
-        if outcome.is_whole() {
-            outcome.extend(self.apply(&record).await);
-        }
-        Ok((outcome, now.left))
+        Ok((self.carry(session, &plan).await, plan))
     }
 
     /// Carries a plan out, and remembers no longer what it was made of but for the stack's own: a

@@ -8,22 +8,20 @@ use std::time::Duration;
 
 use super::shared::{Shared, path};
 use super::{Code, Common, Outside, ServerAt, Stopped, Whereabouts};
-use crate::address::{Address, AwsId, Id, Stack};
-use crate::aws::{Place, Reader, Tags};
+use crate::address::{Address, Id, Stack};
+use crate::aws::{Place, Reader};
 use crate::event::Events;
 use crate::interrupt::Trigger;
-use crate::lease;
 use crate::plan::{self, Plan};
 use crate::playbook::Own;
 use crate::preflight::{Request, Site, examine};
 use crate::resource::{
-    self, CustomerGateway, ElasticIp, ElasticIpAssociation, GatewayInstance, Kind, SourceDestCheck,
-    StackRecord, State, VpnConnection,
+    self, CustomerGateway, ElasticIp, GatewayInstance, Kind, StackRecord, State, VpnConnection,
 };
 use crate::spec::{Declared, Fingerprint};
 use crate::time::{self, Instant};
 use crate::topology::Node;
-use crate::world::{Connection, ElasticAddress, Group, Interface, World};
+use crate::world::{Connection, Group, World};
 
 /// The record's tag that says which account the server is in.
 const SITE_ACCOUNT: &str = "cgw:declared:site-account";
@@ -234,44 +232,6 @@ impl Session {
     /// Says whether the world was read a moment ago.
     pub(super) fn is_fresh(&self) -> bool {
         self.read_at.elapsed() < MOMENT
-    }
-
-    /// Says whether somebody was at work on the stack when the world was read.
-    pub(super) fn was_locked(&self) -> bool {
-        let mut groups = self.world.regions.iter().flat_map(|r| &r.groups);
-        groups.any(|group| lease::is_lock(&group.tags, &self.stack))
-    }
-
-    /// Says whether the stack uses what is another stack's of the same server, or the other way round:
-    /// then something may have become its own just now, or may yet.
-    pub(super) fn shares(&self) -> bool {
-        let stack = &self.stack;
-        let is_anothers = |tags: &Tags| tags.stack().is_some_and(|own| own != stack.as_str());
-        self.world.regions.iter().any(|region| {
-            let forwards = |o: &Interface| {
-                let check = SourceDestCheck::NAME;
-                o.tags.announcement(stack, check).is_some()
-                    && o.tags.other_announcers(stack, check).next().is_some()
-            };
-            let serves = |o: &ElasticAddress| {
-                let said = o.tags.announcement(stack, ElasticIpAssociation::NAME);
-                said.is_some() && is_anothers(&o.tags)
-            };
-            let ends = |o: &Connection| {
-                let mut all = region.customer_gateways.iter();
-                o.tags.belongs_to(stack) && all.any(|c| c.id == o.customer && is_anothers(&c.tags))
-            };
-            region.interfaces.iter().any(forwards)
-                || region.addresses.iter().any(serves)
-                || region.connections.iter().any(ends)
-        })
-    }
-
-    /// Returns where the stack's locks were seen, but for one VPC.
-    pub(super) fn locks_but_in(&self, vpc: &AwsId) -> BTreeSet<AwsId> {
-        let groups = self.world.region(&self.cloud).into_iter().flat_map(|r| &r.groups);
-        let locks = groups.filter(|group| lease::is_lock(&group.tags, &self.stack));
-        locks.map(|group| group.vpc.clone()).filter(|own| own != vpc).collect()
     }
 
     /// Says whether something of the stack was seen without its record: that is made first and goes

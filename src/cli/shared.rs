@@ -1,13 +1,16 @@
 //! What all runs of a process share: that of one stack, or those of a fleet.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
-use tokio::sync::{Mutex, Notify, oneshot};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, oneshot};
 
 use super::{Common, Outside, Stopped};
+use crate::address::AwsId;
 use crate::aws::{Clients, Place, Reader};
 use crate::engine::Looks;
 use crate::event::Events;
@@ -24,6 +27,7 @@ pub(super) struct Shared {
     pub(super) looks: Looks,
     pub(super) renewals: Renewals,
     pub(super) file: File,
+    turns: RefCell<BTreeMap<AwsId, Arc<Mutex<()>>>>,
     /// One client a place, and with it one set of token buckets.
     clients: Mutex<Clients>,
     /// Where the members of a fleet ask; who runs alone asks by itself.
@@ -57,12 +61,19 @@ impl Shared {
         let (trigger, interrupt) = outside.trigger();
         let clients = Mutex::new(outside.clients(events.clone(), interrupt));
         let (looks, renewals) = (Looks::default(), Renewals::default());
-        Rc::new(Self { events, trigger, looks, renewals, file, clients, asking })
+        let turns = RefCell::default();
+        Rc::new(Self { events, trigger, looks, renewals, file, turns, clients, asking })
     }
 
     /// Returns the reader for a place.
     pub(super) async fn reader(&self, place: &Place) -> Reader {
         self.clients.lock().await.reader(place).await
+    }
+
+    /// Waits for the stacks of this process that give up something shared, until it is one's turn.
+    pub(super) async fn turn(&self, shared: &AwsId) -> OwnedMutexGuard<()> {
+        let turn = self.turns.borrow_mut().entry(shared.clone()).or_default().clone();
+        turn.lock_owned().await
     }
 
     /// Says whether several stacks are worked on.

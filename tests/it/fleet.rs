@@ -68,18 +68,26 @@ impl Fleet {
     }
 
     async fn cgw(&self, words: &[&str]) -> Run {
-        self.cgw_until(words, usize::MAX).await.expect("nobody kills it")
+        self.cgw_of(1, words).await
+    }
+
+    /// Runs cgw as another process than other numbers do.
+    async fn cgw_of(&self, number: u32, words: &[&str]) -> Run {
+        self.process(number, words, usize::MAX).await.expect("nobody kills it")
     }
 
     /// Runs cgw; kills it when it has begun so many changing calls.
     async fn cgw_until(&self, words: &[&str], kill: usize) -> Option<Run> {
+        self.process(0, words, kill).await
+    }
+
+    async fn process(&self, number: u32, words: &[&str], kill: usize) -> Option<Run> {
         let file = self.file();
         let words = [&["cgw"], words, &["--config", file.to_str().unwrap()]].concat();
         let cli = Cli::try_parse_from(words).expect("the words are right");
         let process = Process::default();
         let sandbox = self.sandbox.seen_by(&process);
-        let outside =
-            Outside::sandboxed(sandbox, u32::from(kill == usize::MAX), Keyboard::default());
+        let outside = Outside::sandboxed(sandbox, number, Keyboard::default());
         let mut work = Box::pin(run_in(&outside, cli.command));
         let ended = poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Ready(code) => Poll::Ready(Some(code)),
@@ -275,6 +283,48 @@ fn one_that_comes_while_the_other_goes_loses_nothing() {
             assert_eq!(fleet.sandbox.traces().unwrap(), Vec::<String>::new(), "{seconds}");
         });
     }
+}
+
+#[test]
+fn the_last_two_may_go_at_the_same_moment() {
+    for seconds in [0, 1, 5, 20, 40, 60, 80, 100, 120, 150, 180] {
+        simulated(async {
+            let fleet = Fleet::behind_one_server(2, "via = \"none\"");
+            let before = fleet.sandbox.objects().unwrap();
+            fleet.cgw(&["up", "--all", "--yes"]).await.ok();
+            time::sleep(Duration::from_secs(30)).await;
+            let down = async |number, stack, after| {
+                time::sleep(Duration::from_secs(after)).await;
+                let words = ["down", "--yes", "--lock-timeout", "900", "--only", stack];
+                fleet.cgw_of(number, &words).await
+            };
+            let (first, second) =
+                tokio::join!(down(1, "office-000", seconds), down(2, "office-001", 0));
+            let said = format!("{seconds}: {}\n{}", first.said, second.said);
+            assert_eq!((first.code, second.code), (Code::Done, Code::Done), "{said}");
+            assert_eq!(fleet.sandbox.objects().unwrap(), before, "{said}");
+            assert_eq!(fleet.sandbox.traces().unwrap(), Vec::<String>::new(), "{said}");
+            assert_eq!(fleet.sandbox.alarms().unwrap(), Vec::<String>::new(), "{said}");
+        });
+    }
+}
+
+#[test]
+fn those_of_one_server_that_the_file_does_not_name_go_one_after_the_other() {
+    simulated(async {
+        let fleet = Fleet::behind_one_server(4, "");
+        let before = fleet.sandbox.objects().unwrap();
+        fleet.cgw(&["up", "--all", "--yes"]).await.ok();
+        time::sleep(Duration::from_secs(30)).await;
+        let text = std::fs::read_to_string(fleet.file()).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with("instance"));
+        std::fs::write(fleet.file(), lines.collect::<Vec<_>>().join("\n")).unwrap();
+        let down = fleet.cgw(&["down", "--all", "--yes"]).await.ok();
+        assert_eq!(down.said.matches("all is taken away").count(), 4, "{}", down.said);
+        assert_eq!(fleet.sandbox.objects().unwrap(), before);
+        assert_eq!(fleet.sandbox.traces().unwrap(), Vec::<String>::new());
+        assert_eq!(fleet.sandbox.alarms().unwrap(), Vec::<String>::new());
+    });
 }
 
 /// Takes the stack away that made what is shared, and kills that run at a changing call; says whether
