@@ -318,7 +318,12 @@ fn those_of_one_server_that_the_file_does_not_name_go_one_after_the_other() {
         time::sleep(Duration::from_secs(30)).await;
         let text = std::fs::read_to_string(fleet.file()).unwrap();
         let lines = text.lines().filter(|line| !line.starts_with("instance"));
-        std::fs::write(fleet.file(), lines.collect::<Vec<_>>().join("\n")).unwrap();
+        let lines: Vec<&str> = lines.collect();
+        let changed = lines.join("\n").replace("[[stack]]", "[[stack]]\ncrypto = \"strong\"");
+        std::fs::write(fleet.file(), changed).unwrap();
+        let up = fleet.cgw(&["up", "--all", "--yes", "--allow-replace"]).await.ok();
+        assert_eq!(up.said.matches("5 of 5 answered").count(), 4, "{}", up.said);
+        time::sleep(Duration::from_secs(30)).await;
         let down = fleet.cgw(&["down", "--all", "--yes"]).await.ok();
         assert_eq!(down.said.matches("all is taken away").count(), 4, "{}", down.said);
         assert_eq!(fleet.sandbox.objects().unwrap(), before);
