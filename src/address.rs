@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// 1–48 characters of `a-z`, `0-9` and `-`, beginning with a letter or a digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Stack(String);
+pub struct Stack(Arc<str>);
 
 /// A text that does not name what it should.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +48,7 @@ impl FromStr for Stack {
             && !text.starts_with('-')
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if fits {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(Malformed {
                 text: text.to_owned(),
@@ -67,7 +68,7 @@ impl TryFrom<String> for Stack {
 
 impl From<Stack> for String {
     fn from(stack: Stack) -> Self {
-        stack.0
+        stack.as_str().to_owned()
     }
 }
 

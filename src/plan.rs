@@ -273,6 +273,12 @@ impl Approved {
         &self.0
     }
 
+    /// Returns the plan, and nothing else of it stays.
+    #[must_use]
+    pub fn into_plan(self) -> Plan {
+        self.0
+    }
+
     /// Turns readers into what can change things.
     ///
     /// INVARIANT: the only caller of `Writer::new`.
@@ -317,6 +323,8 @@ pub fn plan(stack: &Stack, desired: &[Node], live: &[Live<State>], world: &World
     let removals = order_removals(stack, world, &going, &steps);
     steps.extend(removals);
     steps.sort_by_key(|step| rank(&step.key));
+    // A fleet holds a plan for each stack.
+    steps.shrink_to_fit();
     Plan { stack: stack.clone(), steps, left }
 }
 

@@ -232,7 +232,24 @@ impl Reader {
         F: Future<Output = Result<T, SdkError<E>>>,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        self.send(action, || send(&self.ec2)).await
+        self.call_while(action, async || Ok(true), send)
+            .await
+            .map(|reply| reply.expect("it always holds"))
+    }
+
+    /// Sends one call, each time only if something holds at that moment; returns `None` if not.
+    async fn call_while<T, E, F, H>(
+        &self,
+        action: Action,
+        holds: impl AsyncFn() -> Result<bool, H>,
+        send: impl Fn(&Client) -> F,
+    ) -> Result<Option<T>, H>
+    where
+        F: Future<Output = Result<T, SdkError<E>>>,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        H: From<Error>,
+    {
+        self.send(action, holds, || send(&self.ec2)).await
     }
 
     /// Sends one call to Systems Manager, like [`Reader::call`].
@@ -245,13 +262,21 @@ impl Reader {
         F: Future<Output = Result<T, SdkError<E>>>,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        self.send(action, || send(&self.ssm)).await
+        self.send(action, async || Ok(true), || send(&self.ssm))
+            .await
+            .map(|reply| reply.expect("it always holds"))
     }
 
-    async fn send<T, E, F>(&self, action: Action, send: impl Fn() -> F) -> Result<T, Error>
+    async fn send<T, E, F, H>(
+        &self,
+        action: Action,
+        holds: impl AsyncFn() -> Result<bool, H>,
+        send: impl Fn() -> F,
+    ) -> Result<Option<T>, H>
     where
         F: Future<Output = Result<T, SdkError<E>>>,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        H: From<Error>,
     {
         let mut patience = Patience::default();
         loop {
@@ -260,11 +285,14 @@ impl Reader {
             } else {
                 self.buckets.take(action).await;
             }
+            if !holds().await? {
+                return Ok(None);
+            }
             let begun = time::now();
             let error = match send().await {
                 Ok(answer) => {
                     tracing::debug!(target: "cgw::aws", action = action.name(), place = %self.place, ms = begun.elapsed().as_millis(), "ok");
-                    return Ok(answer);
+                    return Ok(Some(answer));
                 }
                 Err(error) => Error::from_sdk(action, &error),
             };
@@ -275,16 +303,16 @@ impl Reader {
                 (Verdict::Lost, Effect::Read) => UNREACHABLE,
                 (Verdict::Lost, Effect::Set) => LOST,
                 (Verdict::Lost, Effect::Make)
-                | (Verdict::AlreadySo | Verdict::Gone | Verdict::No, _) => return Err(error),
+                | (Verdict::AlreadySo | Verdict::Gone | Verdict::No, _) => return Err(error.into()),
             };
             let Some(rest) = patience.next_rest(error.verdict, limit) else {
-                return Err(error);
+                return Err(error.into());
             };
             let code = error.code.as_ref().map(|code| format!("{code}: ")).unwrap_or_default();
             let why = format!("{code}{}", error.message);
             self.events.say(&Event::Retrying { action: action.name(), why });
             if self.interrupt.sleep(rest).await.is_err() {
-                return Err(error);
+                return Err(error.into());
             }
         }
     }
@@ -379,6 +407,22 @@ impl Writer {
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
         self.0.call(action, send).await
+    }
+
+    /// Sends one changing call like [`Writer::call`], each time only if something holds at that
+    /// moment: it may have waited its turn, or be sent again. Returns `None` if it does not hold.
+    pub async fn call_while<T, E, F, H>(
+        &self,
+        action: Action,
+        holds: impl AsyncFn() -> Result<bool, H>,
+        send: impl Fn(&Client) -> F,
+    ) -> Result<Option<T>, H>
+    where
+        F: Future<Output = Result<T, SdkError<E>>>,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        H: From<Error>,
+    {
+        self.0.call_while(action, holds, send).await
     }
 }
 

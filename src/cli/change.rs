@@ -41,7 +41,7 @@ pub(super) async fn carry_out(
     change: Change<'_>,
 ) -> Result<Carried, Stopped> {
     let trigger = session.trigger.clone();
-    interruptible(&trigger, locked(session, approved, change)).await
+    interruptible(&trigger, Box::pin(locked(session, approved, change))).await
 }
 
 /// Does some work, as long as nobody interrupts.
@@ -93,7 +93,7 @@ pub(super) async fn locked_after(
     let work = async {
         locks.take(session, approved.plan(), &hands, &change).await?;
         locks.during(Box::pin(first)).await?;
-        under_lock(session, &approved, &locks, &hands, &change).await
+        under_lock(session, approved, &locks, &hands, &change).await
     };
     let done = Box::pin(work).await;
     locks.release(session).await;
@@ -149,7 +149,7 @@ impl Known {
 /// Carries out what was approved, if it is still what is to be done.
 async fn under_lock(
     session: &mut Session,
-    approved: &Approved,
+    approved: Approved,
     locks: &Locks,
     hands: &Hands,
     change: &Change<'_>,
@@ -160,7 +160,7 @@ async fn under_lock(
         interrupt: session.cloud_reader().interrupt().clone(),
         looks: session.shared.looks.clone(),
     };
-    let plan = approved.plan();
+    let plan = approved.into_plan();
     let known = Known {
         // While a person thought it over anything may have happened.
         is_fresh: change.options.yes && session.is_fresh(),
@@ -172,21 +172,26 @@ async fn under_lock(
         exists: session.exists,
         only_removes: plan.only_removes(),
     };
-    let work = Work { plan, locks, hands, change, options };
+    let work = Work { locks, hands, change, options };
+    let look_first = async |session: &mut Session, plan, lags| {
+        let plan = work.look_first(session, plan, lags).await?;
+        Ok((work.carry(session, &plan).await, plan))
+    };
     match known.way() {
-        Way::AtOnce => Ok((work.carry(session, plan).await, plan.clone())),
-        Way::Beside => match work.beside(session).await {
-            Some(outcome) => Ok((outcome, plan.clone())),
-            None => work.look_first(session, true).await.map_err(|s| s.half_way(&change.again)),
-        },
-        Way::Look { lags } => work.look_first(session, lags).await,
+        Way::AtOnce => Ok((work.carry(session, &plan).await, plan)),
+        Way::Beside => {
+            if let Some(outcome) = work.beside(session, &plan).await {
+                return Ok((outcome, plan));
+            }
+            let done: Result<_, Stopped> = look_first(session, plan, true).await;
+            done.map_err(|stopped| stopped.half_way(&change.again))
+        }
+        Way::Look { lags } => look_first(session, plan, lags).await,
     }
 }
 
 /// What goes on under the lock.
 struct Work<'a> {
-    /// What was approved.
-    plan: &'a Plan,
     locks: &'a Locks,
     hands: &'a Hands,
     change: &'a Change<'a>,
@@ -202,12 +207,12 @@ impl Work<'_> {
 
     /// Carries out what was approved but for the record, and looks meanwhile; returns `None` where
     /// that look failed or showed more.
-    async fn beside(&self, session: &mut Session) -> Option<Outcome> {
-        let (rest, record) = self.plan.split_record();
+    async fn beside(&self, session: &mut Session, approved: &Plan) -> Option<Outcome> {
+        let (rest, record) = approved.split_record();
         let (mut outcome, looked) = futures_util::join!(self.apply(&rest), session.observe_again());
         if outcome.is_whole() {
             let now = looked.and_then(|()| (self.change.planner)(session)).ok()?;
-            if !self.plan.covers(&now) || now.left != self.plan.left {
+            if !approved.covers(&now) || now.left != approved.left {
                 return None;
             }
             outcome.extend(self.apply(&record).await);
@@ -215,15 +220,16 @@ impl Work<'_> {
         Some(outcome)
     }
 
-    /// Plans again from what is there now, and carries that out.
+    /// Plans again from what is there now; where that does more than was approved, asks.
     async fn look_first(
         &self,
         session: &mut Session,
+        approved: Plan,
         lags: bool,
-    ) -> Result<(Outcome, Plan), Stopped> {
+    ) -> Result<Plan, Stopped> {
         self.look(session, lags).await?;
         let plan = (self.change.planner)(session)?;
-        if !self.plan.covers(&plan) {
+        if !approved.covers(&plan) {
             ui::talk("meanwhile something changed; the plan is now:");
             ui::tell_plan(&plan, &[], &[]).lines().for_each(ui::talk);
             // Whoever holds the lock waits for no other stack.
@@ -233,7 +239,7 @@ impl Work<'_> {
             // Nothing was said of this run while somebody thought it over.
             self.locks.renew().await?;
         }
-        Ok((self.carry(session, &plan).await, plan))
+        Ok(plan)
     }
 
     /// Carries a plan out, and remembers no longer what it was made of but for the stack's own: a

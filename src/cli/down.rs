@@ -51,7 +51,7 @@ pub struct Down {
 /// Takes a stack down: the same planner with nothing desired.
 pub(super) async fn down(outside: Outside, options: Down) -> Result<Code, Stopped> {
     let asked = Asked::of_server(&options.at, &options.server);
-    let mut session = Session::open(&outside, &options.common, asked).await?;
+    let mut session = Box::pin(Session::open(&outside, &options.common, asked)).await?;
     if !session.exists {
         session.events.note(format!("stack {}: nothing is there", session.stack));
         return Ok(Code::Done);

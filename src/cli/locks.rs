@@ -19,12 +19,13 @@ use crate::world::{Customer, Interface, Region, World};
 /// The locks that a run holds, the stack's own first.
 #[derive(Default)]
 pub(super) struct Locks {
-    held: Vec<Lease>,
+    held: Vec<(Lease, Option<Turn>)>,
     /// Whether somebody was at work on the stack when the world was read.
     is_met: bool,
-    /// The other runs of this process: AWS's lock is the same holder's.
-    _turns: Vec<OwnedMutexGuard<()>>,
 }
+
+/// What keeps the other stacks of this process waiting, in their order and for as long as it takes.
+type Turn = OwnedMutexGuard<()>;
 
 impl Locks {
     /// Takes the lock of the stack, and those of what others use as well, if something of it is given
@@ -38,7 +39,7 @@ impl Locks {
     ) -> Result<(), Stopped> {
         let (stack, vpc) = (session.stack.clone(), change.vpc.clone());
         let own = (session.cloud.clone(), Lock { vpc, shared: None, stack });
-        self.add(session, hands, change, &own).await?;
+        self.add(session, hands, change, &own, None).await?;
         let shared = if plan.gives_up_shared() {
             shared(&session.world, &session.stack)
         } else {
@@ -47,15 +48,14 @@ impl Locks {
         for lock in &shared {
             let name = lock.1.shared.as_ref().expect("these locks are of what is shared");
             let turn = self.during(async { Ok(session.shared.turn(name).await) }).await?;
-            self._turns.push(turn);
-            self.add(session, hands, change, lock).await?;
+            self.add(session, hands, change, lock, Some(turn)).await?;
         }
         // A run that was killed has left others: one that saw no record, and so knew no VPC, has
         // locked the stack in another one.
         for lock in of_stack(&session.world, &session.stack) {
             self.is_met = true;
             if lock != own && !shared.contains(&lock) {
-                self.add(session, hands, change, &lock).await?;
+                self.add(session, hands, change, &lock, None).await?;
             }
         }
         Ok(())
@@ -67,6 +67,7 @@ impl Locks {
         hands: &Hands,
         change: &Change<'_>,
         (place, lock): &(Place, Lock),
+        turn: Option<Turn>,
     ) -> Result<(), Stopped> {
         let writer =
             hands.at(place).map_err(|error| Stopped::with(Code::Failed, error.to_string(), ""))?;
@@ -79,7 +80,7 @@ impl Locks {
         };
         let taking = Box::pin(Lease::take(writer, wanted));
         let lease = self.during(async { Ok(taking.await?) }).await?;
-        self.held.push(lease);
+        self.held.push((lease, turn));
         Ok(())
     }
 
@@ -100,12 +101,12 @@ impl Locks {
         if self.held.is_empty() {
             return std::future::pending().await;
         }
-        select_all(self.held.iter().map(|lease| Box::pin(lease.keep()))).await.0
+        select_all(self.held.iter().map(|(lease, _)| Box::pin(lease.keep()))).await.0
     }
 
     /// Says that they are held.
     pub(super) async fn renew(&self) -> Result<(), Stopped> {
-        for lease in &self.held {
+        for (lease, _) in &self.held {
             lease.renew().await.map_err(|error| {
                 let text = format!("the lock is lost: {error}");
                 Stopped::with(Code::Locked, text, "run the same command again")
@@ -116,12 +117,14 @@ impl Locks {
 
     /// Says whether reads may lag behind what somebody did who held one of them until now, or may have.
     pub(super) fn follow_another(&self) -> bool {
-        self.is_met || self.held.len() > 1 || self.held.iter().any(|lease| lease.follows_another)
+        self.is_met
+            || self.held.len() > 1
+            || self.held.iter().any(|(lease, _)| lease.follows_another)
     }
 
     /// Lets go of all.
     pub(super) async fn release(self, session: &Session) {
-        for lease in self.held.into_iter().rev() {
+        for (lease, _turn) in self.held.into_iter().rev() {
             if let Err(error) = lease.release().await {
                 session.events.warn(format!("a lock stays: {error}"));
             }

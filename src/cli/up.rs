@@ -112,7 +112,7 @@ pub(super) async fn up(outside: Outside, options: Up) -> Result<Code, Stopped> {
         return Box::pin(plan(outside, options.plan)).await;
     }
     let common = &options.plan.common;
-    let mut session = Session::open(&outside, common, options.plan.asked()).await?;
+    let mut session = Box::pin(Session::open(&outside, common, options.plan.asked())).await?;
     let check = |session: &Session, launching: &Launching| {
         if options.probe {
             must_have_a_place(&launching.cloud)?;
@@ -122,7 +122,8 @@ pub(super) async fn up(outside: Outside, options: Up) -> Result<Code, Stopped> {
         }
         options.login.check(session, launching.via)
     };
-    let is_new = match launch_first(&mut session, common, &options.changing, check).await? {
+    let launching = Box::pin(launch_first(&mut session, common, &options.changing, check));
+    let is_new = match launching.await? {
         Ok(is_new) => is_new,
         Err(code) => return Ok(code),
     };
@@ -140,7 +141,7 @@ pub(super) async fn up(outside: Outside, options: Up) -> Result<Code, Stopped> {
 
 /// Makes all of it, around the server that is there.
 async fn make(options: &Up, session: &mut Session) -> Result<Code, Stopped> {
-    session.look_for_a_way().await;
+    Box::pin(session.look_for_a_way()).await;
     if options.changing.yes {
         must_name_the_server(session)?;
     }
@@ -155,11 +156,11 @@ async fn make(options: &Up, session: &mut Session) -> Result<Code, Stopped> {
     session.declared = situation.declared.clone();
     let changes = session.plan(&topology::desired(&situation));
     if changes.is_empty() {
-        return as_declared(options, session).await;
+        return Box::pin(as_declared(options, session)).await;
     }
     match by_turns(options, session, &situation, &changes) {
-        Some(ping) => take_turns(options, session, ping).await,
-        None => carry(options, session, &situation, changes).await,
+        Some(ping) => Box::pin(take_turns(options, session, ping)).await,
+        None => Box::pin(carry(options, session, &situation, changes)).await,
     }
 }
 
@@ -215,7 +216,8 @@ async fn carry(
     let is_at_its_first_start = !session.has_node(WindowsSetup::NAME)
         && matches!(&situation.site, Site::Instance(server) if server.is_launched);
     let patience = if is_at_its_first_start { FIRST_START } else { changing.patience() };
-    let reach = Reaching { login, patience, reboot }.reach(session, situation, &changes).await?;
+    let reaching = Reaching { login, patience, reboot };
+    let reach = Box::pin(reaching.reach(session, situation, &changes)).await?;
     let way = reach.clone();
     let change = change::Change {
         options: changing,
@@ -246,9 +248,9 @@ async fn carry(
     }
     match way {
         Some(Reach::Remote(way)) if options.probe => prove_with_probe(options, session, *way).await,
-        Some(way) => afterwards(session, common, way).await,
+        Some(way) => Box::pin(afterwards(session, common, way)).await,
         None if options.probe && situation.via.is_remote() => {
-            let way = login.way(session, Duration::from_secs(30)).await?;
+            let way = Box::pin(login.way(session, Duration::from_secs(30))).await?;
             prove_with_probe(options, session, way).await
         }
         None => Ok(code),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
@@ -121,8 +120,7 @@ pub async fn apply(
                 let step = steps[&key];
                 let (node, change) = (key.address().clone(), step.change.word());
                 options.events.say(&Event::Started { node, change });
-                let known = Rc::new(known.clone());
-                let made = worker.take(step, known);
+                let made = worker.take(step, of(step, &known));
                 running.push(Box::pin(async { (key, made.await) }));
             }
         }
@@ -180,6 +178,14 @@ pub async fn apply(
     outcome
 }
 
+/// What is known of the nodes that a step needs.
+fn of(step: &Step, known: &Known) -> Known {
+    let needs = step.spec.iter().flat_map(Spec::needs);
+    needs
+        .filter_map(|needed| known.get_key_value(&needed).map(|(a, n)| (a.clone(), n.clone())))
+        .collect()
+}
+
 fn skip(outcome: &mut Outcome, events: &Events, key: &Key, because: String) {
     let node = key.address().clone();
     events.say(&Event::Skipped { node: node.clone(), because: because.clone() });
@@ -212,7 +218,7 @@ struct Making<'a> {
 
 impl Worker<'_> {
     /// Takes a step.
-    async fn take(&self, step: &Step, known: Rc<Known>) -> Made {
+    async fn take(&self, step: &Step, known: Known) -> Made {
         let at = At { address: step.key.address(), place: &step.place };
         let Some(spec) = &step.spec else {
             return self.remove(&at, step).await.map(|()| None);

@@ -129,8 +129,9 @@ impl Kind for SecurityGroupMembership {
 
     async fn delete(hands: &Hands, at: &At<'_>, id: &Id, state: &State) -> Result<Next, Error> {
         let writer = at.writer(hands)?;
-        if !state.ours.is_empty() {
-            let now = groups_of(writer, id.owner()).await?;
+        let now = groups_of(writer, id.owner()).await?;
+        // A run that ended just now may have taken it away.
+        if !now.is_disjoint(&state.ours) {
             let others: BTreeSet<AwsId> = now.difference(&state.ours).cloned().collect();
             // AWS wants at least one group on an interface.
             let groups = if others.is_empty() { &state.before } else { &others };

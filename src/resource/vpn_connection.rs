@@ -48,8 +48,11 @@ impl Spec {
     ///
     /// Whose turn it is was switched off on the server, which AWS may not show yet.
     fn cuts_off(&self, state: &State, tunnel: &Tunnel) -> bool {
-        let is_last = state.tunnels.iter().filter(|other| state.is_up(other)).eq([tunnel]);
-        is_last && self.turn.is_none() && !self.may_cut_off
+        !self.may_change_any() && state.tunnels.iter().filter(|o| state.is_up(o)).eq([tunnel])
+    }
+
+    fn may_change_any(&self) -> bool {
+        self.may_cut_off || self.turn.is_some()
     }
 
     /// Returns the key that a tunnel is still to get.
@@ -210,23 +213,26 @@ impl Kind for VpnConnection {
     ) -> Result<Next, Error> {
         let suites = Suites::of(spec.crypto);
         let Some(tunnel) = next_to_change(spec, state) else { return Ok(Next::Nothing) };
-        if !spec.may_cut_off {
-            let now = State { telemetry: telemetry(at.writer(hands)?, id).await?, ..state.clone() };
-            if spec.cuts_off(&now, tunnel) {
-                return Err(Error::Carries(tunnel.outside));
+        let writer = at.writer(hands)?;
+        let may_be_changed = async || -> Result<bool, Error> {
+            if spec.may_change_any() {
+                return Ok(true);
             }
-        }
+            let now = State { telemetry: telemetry(writer, id).await?, ..state.clone() };
+            Ok(!spec.cuts_off(&now, tunnel))
+        };
         let (connection, outside) = (id.owner().as_str(), tunnel.outside.to_string());
-        at.writer(hands)?
-            .call(Action::ModifyVpnTunnelOptions, |ec2| {
-                ec2.modify_vpn_tunnel_options()
-                    .vpn_connection_id(connection)
-                    .vpn_tunnel_outside_ip_address(&outside)
-                    .tunnel_options(changed_tunnel(&suites, spec.new_key(tunnel)))
-                    .send()
-            })
-            .await?;
-        Ok(Next::Look)
+        let changed = writer.call_while(Action::ModifyVpnTunnelOptions, may_be_changed, |ec2| {
+            ec2.modify_vpn_tunnel_options()
+                .vpn_connection_id(connection)
+                .vpn_tunnel_outside_ip_address(&outside)
+                .tunnel_options(changed_tunnel(&suites, spec.new_key(tunnel)))
+                .send()
+        });
+        match changed.await? {
+            Some(_) => Ok(Next::Look),
+            None => Err(Error::Carries(tunnel.outside)),
+        }
     }
 
     async fn delete(hands: &Hands, at: &At<'_>, id: &Id, state: &State) -> Result<Next, Error> {

@@ -186,14 +186,13 @@ impl Account {
         if at == now {
             region::notice(&mut call);
         }
-        let carrying = |call: &Call<'_>| {
-            if is_judged { region::carrying(call) } else { BTreeSet::new() }
-        };
-        let before = carrying(&call);
+        let before = if is_judged { region::seen_carrying(&call) } else { BTreeSet::new() };
         let answer = call.act(action);
-        let after = carrying(&call);
-        let lost = before.difference(&after);
-        self.alarms.extend(lost.map(|id| format!("both tunnels of {id} are down at once")));
+        if !before.is_empty() {
+            let after = region::carrying(&call);
+            let lost = before.difference(&after);
+            self.alarms.extend(lost.map(|id| format!("both tunnels of {id} are down at once")));
+        }
         self.ends = Some((at, ends));
         answer
     }

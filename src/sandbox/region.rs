@@ -27,7 +27,7 @@ use super::table::Table;
 use super::tree::Tree;
 use super::{Draws, Moment};
 
-pub(super) use connections::{End, Ends, carrying, notice};
+pub(super) use connections::{End, Ends, carrying, notice, seen_carrying};
 pub(super) use instances::bury;
 
 /// What an action answers.

@@ -89,6 +89,8 @@ impl<T: Clone> Table<T> {
 
     fn add(&mut self, id: &str, now: Moment, object: Option<T>) {
         let all = self.0.entry(id.to_owned()).or_default();
+        // Most have one version: a fleet's region is large.
+        all.reserve_exact(1);
         all.push((now, object));
         // What is older than the memory counts only as what was before it.
         let old = now.before(MEMORY);

@@ -479,7 +479,19 @@ fn made(count: usize) -> Duration {
         let fleet = Fleet::new(count, "");
         let (before, begun) = (fleet.sandbox.calls().unwrap(), time::now());
         let (processor, sown) = spent();
-        fleet.cgw(&["up", "--all", "--yes", "--quota-raised"]).await.ok();
+        let forgets = async {
+            // What is printed is not the fleet's memory; of a small one it tells what went wrong.
+            loop {
+                time::sleep(Duration::from_secs(1)).await;
+                if count >= 50 {
+                    drop(ui::heard());
+                }
+            }
+        };
+        tokio::select! {
+            up = fleet.cgw(&["up", "--all", "--yes", "--quota-raised"]) => drop(up.ok()),
+            () = forgets => unreachable!("it goes on"),
+        }
         let took = begun.elapsed();
         let mut calls = fleet.sandbox.calls().unwrap();
         for (action, calls) in &mut calls {

@@ -275,8 +275,9 @@ impl<'a> Schedule<'a> {
     async fn must(&mut self, words: &[String]) -> String {
         let before = self.place.transcript.borrow().len();
         let mut ending = self.run(words).await;
-        // What came up while it waited for the lock is told, and is another plan.
-        if self.said()[before..].contains("was not so when the plan was shown") {
+        // What came up since the plan was made is told, and is another plan.
+        let told = ["was not so when the plan was shown", "carries the traffic by now"];
+        if told.iter().any(|told| self.said()[before..].contains(told)) {
             ending = self.run(words).await;
         }
         assert_eq!(ending, Ending::Code(Code::Done), "{}", self.said());
@@ -475,7 +476,8 @@ fn what_went_wrong_once_does_so_no_more() {
     // 5083: a lock in another VPC, where a run was killed that had seen no record.
     // 10276: what a run had made that ended just before, made once more. 10777: the guard of a killed
     // run, which put a rule back that was off for the other tunnel's sake.
-    for seed in [1, 5, 22, 75, 5010, 5083, 10276, 10777] {
+    // 947: the groups of an interface set once more, because a read showed what a run had just undone.
+    for seed in [1, 5, 22, 75, 947, 5010, 5083, 10276, 10777] {
         assert!(holds(seed, &Tally::default()), "{seed}");
     }
 }

@@ -66,6 +66,18 @@ pub(in crate::sandbox) fn carrying(call: &Call<'_>) -> BTreeSet<String> {
     all.map(|(id, _)| id.clone()).collect()
 }
 
+/// Returns those of which any read shows it by now.
+pub(in crate::sandbox) fn seen_carrying(call: &Call<'_>) -> BTreeSet<String> {
+    let seen = call.now.before(call.manners.lag);
+    let is_seen = |one: &Connection| {
+        let carrier = one.carrier(call);
+        let mut all = one.tunnels.iter().filter(|tunnel| Some(tunnel.outside) == carrier);
+        all.any(|tunnel| tunnel.up_since.is_some_and(|since| since <= seen))
+    };
+    let all = call.region.connections.all().filter(|(_, one)| is_seen(one));
+    all.map(|(id, _)| id.clone()).collect()
+}
+
 /// Notices which tunnels have come up or gone down.
 pub(in crate::sandbox) fn notice(call: &mut Call<'_>) {
     let mut changed = Vec::new();
