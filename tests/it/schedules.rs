@@ -5,6 +5,7 @@ mod ending;
 mod process;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
@@ -217,26 +218,27 @@ impl<'a> Schedule<'a> {
         drop(said);
         let (_, last) = ended.last().expect("one at least has ended");
         if last.is_done() {
-            let twice = self.twice();
-            assert!(twice.is_empty(), "{twice:?}\n{}", self.said());
+            self.has_nothing_twice();
         }
         if ended.len() == 1 && last.said.contains("all is taken away") {
-            let left = self.nodes();
+            let left = self.nodes(last.stack());
             assert!(left.is_empty(), "{left:?}\n{}", self.said());
         }
         let first = ended.iter().min_by_key(|(number, _)| *number);
         first.map(|(_, run)| run.ending).expect("one at least has ended")
     }
 
-    /// The stack's nodes, and what there is of each.
-    fn nodes(&self) -> Vec<(String, Vec<String>)> {
+    /// A stack's nodes, and what there is of each.
+    fn nodes(&self, stack: &str) -> Vec<(String, Vec<String>)> {
         let nodes = self.field.sandbox.nodes().unwrap().into_iter();
-        let own = nodes.filter(|((stack, _), _)| *stack == self.field.seed.cloud_vpc);
+        let own = nodes.filter(|((of, _), _)| of == stack);
         own.map(|((_, node), ids)| (node, ids)).collect()
     }
 
-    fn twice(&self) -> Vec<(String, Vec<String>)> {
-        self.nodes().into_iter().filter(|(_, ids)| ids.len() > 1).collect()
+    fn has_nothing_twice(&self) {
+        let nodes = self.field.sandbox.nodes().unwrap().into_iter();
+        let twice: Vec<_> = nodes.filter(|(_, ids)| ids.len() > 1).collect();
+        assert!(twice.is_empty(), "{twice:?}\n{}", self.said());
     }
 
     fn said(&self) -> String {
@@ -282,6 +284,47 @@ impl<'a> Schedule<'a> {
         }
         assert_eq!(ending, Ending::Code(Code::Done), "{}", self.said());
         self.said()[before..].to_owned()
+    }
+
+    /// Brings a stack to what is declared, and its server to what the steps set.
+    async fn mend(&mut self, of: &Commands) {
+        if self.is_tampered && !of.on_server.is_empty() {
+            // A tunnel without its rule proves nothing while the other one is changed; and what was
+            // changed on the server only the steps see.
+            self.must(&[&of.up[..], &["--allow-replace".to_owned()]].concat()).await;
+            time::sleep(LAG).await;
+            self.must(&of.on_server[1]).await;
+        }
+        self.must(&of.up).await;
+        time::sleep(LAG).await;
+    }
+
+    /// A stack is as declared.
+    async fn is_declared(&mut self, of: &Commands) {
+        let last = self.must(&of.again).await;
+        assert!(last.contains("nothing to change"), "{}", self.said());
+        self.has_nothing_twice();
+    }
+
+    /// All is as it was before.
+    async fn is_as(&self, before: &BTreeMap<String, String>) {
+        // The keys of a command whose run was killed go by themselves.
+        time::sleep(EXPIRED).await;
+        let after = self.field.sandbox.objects().unwrap();
+        let gone: Vec<_> =
+            before.iter().filter(|(id, text)| after.get(*id) != Some(text)).collect();
+        let new: Vec<_> = after.iter().filter(|(id, text)| before.get(*id) != Some(text)).collect();
+        let said = self.said();
+        assert!(gone.is_empty() && new.is_empty(), "was {gone:?}\nis {new:?}\n{said}");
+        let traces = self.field.sandbox.traces().unwrap();
+        assert!(traces.is_empty(), "{traces:?}\n{said}");
+    }
+
+    fn trace(self) -> Trace {
+        let calls = self.field.sandbox.calls().unwrap();
+        let calls: u64 = calls.values().map(|calls| calls.came).sum();
+        self.place.note(&format!("calls {calls}\n"));
+        Trace { said: self.said(), asked: self.asked }
     }
 }
 
@@ -349,7 +392,7 @@ async fn run(seed: u64, tally: &Tally) -> Trace {
     };
     let commands = Commands::new(&schedule.field.seed, via);
     schedule.others = commands.all();
-    let Commands { up, other, again, down, status, on_server } = &commands;
+    let Commands { up, other, down, status, on_server, .. } = &commands;
     schedule.insist(up).await;
     schedule.run(status).await;
     // Not all of it in each schedule: more schedules find more than longer ones.
@@ -366,33 +409,62 @@ async fn run(seed: u64, tally: &Tally) -> Trace {
         schedule.insist(up).await;
     }
     schedule.calm().await;
-    if schedule.is_tampered && via.is_some() {
-        // A tunnel without its rule proves nothing while the other one is changed; and what was
-        // changed on the server only the steps see.
-        schedule.must(&[&up[..], &["--allow-replace".to_owned()]].concat()).await;
-        time::sleep(LAG).await;
-        schedule.must(&on_server[1]).await;
-    }
-    schedule.must(up).await;
-    time::sleep(LAG).await;
-    let last = schedule.must(again).await;
-    assert!(last.contains("nothing to change"), "{}", schedule.said());
-    let twice = schedule.twice();
-    assert!(twice.is_empty(), "{twice:?}\n{}", schedule.said());
+    schedule.mend(&commands).await;
+    schedule.is_declared(&commands).await;
     schedule.must(down).await;
-    // The keys of a command whose run was killed go by themselves.
-    time::sleep(EXPIRED).await;
-    let after = schedule.field.sandbox.objects().unwrap();
-    let gone: Vec<_> = before.iter().filter(|(id, text)| after.get(*id) != Some(text)).collect();
-    let new: Vec<_> = after.iter().filter(|(id, text)| before.get(*id) != Some(text)).collect();
-    let said = schedule.said();
-    assert!(gone.is_empty() && new.is_empty(), "was {gone:?}\nis {new:?}\n{said}");
-    let traces = schedule.field.sandbox.traces().unwrap();
-    assert!(traces.is_empty(), "{traces:?}\n{said}");
-    let calls = schedule.field.sandbox.calls().unwrap();
-    let calls: u64 = calls.values().map(|calls| calls.came).sum();
-    schedule.place.note(&format!("calls {calls}\n"));
-    Trace { said: schedule.said(), asked: schedule.asked }
+    schedule.is_as(&before).await;
+    schedule.trace()
+}
+
+/// Runs one schedule of two stacks behind one server: each made, changed, perhaps taken away; then, in
+/// peace, both are made, and go in either order or at the same moment.
+async fn run_two(seed: u64, tally: &Tally) -> Trace {
+    let mut schedule = Schedule::new(seed, tally);
+    let first = schedule.field.seed.clone();
+    // One whose network is another than the first one's.
+    let second = schedule.field.sandbox.seed_many(2).remove(1);
+    let second = Seed { instance: first.instance.clone(), ..second };
+    let before = schedule.field.sandbox.objects().unwrap();
+    let via = if seed.is_multiple_of(2) { None } else { Some("ssh") };
+    let both = [first, second].map(|seed| Commands::new(&seed, via));
+    schedule.others = both.iter().flat_map(Commands::all).collect();
+    for of in &both {
+        schedule.insist(&of.up).await;
+    }
+    let one = &both[schedule.draws.number("one") as usize % 2];
+    let part = schedule.draws.number("part") as usize % 4;
+    match one.on_server.get(part) {
+        Some(command) => schedule.insist_after(&one.up, command).await,
+        None => schedule.insist(&one.other).await,
+    }
+    if schedule.draws.percent("down", 60) {
+        schedule.insist(&one.down).await;
+    }
+    schedule.calm().await;
+    for of in &both {
+        // One that was begun before the other had made the address they share is made anew.
+        schedule.must(&[&of.up[..], &["--allow-replace".to_owned()]].concat()).await;
+        time::sleep(LAG).await;
+        schedule.mend(of).await;
+    }
+    for of in &both {
+        schedule.is_declared(of).await;
+    }
+    let [first, second] = &both;
+    match schedule.draws.number("order") % 3 {
+        0 => (schedule.must(&first.down).await, schedule.must(&second.down).await),
+        1 => (schedule.must(&second.down).await, schedule.must(&first.down).await),
+        _ => {
+            let starts = Arc::default();
+            let runs = [first, second].map(|of| schedule.begin(of.down.clone(), &starts));
+            let ended = join_all(runs).await;
+            schedule.judge(&ended);
+            assert!(ended.iter().all(|(_, run)| run.is_done()), "{}", schedule.said());
+            Default::default()
+        }
+    };
+    schedule.is_as(&before).await;
+    schedule.trace()
 }
 
 /// A number that somebody has asked for.
@@ -445,7 +517,10 @@ fn whole(seed: u64, tally: &Tally) -> Trace {
     let [logger, _] = &*LOGGERS;
     let has_log = seed.is_multiple_of(10);
     let _guard = has_log.then(|| tracing::dispatcher::set_default(logger));
-    let trace = simulated(run(seed, tally));
+    let has_two = seed % 5 == 4;
+    let trace = simulated(async {
+        if has_two { run_two(seed, tally).await } else { run(seed, tally).await }
+    });
     assert_eq!(logged().is_empty(), !has_log);
     trace
 }

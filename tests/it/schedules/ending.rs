@@ -34,6 +34,12 @@ impl Run {
         &self.words[0]
     }
 
+    /// The stack that is meant.
+    pub(super) fn stack(&self) -> &str {
+        let mut words = self.words.iter().skip_while(|word| *word != "--stack");
+        words.nth(1).expect("each command names it")
+    }
+
     pub(super) fn is_done(&self) -> bool {
         self.ending == Ending::Code(Code::Done)
     }
