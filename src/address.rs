@@ -88,13 +88,13 @@ pub struct Address {
     /// The kind's name, AWS's own word.
     pub kind: &'static str,
     /// Tells nodes of one kind apart; empty where a stack has just one.
-    pub key: String,
+    pub key: Arc<str>,
 }
 
 impl Address {
     /// Names the stack's node of a kind; `key` is empty where there is just one.
     #[must_use]
-    pub fn new(stack: &Stack, kind: &'static str, key: impl Into<String>) -> Self {
+    pub fn new(stack: &Stack, kind: &'static str, key: impl Into<Arc<str>>) -> Self {
         Self { stack: stack.clone(), kind, key: key.into() }
     }
 
@@ -124,12 +124,12 @@ impl Serialize for Address {
 /// The id that AWS gave an object, such as `vgw-0a1b2c3d4e5f60003`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct AwsId(String);
+pub struct AwsId(Arc<str>);
 
 impl AwsId {
     /// Wraps an id that AWS itself gave.
     #[must_use]
-    pub fn new(id: impl Into<String>) -> Self {
+    pub fn new(id: impl Into<Arc<str>>) -> Self {
         Self(id.into())
     }
 
@@ -184,7 +184,7 @@ macro_rules! given_ids {
 
         impl From<$name> for String {
             fn from(id: $name) -> Self {
-                id.0.0
+                id.0.as_str().to_owned()
             }
         }
 

@@ -1,6 +1,7 @@
 //! Drives the scripts on the server: sends them, follows them, confirms and restarts; or leaves them
 //! for a person.
 
+use std::borrow::Cow;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -256,7 +257,7 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let text = match self {
-            Self::Transport(error) => return error.hint().map(str::to_owned),
+            Self::Transport(error) => return error.hint().map(Cow::into_owned),
             Self::RestartFirst { .. } => {
                 "restart the server, or let it restart with --reboot now; then run the same command \
                  again"

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use serde::Serialize;
@@ -109,14 +110,14 @@ impl Nodes<'_> {
         Ref::only(self.stack)
     }
 
-    fn add(&mut self, place: &Place, key: impl Into<String>, spec: Spec) {
+    fn add(&mut self, place: &Place, key: impl Into<Arc<str>>, spec: Spec) {
         self.add_or_adopt(place, key, spec, None);
     }
 
     fn add_or_adopt(
         &mut self,
         place: &Place,
-        key: impl Into<String>,
+        key: impl Into<Arc<str>>,
         spec: Spec,
         adopt: Option<Id>,
     ) {

@@ -1,5 +1,6 @@
 //! The one table that says what an error of AWS means for what cgw does next.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
@@ -159,7 +160,11 @@ impl Error {
             let status = refused.raw().status().as_u16();
             let (code, message) = (refused.err().code(), refused.err().message());
             let message = match (code, message) {
-                (_, Some(message)) => message.to_owned(),
+                // For AWS alone to read (STS DecodeAuthorizationMessage), and very long.
+                (_, Some(message)) => {
+                    let readable = message.split(" Encoded authorization failure message:").next();
+                    readable.unwrap_or_default().to_owned()
+                }
                 (Some(_), None) => format!("HTTP status {status}"),
                 (None, None) => {
                     format!("what answered with HTTP status {status} is perhaps not EC2")
@@ -221,7 +226,32 @@ impl Error {
 
     /// Says what a person can do about it.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        self.denied().map(Cow::Owned).or_else(|| self.advice().map(Cow::Borrowed))
+    }
+
+    /// Says which permission is missing, and what has to stand in the policy.
+    fn denied(&self) -> Option<String> {
+        const CODES: &[&str] = &["UnauthorizedOperation", "AccessDenied", "AccessDeniedException"];
+        self.code.as_deref().filter(|code| CODES.contains(code))?;
+        // A call that gives tags needs another permission too: AWS's sentence tells which one it is.
+        let told = self.message.split("is not authorized to perform: ").nth(1);
+        let own = format!("{}:{}", self.action.service(), self.action.name());
+        let missing = told.and_then(|rest| rest.split_whitespace().next()).unwrap_or(&own);
+        if self.message.contains("explicit deny") {
+            return Some(format!(
+                "a policy denies {missing} (of the account's organization, a permissions boundary, or \
+                 one of the user's own): only who wrote it can allow it"
+            ));
+        }
+        Some(format!(
+            "the credentials lack the permission {missing}: their policy needs {{\"Effect\": \
+             \"Allow\", \"Action\": \"{missing}\", \"Resource\": \"*\"}}; `cgw iam-policy` prints all \
+             that cgw needs, and narrower"
+        ))
+    }
+
+    fn advice(&self) -> Option<&'static str> {
         if self.is_about_credentials() {
             return Some(
                 "sign in (aws sso login), name a profile (--profile), or set AWS_ACCESS_KEY_ID and \
@@ -230,9 +260,6 @@ impl Error {
             );
         }
         match self.code.as_deref() {
-            Some("UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException") => Some(
-                "the credentials lack a permission; `cgw iam-policy` prints all that cgw needs",
-            ),
             Some("OptInRequired") => Some("the account has not opted in to this region"),
             Some("AddressLimitExceeded") => Some(
                 "the region's quota of Elastic IPs is used up: release one, raise quota L-0263D0A3, \
@@ -317,6 +344,29 @@ mod tests {
         let action = Action::DescribeInstanceInformation;
         assert_eq!(verdict(action, "InternalFailure", 501), Verdict::No);
         assert_eq!(verdict(Action::CreateRoute, "Strange", 400), Verdict::No);
+    }
+
+    #[test]
+    fn a_missing_permission_is_named() {
+        let denied = |message: &str| Error {
+            action: Action::CreateVpnGateway,
+            code: Some("UnauthorizedOperation".to_owned()),
+            message: message.to_owned(),
+            verdict: Verdict::No,
+        };
+        let hint = |message| denied(message).hint().unwrap();
+        assert!(hint("You are not authorized.").contains("\"Action\": \"ec2:CreateVpnGateway\""));
+        let user = "User: arn:aws:iam::111122223333:user/a";
+        let told = format!(
+            "{user} is not authorized to perform: ec2:CreateTags on resource: \
+             arn:aws:ec2:eu-west-1:111122223333:vpn-gateway/* because no identity-based policy allows it"
+        );
+        assert!(hint(&told).contains("\"Action\": \"ec2:CreateTags\""), "{}", hint(&told));
+        let scp = format!(
+            "{user} is not authorized to perform: ec2:CreateTags on resource: r with an \
+                              explicit deny in a service control policy"
+        );
+        assert!(hint(&scp).starts_with("a policy denies ec2:CreateTags"), "{}", hint(&scp));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Opens the administrator's password of a Windows instance, which EC2 keeps encrypted.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -59,9 +60,9 @@ pub enum Error {
 impl Error {
     /// Says what a person can do about it.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Aws(error) => error.hint(),
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        let advice = match self {
+            Self::Aws(error) => return error.hint(),
             Self::NotThere => Some(
                 "it comes some minutes after the launch; an image of one's own, or one that was \
                  made without sysprep, keeps the password that it had",
@@ -75,7 +76,8 @@ impl Error {
             }
             Self::Unreadable { .. } => Some("give the private key, not the public one"),
             Self::PassphraseMissing | Self::PassphraseWrong { .. } | Self::NotBase64 { .. } => None,
-        }
+        };
+        advice.map(Cow::Borrowed)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a kind works with: writers, the server, dice.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -144,7 +145,7 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Aws(error) => error.hint().map(str::to_owned),
+            Self::Aws(error) => error.hint().map(Cow::into_owned),
             Self::Outdated => {
                 Some("somebody made the stack just now: run the same command again".to_owned())
             }

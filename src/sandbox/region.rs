@@ -179,8 +179,13 @@ impl Call<'_> {
             return Err(Refusal::new("InvalidAction", text));
         };
         if self.manners.denied.contains(action.name) {
-            let text = "You are not authorized to perform this operation. Encoded authorization \
-                        failure message: c2FuZGJveA";
+            let text = format!(
+                "You are not authorized to perform this operation. User: \
+                 arn:aws:iam::{}:user/sandbox is not authorized to perform: ec2:{} because no \
+                 identity-based policy allows the ec2:{} action. Encoded authorization failure \
+                 message: c2FuZGJveA",
+                self.account, action.name, action.name
+            );
             return Err(Refusal::with_status(403, "UnauthorizedOperation", text));
         }
         if action.has_dry_run && self.query.is("DryRun") {

@@ -1,5 +1,6 @@
 //! Runs one command on one machine.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -269,8 +270,8 @@ pub enum Error {
 impl Error {
     /// Says what a person can do about it.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        let advice = match self {
             Self::Resolve { .. } => "check the spelling of the host, or give its address",
             Self::Refused { .. } => {
                 "check that the service runs there (Get-Service sshd, WinRM) and that the port is \
@@ -346,7 +347,8 @@ impl Error {
             Self::Start { .. } | Self::Signal { .. } | Self::Worker { .. } => {
                 return None;
             }
-        })
+        };
+        Some(Cow::Borrowed(advice))
     }
 
     /// Says whether the machine does not prove to be the right one.

@@ -214,7 +214,8 @@ fn a_failure_says_what_was_left_and_how_to_go_on() {
     cloud.control("faults", serde_json::json!({ "op": "CreateCustomerGateway", "errors": denied }));
     let run = cloud.cgw(&words(&cloud.up()));
     assert_eq!(run.code(), Some(1));
-    assert!(run.err.contains("cgw iam-policy"), "{}", run.err);
+    let missing = "\"Action\": \"ec2:CreateCustomerGateway\"";
+    assert!(run.err.contains(missing), "{}", run.err);
     assert!(run.err.contains("run the same command to go on"), "{}", run.err);
     assert!(run.err.contains("vpn-connection: left out: needs customer-gateway"), "{}", run.err);
     cloud.cgw(&words(&cloud.up())).ok();

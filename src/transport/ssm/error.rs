@@ -1,5 +1,7 @@
 //! What can go wrong between Systems Manager and a command.
 
+use std::borrow::Cow;
+
 use crate::aws::{self, Ending, Verdict};
 
 /// What kept a command from running to its own end, beside what every transport has.
@@ -56,10 +58,10 @@ const AGAIN: &str = "run the same command again; where that does not help, look 
 
 impl Error {
     /// Says what a person can do about it.
-    pub(in crate::transport) fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Aws(error) => error.hint(),
-            Self::Unwatched { source, .. } => source.hint().or(Some(AGAIN)),
+    pub(in crate::transport) fn hint(&self) -> Option<Cow<'static, str>> {
+        let advice = match self {
+            Self::Aws(error) => return error.hint(),
+            Self::Unwatched { source, .. } => return source.hint().or(Some(AGAIN.into())),
             Self::TooLarge { .. } => Some("send it over SSH or WinRM"),
             Self::OutputCut { .. } => {
                 Some("run it over SSH or WinRM, which carry the whole output")
@@ -73,7 +75,8 @@ impl Error {
             Self::Unheard { .. } => {
                 Some("the command may still run there; look before trying again")
             }
-        }
+        };
+        advice.map(Cow::Borrowed)
     }
 
     /// Says whether the command had perhaps begun on the machine.
