@@ -4,6 +4,7 @@ mod by_hand;
 mod change;
 mod down;
 mod fleet;
+mod help;
 mod launch;
 mod locks;
 mod login;
@@ -45,6 +46,7 @@ pub use stopped::{Code, Stopped};
 /// 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "cgw", version, about, max_term_width = 100)]
+#[command(disable_help_subcommand = true, after_help = help::list())]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -95,7 +97,16 @@ pub enum Command {
         shell: clap_complete::Shell,
     },
     /// Print the manual page
-    Man,
+    Man {
+        /// Write a page for each command into this folder instead
+        folder: Option<PathBuf>,
+    },
+    /// Show the help of a command, or a topic
+    Help {
+        /// A topic, or a command
+        #[arg(value_name = "TOPIC")]
+        words: Vec<String>,
+    },
 }
 
 /// What every subcommand that reads a stack takes.
@@ -240,9 +251,11 @@ pub async fn run_in(outside: &Outside, command: Command) -> Code {
         Command::RotateKeys(o) => o.common.json,
         Command::Status(o) => o.common.json,
         Command::Scripts(o) => o.common.json,
-        Command::Sandbox(_) | Command::IamPolicy | Command::Completions { .. } | Command::Man => {
-            false
-        }
+        Command::Sandbox(_)
+        | Command::IamPolicy
+        | Command::Completions { .. }
+        | Command::Man { .. }
+        | Command::Help { .. } => false,
     };
     let result = match command {
         Command::Up(up) => {
@@ -268,7 +281,8 @@ pub async fn run_in(outside: &Outside, command: Command) -> Code {
         Command::Sandbox(task) => sandbox::sandbox(outside, task).await,
         Command::IamPolicy => Ok(tools::iam_policy()),
         Command::Completions { shell } => Ok(tools::completions(shell)),
-        Command::Man => tools::man(),
+        Command::Man { folder } => tools::man(folder.as_deref()),
+        Command::Help { words } => help::help(&words),
     };
     match result {
         Ok(code) => code,

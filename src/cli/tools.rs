@@ -1,5 +1,7 @@
 //! Commands that touch nothing: IAM policy, completions, manual page.
 
+use std::path::Path;
+
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
@@ -19,11 +21,17 @@ pub(super) fn completions(shell: Shell) -> Code {
     Code::Done
 }
 
-/// The page of `cgw` and those of its subcommands, one after another.
-pub(super) fn man() -> Result<Code, Stopped> {
-    let mut text = Vec::new();
+/// The page of `cgw` and those of its subcommands, one after another; or each in a file of a folder.
+pub(super) fn man(folder: Option<&Path>) -> Result<Code, Stopped> {
     let mut root = Cli::command();
     root.build();
+    if let Some(folder) = folder {
+        std::fs::create_dir_all(folder)
+            .and_then(|()| clap_mangen::generate_to(root, folder))
+            .map_err(|error| Stopped::refused(format!("{}: {error}", folder.display()), ""))?;
+        return Ok(Code::Done);
+    }
+    let mut text = Vec::new();
     let pages = std::iter::once(root.clone()).chain(root.get_subcommands().cloned());
     for page in pages {
         clap_mangen::Man::new(page)

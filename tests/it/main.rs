@@ -12,6 +12,7 @@ mod bench;
 mod by_hand;
 mod cloud;
 mod contract;
+mod documents;
 mod faults;
 mod fleet;
 mod hostile;

@@ -41,7 +41,7 @@ class Tunnel:
 
 
 class Stop(Enum):
-    """Where a tunnel stops, as its initiator sees it (README, «where a tunnel stops tells why»)."""
+    """Where a tunnel stops, as its initiator sees it (src/cli/topics/troubleshooting.md)."""
 
     SILENCE = "no answer"
     PHASE1 = "phase 1 is refused"
