@@ -4,6 +4,7 @@ mod renewals;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::env::consts::OS;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -130,17 +131,21 @@ pub struct Holder {
 
 impl Holder {
     /// Returns this process.
+    ///
+    /// Without Linux's /proc nobody can be known to be gone (there is no boot), and the moment tells
+    /// this process from all others.
     #[must_use]
     pub fn this() -> Self {
-        let line = |path: &str| {
-            std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
-        };
+        let line = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
         let process = std::process::id();
+        let moment = || time::real_wall_clock().as_nanosecond().to_string();
         Self {
-            host: line("/proc/sys/kernel/hostname"),
-            boot: line("/proc/sys/kernel/random/boot_id") + &namespace(),
+            host: line("/proc/sys/kernel/hostname").unwrap_or_else(|_| OS.to_owned()),
+            boot: line("/proc/sys/kernel/random/boot_id")
+                .map(|id| id + &namespace())
+                .unwrap_or_default(),
             process,
-            begun: begun(process).unwrap_or_default(),
+            begun: begun(process).unwrap_or_else(moment),
         }
     }
 
