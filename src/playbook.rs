@@ -23,10 +23,12 @@ static SCRIPTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/playbooks/windows-se
 
 mod first_start;
 mod own;
+mod packed;
 mod request;
 
 pub use first_start::{Opening, user_data};
 pub use own::{Own, OwnError};
+pub use packed::{code, packed};
 pub use request::{END, Off, Request, Then, command};
 
 /// The script that unpacks a bundle on the server; it comes on the command line, not in the bundle.

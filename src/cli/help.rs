@@ -33,6 +33,7 @@ const TOPICS: &[Topic] = topics! {
     "flags": "every flag: what can be declared, and the others",
     "config": "cgw.toml, which declares stacks in a file",
     "stacks": "many stacks at once, several VPCs behind one server",
+    "templates": "a stack as a template for CloudFormation or Terraform",
     "rotation": "new keys and other suites, one tunnel at a time",
     "objects": "what is made in AWS and on the server, and the tags",
     "costs": "what a stack costs",

@@ -3,6 +3,7 @@
 mod by_hand;
 mod change;
 mod down;
+mod export;
 mod fleet;
 mod help;
 mod launch;
@@ -86,6 +87,8 @@ pub enum Command {
     Status(Box<status::Status>),
     /// Write the scripts for the server into a folder
     Scripts(Box<scripts::Scripts>),
+    /// Print what `up` would make as a template for CloudFormation or Terraform; changes nothing
+    Export(Box<export::Export>),
     /// Work with the sandbox itself
     #[command(subcommand)]
     Sandbox(sandbox::Task),
@@ -251,6 +254,7 @@ pub async fn run_in(outside: &Outside, command: Command) -> Code {
         Command::RotateKeys(o) => o.common.json,
         Command::Status(o) => o.common.json,
         Command::Scripts(o) => o.common.json,
+        Command::Export(o) => o.common.json,
         Command::Sandbox(_)
         | Command::IamPolicy
         | Command::Completions { .. }
@@ -278,6 +282,7 @@ pub async fn run_in(outside: &Outside, command: Command) -> Code {
         Command::RotateKeys(options) => Box::pin(rotate::rotate_keys(outside, *options)).await,
         Command::Status(options) => Box::pin(status::status(outside, *options)).await,
         Command::Scripts(options) => Box::pin(scripts::scripts(outside, *options)).await,
+        Command::Export(options) => Box::pin(export::export(outside, *options)).await,
         Command::Sandbox(task) => sandbox::sandbox(outside, task).await,
         Command::IamPolicy => Ok(tools::iam_policy()),
         Command::Completions { shell } => Ok(tools::completions(shell)),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Cloud, Refusal, Request, Stop, examine, unseen, way};
+use super::{Cloud, Refusal, Request, Site, Situation, Stop, examine, unseen, way};
 use crate::address::{AwsId, SubnetId};
 use crate::aws::{NODE, Place, STACK, Tags};
 use crate::spec::{Declared, Via};
@@ -40,24 +40,35 @@ pub fn is_to_launch(request: &Request<'_>) -> bool {
 /// Examines what is asked of a server that does not exist yet: whatever would be refused once it
 /// runs is refused now.
 pub fn launch(request: &Request<'_>) -> Result<Launching, Vec<Refusal>> {
+    let situation = situation(request, unreachable(request))?;
+    let (Site::Instance(server), Some(size)) = (&situation.site, &request.declared.launch) else {
+        return Err(Vec::new());
+    };
+    Ok(Launching {
+        place: request.site.clone(),
+        size: size.clone(),
+        subnet: server.subnet.clone(),
+        key_pair: request.declared.key_pair.clone(),
+        cloud: situation.cloud,
+        via: situation.via,
+    })
+}
+
+/// Examines the same as if the server ran already, however it would be reached.
+pub fn imagine(request: &Request<'_>) -> Result<Situation, Vec<Refusal>> {
+    situation(request, Vec::new())
+}
+
+fn situation(request: &Request<'_>, mut refusals: Vec<Refusal>) -> Result<Situation, Vec<Refusal>> {
     let subnet = subnet(request);
-    let mut refusals = unreachable(request);
     refusals.extend(subnet.as_ref().err().cloned());
-    let (Ok(subnet), Some(size), true) = (subnet, &request.declared.launch, refusals.is_empty())
-    else {
+    let (Ok(subnet), true) = (subnet, refusals.is_empty()) else {
         return Err(refusals);
     };
     let (world, declared) = imagined(request, subnet);
     let request = Request { declared: &declared, world: &world, ..*request };
     match examine(&request) {
-        Ok(situation) => Ok(Launching {
-            cloud: situation.cloud,
-            place: request.site.clone(),
-            size: size.clone(),
-            subnet: subnet.id.clone(),
-            key_pair: declared.key_pair.clone(),
-            via: situation.via,
-        }),
+        Ok(situation) => Ok(situation),
         Err(Stop::Refused(refusals)) => Err(refusals),
         // One is named.
         Err(Stop::Choose(_)) => Err(Vec::new()),

@@ -19,7 +19,7 @@ use crate::tunnel::{CidrPair, Crypto, Turn};
 use crate::world::{Connection, Customer, Region, World};
 
 pub use cloud::Cloud;
-pub use launch::{Launching, is_to_launch, launch};
+pub use launch::{Launching, imagine, is_to_launch, launch};
 pub use site::{Ec2Server, Link, PublicIp, Site};
 
 /// Why nothing will be done, and what helps.

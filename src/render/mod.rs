@@ -1,4 +1,5 @@
-//! Turns plans and what was observed into other forms: cost, IAM policy; pure.
+//! Turns plans and what was observed into other forms: cost, IAM policy, templates; pure.
 
 pub mod cost;
+pub mod export;
 pub mod policy;

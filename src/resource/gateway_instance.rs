@@ -31,8 +31,11 @@ pub struct Spec {
 /// What is seen of it.
 pub(super) type State = instance::State;
 
-/// AWS's public parameter for the newest image (EC2 user guide, «Find a Windows AMI»).
-const IMAGE: &str = "/aws/service/ami-windows-latest/Windows_Server-2025-English-Full-Base";
+impl GatewayInstance {
+    /// AWS's public parameter for the newest image (EC2 user guide, «Find a Windows AMI»).
+    pub const IMAGE: &'static str =
+        "/aws/service/ami-windows-latest/Windows_Server-2025-English-Full-Base";
+}
 
 impl Kind for GatewayInstance {
     const NAME: &'static str = "gateway-instance";
@@ -94,7 +97,7 @@ impl Kind for GatewayInstance {
         _: &Deps<'_>,
     ) -> Result<Made<State>, Error> {
         let launch = Launch {
-            image: IMAGE,
+            image: Self::IMAGE,
             size: &spec.size,
             subnet: &spec.subnet,
             group: None,

@@ -1,6 +1,7 @@
 //! The rules that let IPsec pass between the server and the two tunnels.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::Serialize;
@@ -43,21 +44,25 @@ pub struct State {
 const PROTOCOLS: [(&str, Option<i32>); 4] =
     [("50", None), ("51", None), ("udp", Some(500)), ("udp", Some(4500))];
 
-fn wanted(connection: &vpn_connection::State) -> BTreeSet<Rule> {
-    let mut rules = BTreeSet::new();
-    for tunnel in &connection.tunnels {
-        for direction in [Direction::In, Direction::Out] {
-            for (protocol, port) in PROTOCOLS {
-                rules.insert(Rule {
-                    direction,
-                    protocol: protocol.to_owned(),
-                    ports: port.map(|port| (port, port)),
-                    cidr: Ipv4Net::from(tunnel.outside),
-                });
-            }
-        }
+impl TunnelRules {
+    /// Returns the rules for AWS's end of one tunnel.
+    #[must_use]
+    pub fn of(outside: Ipv4Addr) -> BTreeSet<Rule> {
+        let both = [Direction::In, Direction::Out].into_iter();
+        let all = both
+            .flat_map(|direction| PROTOCOLS.map(|(protocol, port)| (direction, protocol, port)));
+        let rule = |(direction, protocol, port): (_, &str, Option<i32>)| Rule {
+            direction,
+            protocol: protocol.to_owned(),
+            ports: port.map(|port| (port, port)),
+            cidr: Ipv4Net::from(outside),
+        };
+        all.map(rule).collect()
     }
-    rules
+}
+
+fn wanted(connection: &vpn_connection::State) -> BTreeSet<Rule> {
+    connection.tunnels.iter().flat_map(|tunnel| TunnelRules::of(tunnel.outside)).collect()
 }
 
 impl Kind for TunnelRules {

@@ -13,6 +13,7 @@ mod by_hand;
 mod cloud;
 mod contract;
 mod documents;
+mod export;
 mod faults;
 mod fleet;
 mod hostile;
