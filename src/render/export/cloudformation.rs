@@ -70,29 +70,26 @@ fn line(out: &mut String, depth: usize, name: &str, value: &str) {
 
 fn field(out: &mut String, depth: usize, name: &str, value: &Value) {
     let key = if name.bytes().all(|b| b.is_ascii_alphanumeric()) { name } else { &quoted(name) };
-    match value {
-        Value::List(all) => {
-            heading(out, depth, key);
-            all.iter().for_each(|one| item(out, depth + 1, one));
-        }
-        Value::Map(all) | Value::Block(all) | Value::Json(all) => {
-            heading(out, depth, key);
-            all.iter().for_each(|(name, value)| field(out, depth + 1, name, value));
-        }
-        scalar => line(out, depth, key, &self::scalar(scalar)),
+    if let Value::List(all) = value {
+        heading(out, depth, key);
+        all.iter().for_each(|one| item(out, depth + 1, one));
+    } else if let Some(all) = value.entries() {
+        heading(out, depth, key);
+        all.iter().for_each(|(name, value)| field(out, depth + 1, name, value));
+    } else {
+        line(out, depth, key, &scalar(value));
     }
 }
 
 fn item(out: &mut String, depth: usize, value: &Value) {
     let dash = "  ".repeat(depth) + "- ";
-    match value {
-        Value::Map(all) | Value::Block(all) | Value::Json(all) => {
-            let mut inner = String::new();
-            all.iter().for_each(|(name, value)| field(&mut inner, depth + 1, name, value));
-            out.push_str(&dash);
-            out.push_str(inner.trim_start());
-        }
-        scalar => writeln!(out, "{dash}{}", self::scalar(scalar)).expect("a String takes all"),
+    if let Some(all) = value.entries() {
+        let mut inner = String::new();
+        all.iter().for_each(|(name, value)| field(&mut inner, depth + 1, name, value));
+        out.push_str(&dash);
+        out.push_str(inner.trim_start());
+    } else {
+        writeln!(out, "{dash}{}", scalar(value)).expect("a String takes all");
     }
 }
 
@@ -105,10 +102,9 @@ fn scalar(value: &Value) -> String {
         Value::Region => "!Ref AWS::Region".to_owned(),
         Value::Attribute { resource, name: "", .. } => format!("!Ref {}", pascal(resource)),
         Value::Attribute { resource, name, .. } => format!("!GetAtt {}.{name}", pascal(resource)),
-        Value::Host(address) => match address.as_ref() {
-            Value::Parameter(name) => format!("!Sub \"${{{}}}/32\"", pascal(name)),
-            other => scalar(other),
-        },
+        Value::Host(address) => {
+            format!("!Join [\"\", [{}, \"/32\"]]", scalar(address))
+        }
         Value::Policy(name) => format!("!Sub \"arn:${{AWS::Partition}}:iam::aws:policy/{name}\""),
         // A list in a list, which no resource here has.
         Value::List(all) => format!("[{}]", all.iter().map(scalar).collect::<Vec<_>>().join(", ")),

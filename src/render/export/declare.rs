@@ -12,7 +12,6 @@ use crate::resource::{
     VpnConnection, spec,
 };
 use crate::topology::{self, Node};
-use crate::tunnel::{PHASE1_SECONDS, PHASE2_SECONDS, Suites};
 
 /// What an attribute is called in CloudFormation and in Terraform.
 pub(super) type Names = (&'static str, &'static str);
@@ -54,6 +53,7 @@ pub(super) fn declare(s: &Situation, format: Format) -> Result<Template, Error> 
         declaring.node(node)?;
     }
     declaring.outputs();
+    declaring.template.forget_unused();
     Ok(declaring.template)
 }
 
@@ -77,7 +77,7 @@ impl Declaring<'_> {
         default: impl std::fmt::Display,
     ) {
         let default = default.to_string();
-        self.given.insert(default.clone(), name.to_owned());
+        self.given.entry(default.clone()).or_insert_with(|| name.to_owned());
         let (name, default) = (name.to_owned(), Some(default));
         self.template.parameters.push(Parameter { name, r#type, description, default });
     }
@@ -199,6 +199,7 @@ impl Declaring<'_> {
         self.arg("InstanceId", "network_interface_id", self.only::<GatewayInstance>(names))
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm a kind")]
     fn node(&mut self, node: &Node) -> Result<(), Error> {
         let kind = node.address.kind;
         let (name, r#type) = (self.names[&node.address].clone(), self.r#type(kind));
@@ -346,45 +347,9 @@ impl Declaring<'_> {
         self.push(name, r#type, side, arguments).after.extend(after);
     }
 
-    fn connection(&self, kind: &str, spec: &spec::VpnConnection) -> Arguments {
-        let mut all = vec![
-            self.arg("Type", "type", Value::text("ipsec.1")),
-            self.arg("CustomerGatewayId", "customer_gateway_id", self.of(&spec.customer.0, ID)),
-            self.arg("VpnGatewayId", "vpn_gateway_id", self.of(&spec.gateway.0, ID)),
-            self.arg("StaticRoutesOnly", "static_routes_only", Value::Flag(true)),
-        ];
-        let options = tunnel_options(&Suites::of(spec.crypto));
-        match self.format {
-            Format::Cloudformation => {
-                let one = options.into_iter().map(|(name, _, value)| {
-                    let value = match value {
-                        Value::List(all) => {
-                            let each = |value| Value::Map(vec![("Value".to_owned(), value)]);
-                            Value::List(all.into_iter().map(each).collect())
-                        }
-                        value => value,
-                    };
-                    (name.to_owned(), value)
-                });
-                let one = Value::Map(one.collect());
-                let both = Value::List(vec![one.clone(), one]);
-                all.push(("VpnTunnelOptionsSpecifications".to_owned(), both));
-            }
-            Format::Terraform => {
-                for tunnel in ["tunnel1", "tunnel2"] {
-                    let named =
-                        |(_, name, value): (_, &str, Value)| (format!("{tunnel}_{name}"), value);
-                    all.extend(options.iter().cloned().map(named));
-                }
-            }
-        }
-        all.push(self.tag(kind));
-        all
-    }
-
     fn outputs(&mut self) {
-        let mut all: Vec<(&str, &str, Value)> = Vec::new();
-        all.push(("vpn-connection", "The VPN connection", self.only::<VpnConnection>(ID)));
+        let connection = self.only::<VpnConnection>(ID);
+        let mut all = vec![("vpn-connection", "The VPN connection", connection)];
         if self.format == Format::Terraform {
             let of = |name| self.only::<VpnConnection>(("", name));
             all.push(("tunnel-1-address", "AWS's end of a tunnel", of("tunnel1_address")));
@@ -407,31 +372,4 @@ impl Declaring<'_> {
             all.into_iter().map(|(name, what, value)| (name.to_owned(), what.to_owned(), value));
         self.template.outputs.extend(all);
     }
-}
-
-/// What AWS accepts on one tunnel, by both names.
-fn tunnel_options(suites: &Suites) -> Vec<(&'static str, &'static str, Value)> {
-    let texts = |all: &[String]| Value::List(all.iter().map(Value::text).collect());
-    let numbers =
-        |all: &[i32]| Value::List(all.iter().map(|n| Value::Number((*n).into())).collect());
-    let seconds = |seconds: u32| Value::Number(seconds.into());
-    vec![
-        ("IKEVersions", "ike_versions", texts(&suites.ike_versions)),
-        (
-            "Phase1EncryptionAlgorithms",
-            "phase1_encryption_algorithms",
-            texts(&suites.phase1_ciphers),
-        ),
-        ("Phase1IntegrityAlgorithms", "phase1_integrity_algorithms", texts(&suites.phase1_hashes)),
-        ("Phase1DHGroupNumbers", "phase1_dh_group_numbers", numbers(&suites.phase1_groups)),
-        ("Phase1LifetimeSeconds", "phase1_lifetime_seconds", seconds(PHASE1_SECONDS)),
-        (
-            "Phase2EncryptionAlgorithms",
-            "phase2_encryption_algorithms",
-            texts(&suites.phase2_ciphers),
-        ),
-        ("Phase2IntegrityAlgorithms", "phase2_integrity_algorithms", texts(&suites.phase2_hashes)),
-        ("Phase2DHGroupNumbers", "phase2_dh_group_numbers", numbers(&suites.phase2_groups)),
-        ("Phase2LifetimeSeconds", "phase2_lifetime_seconds", seconds(PHASE2_SECONDS)),
-    ]
 }

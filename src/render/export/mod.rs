@@ -3,6 +3,7 @@
 //! It is made of the same desired nodes that `up` makes, so that the two cannot drift apart.
 
 mod cloudformation;
+mod connection;
 mod declare;
 mod groups;
 mod kinds;

@@ -1,5 +1,7 @@
 //! What a template holds, in the names of its format but without its syntax.
 
+use std::collections::BTreeSet;
+
 /// Which tool rolls the template out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -20,6 +22,20 @@ pub(super) struct Template {
     pub(super) resources: Vec<Resource>,
     /// What it tells afterwards.
     pub(super) outputs: Vec<(String, String, Value)>,
+}
+
+impl Template {
+    /// Takes the parameters away that nothing depends on, but for those of the providers and of what
+    /// is looked up.
+    pub(super) fn forget_unused(&mut self) {
+        let mut used = BTreeSet::from(["region", "site-region", "server-image"].map(str::to_owned));
+        for resource in &self.resources {
+            used.extend(resource.only_with.clone());
+            resource.arguments.iter().for_each(|(_, value)| value.name_parameters(&mut used));
+        }
+        self.outputs.iter().for_each(|(.., value)| value.name_parameters(&mut used));
+        self.parameters.retain(|one| used.contains(&one.name));
+    }
 }
 
 /// Something that differs from one roll-out to the next.
@@ -87,5 +103,38 @@ pub(super) enum Value {
 impl Value {
     pub(super) fn text(text: impl std::fmt::Display) -> Self {
         Self::Text(text.to_string())
+    }
+
+    /// Returns what it holds by name, if it does.
+    pub(super) fn entries(&self) -> Option<&Arguments> {
+        match self {
+            Self::Map(all) | Self::Block(all) | Self::Json(all) => Some(all),
+            Self::Text(_)
+            | Self::Number(_)
+            | Self::Flag(_)
+            | Self::List(_)
+            | Self::Parameter(_)
+            | Self::Attribute { .. }
+            | Self::Host(_)
+            | Self::Policy(_)
+            | Self::Region => None,
+        }
+    }
+
+    fn name_parameters(&self, used: &mut BTreeSet<String>) {
+        match self {
+            Self::Parameter(name) => drop(used.insert(name.clone())),
+            Self::List(all) => all.iter().for_each(|value| value.name_parameters(used)),
+            Self::Map(all) | Self::Block(all) | Self::Json(all) => {
+                all.iter().for_each(|(_, value)| value.name_parameters(used));
+            }
+            Self::Host(value) => value.name_parameters(used),
+            Self::Text(_)
+            | Self::Number(_)
+            | Self::Flag(_)
+            | Self::Attribute { .. }
+            | Self::Policy(_)
+            | Self::Region => {}
+        }
     }
 }

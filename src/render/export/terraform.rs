@@ -3,6 +3,8 @@
 //! INVARIANT: what takes several lines stands between empty lines, so that only neighbours of one line
 //! are aligned.
 
+use std::fmt::Write as _;
+
 use serde_json::Value as Json;
 
 use super::model::{Arguments, Parameter, Resource, Side, Template, Value};
@@ -126,7 +128,7 @@ fn body(depth: usize, arguments: &Arguments) -> String {
         out.push_str(if n > 0 { "\n" } else { "" });
         for Line { name, value, is_block } in group {
             let (width, sign) = if *is_block { (0, "") } else { (width, "= ") };
-            out.push_str(&format!("{indent}{name:width$} {sign}{value}\n"));
+            writeln!(out, "{indent}{name:width$} {sign}{value}").expect("a String takes all");
         }
     }
     out
@@ -134,18 +136,17 @@ fn body(depth: usize, arguments: &Arguments) -> String {
 
 /// A list of blocks is as many blocks.
 fn lines(depth: usize, name: &str, value: &Value) -> Vec<Line> {
-    match value {
-        Value::Block(inner) => {
-            let value = format!("{{\n{}{}}}", body(depth + 1, inner), "  ".repeat(depth));
-            vec![Line { name: key(name), value, is_block: true }]
-        }
-        Value::List(all) if all.iter().any(|one| matches!(one, Value::Block(_))) => {
-            all.iter().flat_map(|one| lines(depth, name, one)).collect()
-        }
-        value => {
-            vec![Line { name: key(name), value: expression(depth, value), is_block: false }]
-        }
+    if let Value::Block(inner) = value {
+        let value = format!("{{\n{}{}}}", body(depth + 1, inner), "  ".repeat(depth));
+        return vec![Line { name: key(name), value, is_block: true }];
     }
+    let is_block = |one: &Value| matches!(one, Value::Block(_));
+    if let Value::List(all) = value
+        && all.iter().any(is_block)
+    {
+        return all.iter().flat_map(|one| lines(depth, name, one)).collect();
+    }
+    vec![Line { name: key(name), value: expression(depth, value), is_block: false }]
 }
 
 fn expression(depth: usize, value: &Value) -> String {
@@ -181,8 +182,8 @@ fn list(depth: usize, all: &[Value]) -> String {
         return on_one;
     }
     let (indent, end) = ("  ".repeat(depth + 1), "  ".repeat(depth));
-    let each: String = each.iter().map(|one| format!("{indent}{one},\n")).collect();
-    format!("[\n{each}{end}]")
+    let each: Vec<String> = each.iter().map(|one| format!("{indent}{one},\n")).collect();
+    format!("[\n{}{end}]", each.concat())
 }
 
 fn key(name: &str) -> String {
