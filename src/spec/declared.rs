@@ -6,8 +6,11 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
+use schemars::SchemaGenerator;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::schema::key;
 use super::values::{Choice, Cidr, Endpoint, Fingerprint, List, Via};
 use crate::address::{AllocationId, InstanceId, RouteTableId, SubnetId, VpcId};
 use crate::tunnel::Crypto;
@@ -19,13 +22,14 @@ const TAG_LENGTH: usize = 256;
 const TAG: &str = "cgw:declared:";
 
 macro_rules! declared {
-    ($($(#[$meta:meta])* $field:ident: $type:ty, $flag:literal, $value:literal, $recorded:literal;)*) => {
+    ($(#[doc = $about:literal] $(#[$meta:meta])* $field:ident: $type:ty, $flag:literal, $value:literal, $recorded:literal;)*) => {
         /// All that can be declared of a stack; what is `None` was not said.
         #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
         #[command(next_help_heading = "What to declare (also keys of cgw.toml)")]
         pub struct Declared {
             $(
+                #[doc = $about]
                 $(#[$meta])*
                 #[arg(long = $flag, value_name = $value)]
                 #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,6 +46,23 @@ macro_rules! declared {
 
             /// The flags, in the table's order.
             pub const FLAGS: &[&str] = &[$($flag),*];
+
+            /// What each flag says, in the table's order.
+            pub const ABOUT: &[(&str, &str)] = &[$(($flag, $about)),*];
+
+            /// Returns the flags with which something is said, in the table's order.
+            #[must_use]
+            pub fn flags(&self) -> Vec<&'static str> {
+                let all = [$(self.$field.is_some().then_some($flag)),*];
+                all.into_iter().flatten().collect()
+            }
+
+            /// Returns the schema of each key of the file.
+            pub(super) fn keys(generator: &mut SchemaGenerator) -> serde_json::Map<String, Value> {
+                let mut keys = serde_json::Map::new();
+                $(keys.insert($flag.to_owned(), key::<$type>(generator, $about));)*
+                keys
+            }
 
             /// Forgets what was said with some flags.
             #[must_use]

@@ -181,9 +181,13 @@ impl<T: fmt::Display + Clone> fmt::Display for Choice<T> {
     }
 }
 
-impl<T: fmt::Display + Clone> Serialize for Choice<T> {
+impl<T: Serialize> Serialize for Choice<T> {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(self)
+        match self {
+            Self::All => to.serialize_str("all"),
+            Self::None => to.serialize_str("none"),
+            Self::These(these) => these.serialize(to),
+        }
     }
 }
 

@@ -77,6 +77,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["transport/winrm/session.rs", "transport/winrm/trust.rs"]),
     ("sspi", &["transport/winrm/ntlm.rs"]),
     ("indicatif", &["ui/bars.rs"]),
+    ("schemars", &["spec/"]),
     ("dialoguer", &["ui/mod.rs"]),
     ("openssl", &["aws/password.rs", "transport/ssm/seal.rs"]),
     ("rand", &["resource/dice.rs", "sandbox/"]),
