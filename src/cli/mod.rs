@@ -6,6 +6,7 @@ mod down;
 mod export;
 mod fleet;
 mod help;
+mod init;
 mod launch;
 mod locks;
 mod login;
@@ -71,6 +72,8 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Look around in the account, propose what to declare, and write it into cgw.toml
+    Init(Box<init::Init>),
     /// Make the VPN, or bring it to what is declared; safe to run again at any time
     Up(Box<up::Up>),
     /// Show what `up` would do; changes nothing
@@ -94,6 +97,8 @@ pub enum Command {
     Sandbox(sandbox::Task),
     /// Print the least IAM policy that cgw needs
     IamPolicy,
+    /// Print the JSON schema of cgw.toml
+    Schema,
     /// Print completions for a shell
     Completions {
         /// The shell.
@@ -246,6 +251,7 @@ pub async fn run(cli: Cli) -> ExitCode {
 /// Runs a command with a given outside.
 pub async fn run_in(outside: &Outside, command: Command) -> Code {
     let json = match &command {
+        Command::Init(o) => o.common.json,
         Command::Up(o) => o.plan.common.json,
         Command::Plan(o) => o.common.json,
         Command::Down(o) => o.common.json,
@@ -257,11 +263,13 @@ pub async fn run_in(outside: &Outside, command: Command) -> Code {
         Command::Export(o) => o.common.json,
         Command::Sandbox(_)
         | Command::IamPolicy
+        | Command::Schema
         | Command::Completions { .. }
         | Command::Man { .. }
         | Command::Help { .. } => false,
     };
     let result = match command {
+        Command::Init(options) => Box::pin(init::init(outside, *options)).await,
         Command::Up(up) => {
             let run = |outside, common| {
                 let plan = up::Plan { common, ..up.plan.clone() };
@@ -284,6 +292,7 @@ pub async fn run_in(outside: &Outside, command: Command) -> Code {
         Command::Scripts(options) => Box::pin(scripts::scripts(outside, *options)).await,
         Command::Export(options) => Box::pin(export::export(outside, *options)).await,
         Command::Sandbox(task) => sandbox::sandbox(outside, task).await,
+        Command::Schema => Ok(init::print_schema()),
         Command::IamPolicy => Ok(tools::iam_policy()),
         Command::Completions { shell } => Ok(tools::completions(shell)),
         Command::Man { folder } => tools::man(folder.as_deref()),

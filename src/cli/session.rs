@@ -411,7 +411,7 @@ impl Session {
     }
 }
 
-async fn cloud(outside: &Outside, declared: &Declared) -> Result<Place, Stopped> {
+pub(super) async fn cloud(outside: &Outside, declared: &Declared) -> Result<Place, Stopped> {
     let region = match &declared.region {
         Some(region) => Some(region.clone()),
         None => outside.default_region(declared.profile.as_deref()).await,
@@ -434,7 +434,7 @@ async fn cloud(outside: &Outside, declared: &Declared) -> Result<Place, Stopped>
     Ok(Place { profile, region, endpoint })
 }
 
-fn site(declared: &Declared, cloud: &Place) -> Place {
+pub(super) fn site(declared: &Declared, cloud: &Place) -> Place {
     Place {
         profile: declared.site_profile.clone().or_else(|| cloud.profile.clone()),
         region: declared.site_region.clone().unwrap_or_else(|| cloud.region.clone()),

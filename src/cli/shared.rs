@@ -47,6 +47,11 @@ impl Shared {
         Ok(Self::new(outside, ui::events(common.form()), file, None))
     }
 
+    /// Begins a run for which no file declares anything yet.
+    pub(super) fn without_a_file(outside: &Outside, common: &Common) -> Rc<Self> {
+        Self::new(outside, ui::events(common.form()), File::default(), None)
+    }
+
     /// Begins runs of many stacks.
     pub(super) fn fleet(
         outside: &Outside,

@@ -17,7 +17,7 @@ pub(super) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
 }
 
 /// Returns the smallest network that holds all of several.
-fn supernet(nets: &[Ipv4Net]) -> Ipv4Net {
+pub(super) fn supernet(nets: &[Ipv4Net]) -> Ipv4Net {
     let holds = |net: &Ipv4Net| nets.iter().all(|n| net.contains(n));
     let mut net = nets.first().copied().unwrap_or_default();
     while !holds(&net) {

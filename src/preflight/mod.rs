@@ -4,6 +4,7 @@ mod cidrs;
 mod cloud;
 mod launch;
 mod neighbours;
+pub mod propose;
 mod site;
 
 use std::net::Ipv4Addr;

@@ -14,7 +14,7 @@ use crate::tunnel::CidrPair;
 use crate::world::{Group, Region};
 
 /// What a stack says of the group that is its record.
-const RECORD: &str = "stack-record";
+pub(super) const RECORD: &str = "stack-record";
 
 /// A stack of the same server, as its record says.
 struct Neighbour<'a> {

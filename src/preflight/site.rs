@@ -278,7 +278,11 @@ fn choose<'a>(request: &Request<'_>, region: &'a Region) -> Result<&'a Instance,
 }
 
 /// Says why an instance cannot be the gateway.
-fn unfit(request: &Request<'_>, region: &Region, instance: &Instance) -> Option<Refusal> {
+pub(super) fn unfit(
+    request: &Request<'_>,
+    region: &Region,
+    instance: &Instance,
+) -> Option<Refusal> {
     let label = instance.label();
     let refuse = |text: String, hint: &str| Some(Refusal::new(text, hint));
     if !instance.is_windows {

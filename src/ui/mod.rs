@@ -110,25 +110,45 @@ fn is_yes(answer: &str) -> bool {
     matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
+/// Asks for a line, which is what is proposed if nothing is entered, until it is right.
+#[must_use]
+pub fn entry<T>(
+    question: &str,
+    proposed: Option<&str>,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Option<T> {
+    if !can_ask() {
+        return None;
+    }
+    let mut ask = dialoguer::Input::<String>::new().with_prompt(prompt(question));
+    if let Some(proposed) = proposed {
+        ask = ask.default(proposed.to_owned());
+    }
+    let ask = ask.validate_with(|answer: &String| read(answer.trim()).map(drop));
+    ask.interact_text().ok().and_then(|answer| read(answer.trim()).ok())
+}
+
 /// Asks which of several, by number; returns `None` when nobody can be asked.
 #[must_use]
 pub fn choose(question: &str, items: &[String]) -> Option<usize> {
+    choose_from(question, items, None)
+}
+
+/// Asks like [`choose`]; if nothing is entered, it is what is proposed.
+#[must_use]
+pub fn choose_from(question: &str, items: &[String], proposed: Option<usize>) -> Option<usize> {
     if !can_ask() {
         return None;
     }
     for (n, item) in items.iter().enumerate() {
         talk(&format!("{:>3}  {item}", n + 1));
     }
-    let chosen = |answer: &str| {
-        let number = answer.trim().parse::<usize>().ok()?.checked_sub(1)?;
-        (number < items.len()).then_some(number)
-    };
     let wrong = format!("a number from 1 to {}", items.len());
-    let prompt = prompt(question);
-    let ask = dialoguer::Input::<String>::new().with_prompt(prompt).validate_with(
-        move |answer: &String| chosen(answer).map(drop).ok_or_else(|| wrong.clone()),
-    );
-    ask.interact_text().ok().and_then(|answer| chosen(&answer))
+    let proposed = proposed.map(|n| (n + 1).to_string());
+    entry(question, proposed.as_deref(), |answer| {
+        let number = answer.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+        number.filter(|n| *n < items.len()).ok_or_else(|| wrong.clone())
+    })
 }
 
 /// Asks for a password without showing it.

@@ -17,6 +17,7 @@ mod export;
 mod faults;
 mod fleet;
 mod hostile;
+mod init;
 mod launch;
 mod lifecycle;
 mod model;
