@@ -35,6 +35,7 @@ const TOPICS: &[Topic] = topics! {
     "stacks": "many stacks at once, several VPCs behind one server",
     "templates": "a stack as a template for CloudFormation or Terraform",
     "rotation": "new keys and other suites, one tunnel at a time",
+    "watching": "how to watch the tunnels, and have a monitor do it",
     "objects": "what is made in AWS and on the server, and the tags",
     "costs": "what a stack costs",
     "security": "the security model: locks, guard, secrets, permissions",

@@ -25,6 +25,7 @@ mod stopped;
 mod tools;
 mod turns;
 mod up;
+mod watch;
 
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -44,7 +45,7 @@ pub use stopped::{Code, Stopped};
 /// Makes a Windows Server the customer gateway of an AWS Site-to-Site VPN, and takes it away again.
 ///
 /// Exit codes: 0 done; 1 failed; 2 usage, or refused before anything was changed; 3 there is
-/// something to change, 5 both tunnels are down (--detailed-exitcode); 4 somebody else holds the lock;
+/// something to change, 5 both tunnels are down (--detailed-exitcode, --exit-on down); 4 somebody else holds the lock;
 /// 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "cgw", version, about, max_term_width = 100)]

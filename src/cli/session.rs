@@ -381,13 +381,29 @@ impl Session {
     /// Reads the stack's VPN connection anew, and nothing else.
     pub(super) async fn connection(&self) -> Result<Option<(Id, ConnectionState)>, Stopped> {
         let Some((id, _)) = self.node(VpnConnection::NAME) else { return Ok(None) };
+        self.look_for_a_connection(Some(&id)).await
+    }
+
+    /// Reads whether the stack has a VPN connection by now, the one that was seen or another.
+    pub(super) async fn any_connection(&self) -> Result<Option<(Id, ConnectionState)>, Stopped> {
+        match self.connection().await? {
+            Some(same) => Ok(Some(same)),
+            None => self.look_for_a_connection(None).await,
+        }
+    }
+
+    async fn look_for_a_connection(
+        &self,
+        id: Option<&Id>,
+    ) -> Result<Option<(Id, ConnectionState)>, Stopped> {
         let address = Address::new(&self.stack, VpnConnection::NAME, "");
         let (reader, reads) = (self.cloud_reader(), VpnConnection::READS);
         let looks = &self.shared.looks;
-        let found = looks.look(reader, &address, reads, Some(&id), Duration::ZERO).await?;
-        Ok(found.into_iter().find(|node| node.id == id).and_then(|node| {
+        let found = looks.look(reader, &address, reads, id, Duration::ZERO).await?;
+        let is_it = |node: &resource::Live<State>| id.is_none_or(|id| node.id == *id);
+        Ok(found.into_iter().find(is_it).and_then(|node| {
             let State::VpnConnection(state) = node.state else { return None };
-            Some((id, state))
+            Some((node.id, state))
         }))
     }
 

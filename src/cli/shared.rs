@@ -43,8 +43,17 @@ impl fmt::Debug for Shared {
 impl Shared {
     /// Begins a run of one stack.
     pub(super) fn alone(outside: &Outside, common: &Common) -> Result<Rc<Self>, Stopped> {
+        Self::telling(outside, common, ui::events(common.form()))
+    }
+
+    /// Begins a run that says what happens elsewhere.
+    pub(super) fn telling(
+        outside: &Outside,
+        common: &Common,
+        events: Events,
+    ) -> Result<Rc<Self>, Stopped> {
         let file = read(&path(common), common.config.is_some())?;
-        Ok(Self::new(outside, ui::events(common.form()), file, None))
+        Ok(Self::new(outside, events, file, None))
     }
 
     /// Begins a run for which no file declares anything yet.

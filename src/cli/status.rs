@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::session::{Asked, Session};
+use super::watch::{Watch, watch};
 use super::{Code, Common, Outside, Stopped, Whereabouts};
 use crate::address::{Address, Id, Stack};
 use crate::plan::{Change, Left, Plan, Step};
@@ -27,11 +28,14 @@ pub struct Status {
     #[command(flatten)]
     pub at: Whereabouts,
     /// Show the tunnels' pre-shared keys
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     pub show_secrets: bool,
     /// Exit with 5 when both tunnels are down, else with 3 when something is not as declared
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     pub detailed_exitcode: bool,
+    /// How it is watched.
+    #[command(flatten)]
+    pub watch: Watch,
 }
 
 /// Whether keys are shown.
@@ -43,6 +47,9 @@ pub(super) enum Secrets {
 
 /// Shows a stack.
 pub(super) async fn status(outside: &Outside, options: Status) -> Result<Code, Stopped> {
+    if options.watch.watch {
+        return Box::pin(watch(outside, &options)).await;
+    }
     let session = Session::open(outside, &options.common, Asked::from(&options.at)).await?;
     let secrets = if options.show_secrets { Secrets::Shown } else { Secrets::Hidden };
     let code = Report::of(&session)?.show(&options.common, secrets);
@@ -185,7 +192,7 @@ impl<'a> Report<'a> {
 }
 
 /// One tunnel that is down is normal: AWS uses one at a time.
-fn judgement(tunnels: &[&Telemetry]) -> &'static str {
+pub(super) fn judgement(tunnels: &[&Telemetry]) -> &'static str {
     if tunnels.iter().any(|tunnel| tunnel.is_up) {
         "one tunnel carries the traffic; that the other is down is normal"
     } else {

@@ -3,6 +3,7 @@
 mod bars;
 mod json;
 mod lines;
+mod live;
 mod plain;
 mod plan;
 mod speaker;
@@ -16,6 +17,7 @@ use crate::event::Events;
 pub use json::{line as json_line, value as json_value};
 #[doc(hidden)]
 pub use lines::tell as tell_event;
+pub use live::Live;
 pub use plain::saying;
 pub use plan::tell as tell_plan;
 pub use speaker::spoken_by;
@@ -54,6 +56,11 @@ pub fn listen() {
 #[must_use]
 pub fn heard() -> String {
     HEARD.with_borrow_mut(|heard| heard.as_mut().map(std::mem::take)).unwrap_or_default()
+}
+
+/// Says whether what is printed is kept instead.
+fn is_listened_to() -> bool {
+    HEARD.with_borrow(Option::is_some)
 }
 
 /// Keeps a text if somebody listens.

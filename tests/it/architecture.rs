@@ -76,7 +76,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("hyper", &["transport/winrm/session.rs", "sandbox/serve.rs"]),
     ("tokio_rustls", &["transport/winrm/session.rs", "transport/winrm/trust.rs"]),
     ("sspi", &["transport/winrm/ntlm.rs"]),
-    ("indicatif", &["ui/bars.rs"]),
+    ("indicatif", &["ui/bars.rs", "ui/live.rs"]),
     ("schemars", &["spec/"]),
     ("dialoguer", &["ui/mod.rs"]),
     ("openssl", &["aws/password.rs", "transport/ssm/seal.rs"]),

@@ -34,5 +34,6 @@ mod ssh;
 mod sshd;
 mod ssm;
 mod stock;
+mod watch;
 mod winrm;
 mod winrmd;
