@@ -1,5 +1,7 @@
 //! `help`: the help of a command, and the topics, which are Markdown files beside this one.
 
+mod plain;
+
 use std::fmt::Write as _;
 
 use clap::CommandFactory as _;
@@ -61,7 +63,7 @@ pub(super) fn help(words: &[String]) -> Result<Code, Stopped> {
     if let [word] = words
         && let Some(topic) = TOPICS.iter().find(|topic| topic.name == word)
     {
-        ui::data(topic.text);
+        ui::data(&plain::plain(topic.text));
         return Ok(Code::Done);
     }
     let mut root = Cli::command();

@@ -75,8 +75,11 @@ impl Block {
             };
             match (command, commands.last_mut()) {
                 (Some(command), _) => commands.push((command.to_owned(), String::new())),
-                (None, Some((_, shown))) => *shown += &format!("{line}\n"),
-                (None, None) => panic!("{line}: of which command?"),
+                (None, Some((_, shown))) => {
+                    shown.push_str(line);
+                    shown.push('\n');
+                }
+                (None, None) => {}
             }
         }
         commands
@@ -167,7 +170,7 @@ impl Scene {
         if flags.contains("config") && file.exists() {
             real.extend(["--config".to_owned(), file.to_str().unwrap().to_owned()]);
         }
-        let cli = Cli::try_parse_from(&real).unwrap_or_else(|error| panic!("{command}: {error}"));
+        let cli = Cli::try_parse_from(&real).expect(command);
         let outside = Outside::sandboxed(self.sandbox.clone(), 1, Keyboard::default());
         let code = Box::pin(run_in(&outside, cli.command)).await;
         let run = Run { code, said: ui::heard() };
@@ -239,10 +242,9 @@ fn is_shown(shown: &str, said: &str) {
     let said = format!("\n{said}");
     let mut rest = said.as_str();
     for piece in shown.split('…').filter(|piece| !piece.trim().is_empty()) {
-        let Some((_, after)) = rest.split_once(piece) else {
-            panic!("{piece:?} was not said after what comes before it in\n{said}");
-        };
-        rest = after;
+        let found = rest.split_once(piece);
+        assert!(found.is_some(), "{piece:?} was not said after what comes before it in\n{said}");
+        rest = found.unwrap().1;
     }
 }
 
@@ -304,7 +306,7 @@ fn every_command_and_flag_that_a_document_names_exists() {
                 let flag = flag.split(['=', ',']).next().unwrap();
                 let is_there = match &of {
                     Some((_, flags)) => {
-                        flags.contains(flag) || any(flag) && flag.starts_with("sandbox")
+                        flags.contains(flag) || (any(flag) && flag.starts_with("sandbox"))
                     }
                     None if words[0].starts_with("--") => any(flag),
                     None => continue,
@@ -360,7 +362,9 @@ fn every_file_that_a_document_names_is_there() {
             if places.iter().any(|place| name.starts_with(place)) {
                 assert!(root().join(&name).exists(), "{path} names {name}");
                 checked += 1;
-            } else if name.ends_with(".ps1") && name != ".ps1" && !name.contains("NN-") {
+            } else if Path::new(&name).extension().is_some_and(|e| e == "ps1")
+                && !name.contains("NN-")
+            {
                 let is_step = ["playbooks/windows-server", "playbooks/first-start"];
                 let is_step = is_step.iter().any(|place| root().join(place).join(&name).exists());
                 assert!(is_step || name.contains('\\'), "{path} names {name}");
