@@ -68,7 +68,7 @@ impl Declaring<'_> {
                     self.template.parameters.push(Parameter {
                         name: "server-instance".to_owned(),
                         r#type: "String",
-                        description: "The server as Systems Manager's hybrid activation names it, mi-…",
+                        description: "The server as Systems Manager's hybrid activation names it, mi-0123456789abcdef0",
                         default: None,
                     });
                 }
