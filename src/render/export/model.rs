@@ -73,6 +73,11 @@ pub(super) struct Resource {
 /// Arguments in the order in which they are written.
 pub(super) type Arguments = Vec<(String, Value)>;
 
+/// Names values.
+pub(super) fn map<const N: usize>(pairs: [(&str, Value); N]) -> Arguments {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
 /// The value of an argument.
 #[derive(Debug, Clone)]
 pub(super) enum Value {

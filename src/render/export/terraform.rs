@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value as Json;
 
-use super::model::{Arguments, Parameter, Resource, Side, Template, Value};
+use super::model::{Arguments, Parameter, Resource, Side, Template, Value, map};
 
 /// Writes it.
 pub(super) fn write(template: &Template, head: &str) -> String {
@@ -34,10 +34,6 @@ pub(super) fn write(template: &Template, head: &str) -> String {
         top(&format!("output \"{}\"", snake(name)), &body)
     }));
     parts.join("\n")
-}
-
-fn map<const N: usize>(pairs: [(&str, Value); N]) -> Arguments {
-    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn block(name: &str, body: Arguments) -> (String, Value) {

@@ -2,7 +2,7 @@
 //! with its role.
 
 use super::declare::{Declaring, GROUP, ID};
-use super::model::{Arguments, Side, Value};
+use super::model::{Arguments, Side, Value, map};
 use super::{Error, Format};
 use crate::playbook::{code, packed};
 use crate::preflight::Site;
@@ -37,10 +37,6 @@ const LARGEST: usize = 48 << 10;
 
 /// How long the run on the server may take: roles are installed.
 const SECONDS: &str = "7200";
-
-fn map<const N: usize>(pairs: [(&str, Value); N]) -> Arguments {
-    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
 
 fn texts<T: std::fmt::Display>(all: impl IntoIterator<Item = T>) -> Value {
     Value::List(all.into_iter().map(Value::text).collect())
@@ -149,11 +145,11 @@ fn associate(declaring: &mut Declaring<'_>, name: &str, r#type: &'static str, si
 
 fn tell(declaring: &mut Declaring<'_>) {
     let has = match declaring.launched() {
-        Some(_) => "The role that is made for the server",
-        None => "The server has to be managed by Systems Manager, and its role",
+        Some(_) => "The role that is made for the server allows",
+        None => "The server has to be managed by Systems Manager, with a role that allows",
     };
     declaring.tell(format!(
-        "{has} allows AmazonSSMManagedInstanceCore and ec2:DescribeVpnConnections, with which the \
+        "{has} AmazonSSMManagedInstanceCore and ec2:DescribeVpnConnections, with which the \
          server reads its keys. AWS grants that for all connections of an account, with their keys, \
          or for none."
     ));
