@@ -72,10 +72,14 @@ fn field(out: &mut String, depth: usize, name: &str, value: &Value) {
     let key = if name.bytes().all(|b| b.is_ascii_alphanumeric()) { name } else { &quoted(name) };
     if let Value::List(all) = value {
         heading(out, depth, key);
-        all.iter().for_each(|one| item(out, depth + 1, one));
+        for one in all {
+            item(out, depth + 1, one);
+        }
     } else if let Some(all) = value.entries() {
         heading(out, depth, key);
-        all.iter().for_each(|(name, value)| field(out, depth + 1, name, value));
+        for (name, value) in all {
+            field(out, depth + 1, name, value);
+        }
     } else {
         line(out, depth, key, &scalar(value));
     }
@@ -85,7 +89,9 @@ fn item(out: &mut String, depth: usize, value: &Value) {
     let dash = "  ".repeat(depth) + "- ";
     if let Some(all) = value.entries() {
         let mut inner = String::new();
-        all.iter().for_each(|(name, value)| field(&mut inner, depth + 1, name, value));
+        for (name, value) in all {
+            field(&mut inner, depth + 1, name, value);
+        }
         out.push_str(&dash);
         out.push_str(inner.trim_start());
     } else {

@@ -117,7 +117,8 @@ impl Declaring<'_> {
             for (m, rule) in rules.collect::<Vec<_>>() {
                 let name = format!("tunnel-{}-rule-{}", n + 1, m + 1);
                 let network = Value::Host(Box::new(address.clone()));
-                self.rule(&name, side, &spec.group.0, rule, network).only_with = only_with.clone();
+                let made = self.rule(&name, side, &spec.group.0, rule, network);
+                made.only_with.clone_from(&only_with);
             }
         }
     }

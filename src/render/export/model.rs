@@ -131,7 +131,9 @@ impl Value {
             Self::Parameter(name) => drop(used.insert(name.clone())),
             Self::List(all) => all.iter().for_each(|value| value.name_parameters(used)),
             Self::Map(all) | Self::Block(all) | Self::Json(all) => {
-                all.iter().for_each(|(_, value)| value.name_parameters(used));
+                for (_, value) in all {
+                    value.name_parameters(used);
+                }
             }
             Self::Host(value) => value.name_parameters(used),
             Self::Text(_)

@@ -75,8 +75,8 @@ fn provider(side: Side) -> Arguments {
     match side {
         Side::Cloud => Vec::new(),
         Side::Site => {
-            let site = Value::Attribute { resource: "site".to_owned(), r#type: "aws", name: "" };
-            map([("provider", site)])
+            let alias = Value::Attribute { resource: "site".to_owned(), r#type: "aws", name: "" };
+            map([("provider", alias)])
         }
     }
 }
