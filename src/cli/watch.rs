@@ -4,6 +4,7 @@ mod seen;
 
 use std::cell::RefCell;
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::ui::{self, Live};
 /// How a stack is watched.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Watching")]
+#[expect(clippy::struct_field_names, reason = "clap names the flag after it")]
 pub struct Watch {
     /// Go on looking at the tunnels, and tell what changes, until interrupted
     #[arg(long)]
@@ -39,6 +41,7 @@ pub struct Watch {
     pub exit_on: Option<ExitOn>,
     /// Ping a host in the VPC from the server, once a minute at most [default: what the record says]
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, requires = "watch")]
+    #[expect(clippy::option_option, reason = "clap: not given, without a value, with one")]
     pub ping: Option<Option<Ipv4Addr>>,
     /// Where the server is.
     #[command(flatten)]
@@ -189,7 +192,9 @@ impl<'a> View<'a> {
         let changes = seen.since(self.seen.as_ref());
         self.looked_at = Some(now());
         self.seen = Some(seen);
-        changes.iter().for_each(|change| self.tell(change));
+        for change in &changes {
+            self.tell(change);
+        }
         self.draw();
     }
 
@@ -257,19 +262,22 @@ impl<'a> View<'a> {
             text += judgement(&tunnels.iter().collect::<Vec<_>>());
             text += "\n";
         }
+        let mut line = |told: std::fmt::Arguments<'_>| {
+            writeln!(text, "{told}").expect("a String takes all");
+        };
         if let (Some(to), Some((at, pinged))) = (self.ping, &self.last_ping) {
-            text += &format!("ping {to} at {at}: {pinged}\n");
+            line(format_args!("ping {to} at {at}: {pinged}"));
             if self.sent > 0 {
                 let lost = self.sent - self.received;
-                text += &format!("pings lost since it began: {lost} of {}\n", self.sent);
+                line(format_args!("pings lost since it began: {lost} of {}", self.sent));
             }
         }
         if let Some(why) = unread {
-            text += &format!("how it is cannot be read: {why}\n");
+            line(format_args!("how it is cannot be read: {why}"));
         }
         if let Some(at) = self.looked_at {
             let every = self.every.as_secs();
-            text += &format!("seen at {at}, every {every} s; Ctrl-C ends it\n");
+            line(format_args!("seen at {at}, every {every} s; Ctrl-C ends it"));
         }
         text
     }

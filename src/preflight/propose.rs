@@ -301,7 +301,7 @@ fn fill(
     flag: &'static str,
     about: &'static str,
 ) -> Option<Question> {
-    let said = request.declared.flags().iter().any(|said| *said == flag);
+    let said = request.declared.flags().contains(&flag);
     (is_open(request) && !said).then_some(Question::Fill { flag, about })
 }
 

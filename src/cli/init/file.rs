@@ -113,9 +113,9 @@ mod tests {
 
     /// What is declared by some lines of the table above.
     fn declared(lines: &[(&str, &str)]) -> Declared {
-        let text: String =
-            lines.iter().map(|(flag, value)| format!("{flag} = {value}\n")).collect();
-        toml::from_str(&text).unwrap()
+        let lines: Vec<String> =
+            lines.iter().map(|(flag, value)| format!("{flag} = {value}")).collect();
+        toml::from_str(&lines.join("\n")).unwrap()
     }
 
     #[test]

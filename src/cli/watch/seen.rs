@@ -192,7 +192,7 @@ mod tests {
         let first = seen(vec![tunnel(1, true)]);
         let unread = Seen { unread: Some("no route".to_owned()), ..first.clone() };
         let why = Change::Unread("no route".to_owned());
-        assert_eq!(unread.since(Some(&first)), [why.clone()]);
+        assert_eq!(unread.since(Some(&first)), std::slice::from_ref(&why));
         assert_eq!(unread.since(Some(&unread)), []);
         assert_eq!(Seen { unread: unread.unread.clone(), ..Seen::default() }.since(None), [why]);
         assert_eq!(first.since(Some(&unread)), [Change::Read]);
