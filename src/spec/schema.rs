@@ -59,7 +59,7 @@ impl JsonSchema for StackTable {
         "stack".into()
     }
 
-    /// As [`StackTable::read`] does: the name apart, and what is declared.
+    /// As the reader does: the name apart, and what is declared.
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let mut keys = Declared::keys(generator);
         keys.insert("name".to_owned(), key::<Stack>(generator, "The stack's name"));
