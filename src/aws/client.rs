@@ -232,24 +232,7 @@ impl Reader {
         F: Future<Output = Result<T, SdkError<E>>>,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        self.call_while(action, async || Ok(true), send)
-            .await
-            .map(|reply| reply.expect("it always holds"))
-    }
-
-    /// Sends one call, each time only if something holds at that moment; returns `None` if not.
-    async fn call_while<T, E, F, H>(
-        &self,
-        action: Action,
-        holds: impl AsyncFn() -> Result<bool, H>,
-        send: impl Fn(&Client) -> F,
-    ) -> Result<Option<T>, H>
-    where
-        F: Future<Output = Result<T, SdkError<E>>>,
-        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-        H: From<Error>,
-    {
-        self.send(action, holds, || send(&self.ec2)).await
+        self.send(action, || send(&self.ec2)).await
     }
 
     /// Sends one call to Systems Manager, like [`Reader::call`].
@@ -262,12 +245,19 @@ impl Reader {
         F: Future<Output = Result<T, SdkError<E>>>,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        self.send(action, async || Ok(true), || send(&self.ssm))
-            .await
-            .map(|reply| reply.expect("it always holds"))
+        self.send(action, || send(&self.ssm)).await
     }
 
-    async fn send<T, E, F, H>(
+    async fn send<T, E, F>(&self, action: Action, send: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, SdkError<E>>>,
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let reply = self.send_while(action, async || Ok::<_, Error>(true), send).await?;
+        Ok(reply.expect("it always holds"))
+    }
+
+    async fn send_while<T, E, F, H>(
         &self,
         action: Action,
         holds: impl AsyncFn() -> Result<bool, H>,
@@ -422,7 +412,7 @@ impl Writer {
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
         H: From<Error>,
     {
-        self.0.call_while(action, holds, send).await
+        self.0.send_while(action, holds, || send(&self.0.ec2)).await
     }
 }
 

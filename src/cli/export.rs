@@ -4,14 +4,13 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::PossibleValuesParser;
 
 use super::planned::situation;
-use super::session::{Asked, Session, Unnamed};
+use super::session::Session;
+use super::up::Wanted;
 use super::{Code, Common, Outside, Stopped};
 use crate::preflight::{imagine, is_to_launch};
 use crate::render::export::{self, Error, Format};
-use crate::spec::Declared;
 use crate::ui;
 
 /// Options of `export`.
@@ -25,23 +24,15 @@ pub struct Export {
     /// What is common.
     #[command(flatten)]
     pub common: Common,
-    /// What is declared.
+    /// What is wanted.
     #[command(flatten)]
-    pub declared: Declared,
-    /// Forget what was declared earlier with these flags, so that their defaults count again
-    #[arg(long, value_name = "FLAGS", value_delimiter = ',')]
-    #[arg(value_parser = PossibleValuesParser::new(Declared::FLAGS), hide_possible_values = true)]
-    pub unset: Vec<String>,
-    /// The account's quotas (Elastic IPs, gateways, connections) are higher than AWS's defaults
-    #[arg(long)]
-    pub quota_raised: bool,
+    pub wanted: Wanted,
 }
 
 /// Declares what `up` would make. Holds only readers, so it cannot change anything.
 pub(super) async fn export(outside: &Outside, options: Export) -> Result<Code, Stopped> {
-    let Export { format, output, common, declared, unset, quota_raised } = options;
-    let asked = Asked { declared, unset, quota_raised, unnamed: Unnamed::MayBeNew };
-    let mut session = Session::open(outside, &common, asked).await?;
+    let Export { format, output, common, wanted } = options;
+    let mut session = Session::open(outside, &common, wanted.into()).await?;
     session.look_for_a_way().await;
     let situation = if is_to_launch(&session.request()) {
         session.must_know_own_steps()?;

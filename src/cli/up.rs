@@ -35,6 +35,17 @@ pub struct Plan {
     /// Whether it is for many stacks.
     #[command(flatten)]
     pub fleet: Fleet,
+    /// What is wanted.
+    #[command(flatten)]
+    pub wanted: Wanted,
+    /// Exit with 3 when there is something to change
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+}
+
+/// What is declared, and what counts of that.
+#[derive(Debug, Clone, Args)]
+pub struct Wanted {
     /// What is declared.
     #[command(flatten)]
     pub declared: Declared,
@@ -45,9 +56,12 @@ pub struct Plan {
     /// The account's quotas (Elastic IPs, gateways, connections) are higher than AWS's defaults
     #[arg(long)]
     pub quota_raised: bool,
-    /// Exit with 3 when there is something to change
-    #[arg(long)]
-    pub detailed_exitcode: bool,
+}
+
+impl From<Wanted> for Asked {
+    fn from(Wanted { declared, unset, quota_raised }: Wanted) -> Self {
+        Self { declared, unset, quota_raised, unnamed: Unnamed::MayBeNew }
+    }
 }
 
 /// Options of `up`.
@@ -80,20 +94,10 @@ pub struct Up {
     pub login: Login,
 }
 
-impl Plan {
-    fn asked(&self) -> Asked {
-        Asked {
-            declared: self.declared.clone(),
-            unset: self.unset.clone(),
-            quota_raised: self.quota_raised,
-            unnamed: Unnamed::MayBeNew,
-        }
-    }
-}
-
 /// Shows what `up` would do. Holds only readers, so it cannot change anything.
 pub(super) async fn plan(outside: Outside, options: Plan) -> Result<Code, Stopped> {
-    let mut session = Session::open(&outside, &options.common, options.asked()).await?;
+    let mut session =
+        Session::open(&outside, &options.common, options.wanted.clone().into()).await?;
     if let Some((_, changes)) = launch::first_plan(&session)? {
         launch::show(&options.common, &changes);
         return Ok(if options.detailed_exitcode { Code::Changes } else { Code::Done });
@@ -112,7 +116,8 @@ pub(super) async fn up(outside: Outside, options: Up) -> Result<Code, Stopped> {
         return Box::pin(plan(outside, options.plan)).await;
     }
     let common = &options.plan.common;
-    let mut session = Box::pin(Session::open(&outside, common, options.plan.asked())).await?;
+    let mut session =
+        Box::pin(Session::open(&outside, common, options.plan.wanted.clone().into())).await?;
     let check = |session: &Session, launching: &Launching| {
         if options.probe {
             must_have_a_place(&launching.cloud)?;

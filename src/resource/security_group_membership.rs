@@ -129,7 +129,11 @@ impl Kind for SecurityGroupMembership {
 
     async fn delete(hands: &Hands, at: &At<'_>, id: &Id, state: &State) -> Result<Next, Error> {
         let writer = at.writer(hands)?;
-        let now = groups_of(writer, id.owner()).await?;
+        let now = if state.ours.is_empty() {
+            BTreeSet::new()
+        } else {
+            groups_of(writer, id.owner()).await?
+        };
         // A run that ended just now may have taken it away.
         if !now.is_disjoint(&state.ours) {
             let others: BTreeSet<AwsId> = now.difference(&state.ours).cloned().collect();

@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use cgw::aws::Place;
-use cgw::playbook::Own;
-use cgw::preflight::{Request, Situation, imagine};
+use cgw::preflight::{Situation, imagine};
 use cgw::render::export::{Error, Format, How, export, how};
 use cgw::resource::NAMES;
 use cgw::sandbox::Manners;
 use cgw::spec::{Declared, Via};
 use cgw::topology::desired;
 
-use crate::model::{base, declared, launching, place, situation, stack, variants};
+use crate::model::{asked, base, declared, launching, place, situation, variants};
 use crate::sandbox::{Field, simulated};
 
 /// What a server that is launched has from the beginning.
@@ -22,19 +21,7 @@ const FORMATS: [Format; 2] = [Format::Cloudformation, Format::Terraform];
 
 /// As if the server ran that is to be launched.
 fn imagined(declared: &Declared) -> Situation {
-    let (world, stack, place, own) = (base(), stack(), place(), Own::default());
-    let request = Request {
-        stack: &stack,
-        declared,
-        world: &world,
-        cloud: &place,
-        site: &place,
-        operator: None,
-        quota_raised: false,
-        is_managed: false,
-        own: &own,
-    };
-    imagine(&request).unwrap()
+    asked(&base(), declared, imagine).unwrap()
 }
 
 /// All kinds of stacks.

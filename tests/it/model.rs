@@ -213,12 +213,16 @@ pub(crate) fn variants() -> Vec<Declared> {
     ]
 }
 
-/// What is to be in a world, or why not.
-pub(crate) fn situation(world: &World, declared: &Declared) -> Result<Situation, Stop> {
+/// Judges what is asked for in a world.
+pub(crate) fn asked<T>(
+    world: &World,
+    declared: &Declared,
+    judge: impl FnOnce(&Request<'_>) -> T,
+) -> T {
     let (stack, place) = (stack(), place());
     let region = declared.site_region.clone().unwrap_or_else(|| place.region.clone());
     let site = Place { region, ..place.clone() };
-    examine(&Request {
+    judge(&Request {
         stack: &stack,
         declared,
         world,
@@ -231,6 +235,11 @@ pub(crate) fn situation(world: &World, declared: &Declared) -> Result<Situation,
     })
 }
 
+/// What is to be in a world, or why not.
+pub(crate) fn situation(world: &World, declared: &Declared) -> Result<Situation, Stop> {
+    asked(world, declared, examine)
+}
+
 /// The plan of `up`.
 pub(crate) fn up(world: &World, declared: &Declared) -> Result<Plan, Stop> {
     let situation = situation(world, declared)?;
@@ -239,19 +248,9 @@ pub(crate) fn up(world: &World, declared: &Declared) -> Result<Plan, Stop> {
 
 /// The plan that launches a server, before all else.
 pub(crate) fn first(world: &World, declared: &Declared) -> Plan {
-    let (stack, place, own) = (stack(), place(), Own::default());
-    let request = Request {
-        stack: &stack,
-        declared,
-        world,
-        cloud: &place,
-        site: &place,
-        operator: None,
-        quota_raised: false,
-        is_managed: false,
-        own: &own,
-    };
-    let nodes = launched(&stack, declared, &launch(&request).expect("it can be launched"));
+    let stack = stack();
+    let launching = asked(world, declared, launch).expect("it can be launched");
+    let nodes = launched(&stack, declared, &launching);
     let plan = plan(&stack, &nodes, &resource::find(world, &stack), world);
     plan.only(&["stack-record", "gateway-instance"])
 }
