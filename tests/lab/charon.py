@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -71,7 +72,7 @@ class Charon:
 
     def load(self, connections):
         """Waits until the daemon listens, and gives it its connections."""
-        wait_until(lambda: self.socket.exists() or self.process.poll() is not None, f"{self.folder.name} listens")
+        wait_until(lambda: self._listens() or self.process.poll() is not None, f"{self.folder.name} listens")
         file = self.folder / "swanctl.conf"
         file.write_text(
             "connections {\n" + "".join(map(_connection, connections)) + "}\n"
@@ -79,6 +80,11 @@ class Charon:
         )
         done = self._swanctl("--load-all", "--noprompt", "--file", file)
         assert done.returncode == 0, done.stdout + self.log.read_text()
+
+    def _listens(self):
+        """The socket's file is there a moment before anybody listens to it."""
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(self.socket)) == 0
 
     def initiate(self, name):
         """Makes a tunnel; returns where it stopped, or nothing if it is up."""
